@@ -1,0 +1,39 @@
+# `make demo` and `make test` work on a fresh machine: each makes .venv when it is missing.
+# PYTHON=python3.13 chooses the interpreter (each interpreter gets an environment of its own).
+
+PYTHON ?= python3.11
+VENV := .venv-$(notdir $(PYTHON))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow bench lint docs clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/costmodel show resnet50 --depth 1 --at n=1,h=224,w=224
+	$(BIN)/costmodel explain resnet50 layer1_0/conv2 --at n=1,h=224,w=224
+	$(BIN)/costmodel roofline resnet50 --hw h100-sxm --at n=8,h=224,w=224
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+bench: $(READY)
+	$(BIN)/python -m pytest -q -s -m benchmark tests/benchmarks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv* docs/_build

@@ -1,0 +1,78 @@
+"""The only file that touches private jax. Tested on the oldest and the newest supported version.
+
+Everything here is small and has one caller; what jax makes public moves out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax import export
+from jax._src import core as _core
+from jax._src.export import shape_poly as _shape_poly
+
+SymbolicDim = _shape_poly._DimExpr
+InconclusiveDimensionOperation = _core.InconclusiveDimensionOperation
+
+# One scope for every symbolic dimension of the process: jax refuses to mix scopes, and users mix dimensions.
+SCOPE = export.SymbolicScope()
+
+
+def is_symbolic(dim: Any) -> bool:
+    return isinstance(dim, SymbolicDim)
+
+
+def variable(name: str) -> SymbolicDim:
+    """The symbolic dimension ``name`` in the shared scope."""
+    return export.symbolic_shape(name, scope=SCOPE)[0]
+
+
+def constrain(greater: Any, smaller: Any) -> None:
+    """Tell the shared scope that ``greater >= smaller``. jax accepts constraints only when a scope is made, as text; ours
+    lives as long as the process, so the constraint is added through the same method that its constructor calls."""
+    SCOPE._parse_and_process_explicit_constraint(f"{greater} >= {smaller}")
+    SCOPE._decision_initial_state = None
+    SCOPE._clear_caches()
+
+
+def dim_terms(dim: SymbolicDim) -> list[tuple[int, list[tuple[Any, int]]]]:
+    """A dimension as a sum: [(coefficient, [(factor, exponent), …]), …]; a factor is a variable name or
+    (operation, *operands) with operation one of floordiv, mod, max, min."""
+    terms = []
+    for term, coefficient in dim._sorted_terms:
+        factors = []
+        for factor, exponent in term._factors:
+            name = factor.to_var()
+            factors.append((name if name is not None else (factor.operation, *factor.operands), exponent))
+        terms.append((coefficient, factors))
+    return terms
+
+
+def name_stack(equation: Any) -> tuple[tuple[str, bool], ...]:
+    """(name, is_transform) entries of an equation's name stack, outermost first."""
+    return tuple((entry.name, type(entry).__name__ == "Transform") for entry in equation.source_info.name_stack.stack)
+
+
+def is_literal(atom: Any) -> bool:
+    return isinstance(atom, jax.extend.core.Literal)
+
+
+def is_dropped(variable: Any) -> bool:
+    return isinstance(variable, _core.DropVar)
+
+
+@contextlib.contextmanager
+def initialisers_accept_symbolic_fans() -> Iterator[None]:
+    """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
+    in an abstract initialisation, so the fan is 1 while it lasts."""
+    from jax._src.nn import initializers
+
+    original = initializers._compute_fans
+    initializers._compute_fans = lambda *args, **kwargs: (1, 1)
+    try:
+        yield
+    finally:
+        initializers._compute_fans = original

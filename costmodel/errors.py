@@ -1,0 +1,19 @@
+"""Errors that a user can mend. Their message is one line that says what to do next; the command line prints just that."""
+
+from __future__ import annotations
+
+
+class CostModelError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class DomainError(CostModelError):
+    """A symbol is unbound, unknown, or bound to a value outside its domain."""
+
+
+class TraceError(CostModelError):
+    """jax refused to trace the model with these symbolic dimensions."""
+
+
+class UnknownPrimitive(CostModelError):
+    """An equation's primitive has no cost rule; nothing is ever counted as zero silently."""

@@ -1,0 +1,338 @@
+"""Exact integer forms: floor and ceiling division and the maximum over a schedule, as canonical sympy functions.
+
+sympy's own ``floor`` evaluates through floating point once lambdified and its ``Max`` compares every pair of arguments; both
+are wrong or slow at the sizes met here. These forms are integers by construction, merge when nested, and print exactly.
+
+>>> h = symbol("h")
+>>> FloorDiv(FloorDiv(h - 1, 2), 2) + 1
+CeilDiv(h, 4)
+>>> FloorDiv(6*h + 5, 2)
+3*h + 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import gcd, lcm
+
+import sympy
+from sympy import Add, Expr, Function, Integer, Mul, Pow, Rational, Symbol
+from sympy.core.sympify import _sympify
+
+ZERO = Integer(0)
+ONE = Integer(1)
+
+
+@lru_cache(maxsize=None)
+def symbol(name: str) -> Symbol:
+    """The one sympy symbol of that name: a positive integer, as every dimension is."""
+    return Symbol(name, integer=True, positive=True)
+
+
+class FloorDiv(Function):
+    """⌊a / b⌋ for integer-valued ``a`` and positive ``b``. Canonical: whole multiples of ``b`` are pulled out, nested
+    divisions are merged, a common factor is cancelled, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
+
+    nargs = 2
+
+    def __new__(cls, a, b, **_):
+        return floor_div(_sympify(a), _sympify(b))
+
+    def _eval_is_integer(self):
+        return True
+
+    def _latex(self, printer, exp=None):
+        return _power(rf"\left\lfloor \frac{{{printer._print(self.args[0])}}}{{{printer._print(self.args[1])}}} "
+                      r"\right\rfloor", exp)
+
+
+class CeilDiv(Function):
+    """⌈a / b⌉ for integer-valued ``a`` and positive ``b``; the canonical spelling of ``FloorDiv(a + b - 1, b)``."""
+
+    nargs = 2
+
+    def __new__(cls, a, b, **_):
+        a, b = _sympify(a), _sympify(b)
+        return floor_div(a + b - 1, b)
+
+    def _eval_is_integer(self):
+        return True
+
+    def _latex(self, printer, exp=None):
+        return _power(rf"\left\lceil \frac{{{printer._print(self.args[0])}}}{{{printer._print(self.args[1])}}} "
+                      r"\right\rceil", exp)
+
+
+class PeakMax(Function):
+    """Maximum of its arguments, kept opaque: arguments that another one dominates for all symbols ≥ 1 are dropped, and what
+    remains is only compared at evaluation.
+
+    >>> n, c = symbol("n"), symbol("c")
+    >>> PeakMax(3*n*c, 2*n*c, n**2, 3)
+    PeakMax(n**2, 3*c*n)
+    """
+
+    def __new__(cls, *args, **_):
+        flat: list[Expr] = []
+        for arg in args:
+            arg = _sympify(arg)
+            flat.extend(arg.args if isinstance(arg, PeakMax) else (arg,))
+        kept = undominated(flat)
+        if len(kept) == 1:
+            return kept[0]
+        return Function.__new__(cls, *kept, evaluate=False)
+
+    def _eval_is_integer(self):
+        return all(arg.is_integer for arg in self.args) or None
+
+    def _latex(self, printer, exp=None):
+        return _power(r"\max\left(" + ", ".join(printer._print(arg) for arg in self.args) + r"\right)", exp)
+
+
+def minimum(*args) -> Expr:
+    """Minimum, written through :class:`PeakMax` so that there is one canonical form for both."""
+    return -PeakMax(*(-_sympify(arg) for arg in args))
+
+
+def _power(text: str, exp) -> str:
+    return text if exp is None else rf"{{{text}}}^{{{exp}}}"
+
+
+@lru_cache(maxsize=65536)
+def floor_div(a: Expr, b: Expr) -> Expr:
+    """Canonical ⌊a / b⌋; ``a`` integer-valued, ``b`` positive. Raises ZeroDivisionError for a zero divisor."""
+    if b.is_Integer and b <= 0:
+        if b == 0:
+            raise ZeroDivisionError(f"FloorDiv({a}, 0)")
+        a, b = -a, -b
+    if b == 1:
+        return a
+    a, b = _integer_coefficients(sympy.expand(a), sympy.expand(b))
+    if b == 1 and a.is_Integer:
+        return a
+    if b.is_Add:
+        quotient, remainder = _divide_by_sum(a, b)
+        return quotient + (Function.__new__(FloorDiv, remainder, b, evaluate=False) if remainder != 0 else ZERO)
+
+    whole, rest = _pull_out_multiples(a, b)
+    rest, b = _cancel_common_factor(rest, b)
+    if rest == 0 or (rest.is_Integer and b.is_Integer and 0 <= rest < b):
+        return whole
+    merged = _merge_nested(rest, b)
+    if merged is not None:
+        return whole + merged
+    constant = rest.as_coeff_Add()[0]
+    if b.is_Integer and constant == b - 1:
+        return whole + Function.__new__(CeilDiv, rest - constant, b, evaluate=False)
+    if not b.is_Integer and constant == -1:
+        if rest == -1:
+            return whole - 1  # -1 // b for b >= 1
+        return whole - 1 + Function.__new__(CeilDiv, rest + 1, b, evaluate=False)
+    return whole + Function.__new__(FloorDiv, rest, b, evaluate=False)
+
+
+def _integer_coefficients(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """The same quotient with integer coefficients above and below."""
+    scale = 1
+    for part in (a, b):
+        for term in Add.make_args(part):
+            scale = lcm(scale, int(term.as_coeff_Mul()[0].q))
+    return (a, b) if scale == 1 else (sympy.expand(a * scale), sympy.expand(b * scale))
+
+
+def _pull_out_multiples(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """a = whole·b + rest, term by term, every coefficient left in ``rest`` between 0 and b's (b is a single term)."""
+    b_coefficient, b_monomial = b.as_coeff_Mul()
+    b_powers = b_monomial.as_powers_dict() if b_monomial != 1 else {}
+    whole, rest = [], []
+    for term in Add.make_args(a):
+        coefficient, monomial = term.as_coeff_Mul()
+        powers = monomial.as_powers_dict()
+        if any(powers.get(base, 0) < power for base, power in b_powers.items()):
+            rest.append(term)
+            continue
+        quotient, remainder = divmod(coefficient, b_coefficient)
+        whole.append(quotient * monomial / b_monomial)
+        rest.append(remainder * monomial)
+    return Add(*whole), Add(*rest)
+
+
+def _divide_by_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """Pull out an integer multiple of a divisor that is itself a sum, when the leading terms show one."""
+    lead = b.as_coefficients_dict()
+    term, coefficient = next(iter(sorted(((t, c) for t, c in lead.items() if t != 1), key=lambda tc: str(tc[0]))))
+    quotient = a.coeff(term) // coefficient if a.coeff(term).is_Integer else ZERO
+    remainder = sympy.expand(a - quotient * b)
+    return (quotient, remainder) if remainder == 0 else (ZERO, a)
+
+
+def _cancel_common_factor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """⌊(g·x + c) / (g·b)⌋ = ⌊(x + ⌊c / g⌋) / b⌋ for an integer g."""
+    constant, variable = a.as_coeff_Add()
+    common = int(b.as_coeff_Mul()[0])
+    for term in Add.make_args(variable):
+        common = gcd(common, int(term.as_coeff_Mul()[0]))
+    if common <= 1:
+        return a, b
+    return sympy.expand(variable / common) + constant // common, b / common
+
+
+def _merge_nested(a: Expr, b: Expr) -> Expr | None:
+    """⌊(⌊x / d⌋ + y) / b⌋ = ⌊(x + d·y) / (d·b)⌋ for integer y: exact for positive d."""
+    inner = [t for t in Add.make_args(a) if isinstance(t, FloorDiv | CeilDiv)]
+    if len(inner) != 1 or any(t is not inner[0] and t.has(FloorDiv, CeilDiv) for t in Add.make_args(a)):
+        return None
+    (x, d), y = inner[0].args, a - inner[0]
+    if isinstance(inner[0], CeilDiv):
+        x = x + d - 1
+    return floor_div(sympy.expand(x + d * y), sympy.expand(d * b))
+
+
+def undominated(args: Iterable[Expr]) -> list[Expr]:
+    """``args`` without duplicates and without those that another argument is never below, for all symbols ≥ 1."""
+    unique = sorted(set(args), key=sympy.default_sort_key)
+    kept: list[Expr] = []
+    for arg in unique:
+        if any(surely_nonnegative(other - arg) for other in kept):
+            continue
+        kept = [other for other in kept if not surely_nonnegative(arg - other)] + [arg]
+    return kept
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What is known of the symbols besides being positive integers: ``lower`` bounds by name, and expressions ≥ 0."""
+
+    lower: tuple[tuple[str, int], ...] = ()
+    nonnegative: tuple[Expr, ...] = ()
+
+    def __hash__(self):
+        try:
+            return self.__dict__["_hash"]
+        except KeyError:
+            self.__dict__["_hash"] = hash((self.lower, self.nonnegative))
+            return self.__dict__["_hash"]
+
+
+POSITIVE = Assumptions()
+UNBOUNDED = float("-inf")
+
+
+def surely_nonnegative(expr: Expr, assumptions: Assumptions = POSITIVE) -> bool:
+    """True if ``expr`` ≥ 0 follows from the assumptions (a sufficient test, so False decides nothing)."""
+    return lower_bound(expr, assumptions) >= 0
+
+
+@lru_cache(maxsize=65536)
+def lower_bound(expr: Expr, assumptions: Assumptions = POSITIVE) -> Fraction | float:
+    """A proven lower bound of ``expr`` under the assumptions; ``-inf`` where none is found.
+
+    >>> h, k = symbol("h"), symbol("k")
+    >>> lower_bound(h - k + 1), lower_bound(h - k + 1, Assumptions(nonnegative=(h - k,)))
+    (-inf, Fraction(1, 1))
+    """
+    if expr.is_Rational:
+        return Fraction(int(expr.p), int(expr.q))
+    lower = dict(assumptions.lower)
+    best = _shifted_bound(expr, lower)
+    for known in assumptions.nonnegative:
+        best = max(best, _shifted_bound(expr - known, lower))
+    return best
+
+
+def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
+    """Shift each unknown to x + bound with x ≥ 0 and expand: if no coefficient is negative the constant is the minimum."""
+    shift: dict[Expr, Expr] = {}
+    for atom in _outermost(expr):
+        bound = _atom_bound(atom, lower)
+        if bound == UNBOUNDED:
+            return bound
+        shift[atom] = sympy.Dummy(nonnegative=True) + Rational(bound)
+    constant, variable = sympy.expand(expr.xreplace(shift)).as_coeff_Add()
+    if not constant.is_Rational:
+        return UNBOUNDED
+    for term in Add.make_args(variable):
+        coefficient, rest = term.as_coeff_Mul()
+        if not coefficient.is_Rational or coefficient < 0 or not rest.is_nonnegative and term != 0:
+            return UNBOUNDED
+    return Fraction(int(constant.p), int(constant.q))
+
+
+def _outermost(expr: Expr) -> set[Expr]:
+    """Symbols and forms of ``expr`` that are not inside another form: the unknowns of a polynomial."""
+    if isinstance(expr, Symbol | Function):
+        return {expr}
+    return {unknown for arg in expr.args for unknown in _outermost(arg)}
+
+
+def _atom_bound(atom: Expr, lower: Mapping[str, int]) -> Fraction | float:
+    if isinstance(atom, Symbol):
+        return Fraction(lower.get(atom.name, 1))
+    if isinstance(atom, PeakMax):
+        return max(_shifted_bound(arg, lower) for arg in atom.args)
+    if not isinstance(atom, FloorDiv | CeilDiv):
+        return Fraction(0) if getattr(atom, "counts", False) else UNBOUNDED
+    numerator, denominator = atom.args
+    bound = _shifted_bound(numerator, lower)
+    if bound == UNBOUNDED or (bound < 0 and not denominator.is_Integer):
+        return UNBOUNDED
+    if not denominator.is_Integer:
+        return Fraction(1 if isinstance(atom, CeilDiv) and bound > 0 else 0)
+    quotient = bound / int(denominator)
+    return Fraction(-((-quotient) // 1) if isinstance(atom, CeilDiv) else quotient // 1)
+
+
+def evaluate(expr: Expr, values: Mapping[Symbol, int], memo: dict[Expr, int | Fraction] | None = None) -> int | Fraction:
+    """The exact value of ``expr`` with every symbol bound to a Python integer. Share ``memo`` among calls at one point.
+
+    Raises KeyError with the symbol for an unbound one. Never uses floating point.
+    """
+    memo = {} if memo is None else memo
+    known = memo.get(expr)
+    if known is not None:
+        return known
+    if expr.is_Symbol:
+        result = values[expr]
+    elif expr.is_Integer:
+        result = int(expr)
+    elif expr.is_Rational:
+        result = Fraction(int(expr.p), int(expr.q))
+    else:
+        args = [evaluate(arg, values, memo) for arg in expr.args]
+        if expr.is_Add:
+            result = sum(args)
+        elif expr.is_Mul:
+            result = 1
+            for arg in args:
+                result *= arg
+        elif expr.is_Pow:
+            result = args[0] ** args[1] if args[1] >= 0 else Fraction(1) / args[0] ** -args[1]
+        else:
+            result = exact_function(type(expr))(*args)
+    if isinstance(result, Fraction) and result.denominator == 1:
+        result = result.numerator
+    memo[expr] = result
+    return result
+
+
+def exact_function(form: type):
+    """The exact Python function behind an opaque form; forms defined elsewhere carry it as ``exact``."""
+    try:
+        return _EXACT[form] if form in _EXACT else form.exact
+    except AttributeError:
+        raise TypeError(f"costmodel has no exact evaluation for {form.__name__}; it is not one of its forms") from None
+
+
+_EXACT = {
+    FloorDiv: lambda a, b: a // b,
+    CeilDiv: lambda a, b: -(-a // b),
+    PeakMax: max,
+}
+
+__all__ = [
+    "Add", "Assumptions", "CeilDiv", "Expr", "FloorDiv", "Integer", "Mul", "ONE", "POSITIVE", "PeakMax", "Pow", "Rational", "Symbol", "ZERO",
+    "evaluate", "exact_function", "floor_div", "lower_bound", "minimum", "surely_nonnegative", "symbol", "undominated",
+]

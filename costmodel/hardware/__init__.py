@@ -1,0 +1,96 @@
+"""Devices as data: one TOML file each, read into :class:`Hardware`. Imports only the standard library.
+
+>>> lecture = load("lecture")
+>>> lecture.ridge_point("matrix", "float32")
+48.0
+
+A new device is one new file beside this one, or in the user's own folder (:func:`user_directory`), where ``local`` is
+this machine as :func:`costmodel.hardware.measure.measure` found it. A file of the user goes before a shipped one of the
+same name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from costmodel.hardware.model import (
+    Hardware,
+    HardwareFileError,
+    Level,
+    Measurement,
+    MissingPeak,
+    Passes,
+    Quantity,
+    UnknownHardware,
+)
+from costmodel.hardware.schema import parse
+from costmodel.hardware.write import write
+
+__all__ = [
+    "Hardware",
+    "HardwareFileError",
+    "Level",
+    "Measurement",
+    "MissingPeak",
+    "Passes",
+    "Quantity",
+    "UnknownHardware",
+    "available",
+    "load",
+    "user_directory",
+    "write",
+]
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Hardware:
+    """The device of that name, or the one that a ``.toml`` file describes.
+
+    Raises :class:`UnknownHardware`, naming what there is, or :class:`HardwareFileError` for one that breaks the schema.
+    """
+    name = os.fspath(name_or_path)
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UnknownHardware(f"there is no device file {name!r}")
+        return _read(path)
+    found = _files()
+    if name in found:
+        return _read(found[name])
+    near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    if name == "local":
+        hint = " this machine has not been measured yet: run `costmodel hw measure`."
+    names = ", ".join(sorted(found))
+    raise UnknownHardware(f"unknown device {name!r};{hint} available: {names}, or a path to a .toml file")
+
+
+def available() -> tuple[str, ...]:
+    """Names that :func:`load` knows, sorted: the shipped devices and the user's own."""
+    return tuple(sorted(_files()))
+
+
+def user_directory() -> Path:
+    """Where the user's device files stand: ``costmodel/hardware`` in ``$XDG_CONFIG_HOME``, or else in ``~/.config``."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
+    return base / "costmodel" / "hardware"
+
+
+def _files() -> dict[str, Traversable]:
+    shipped = {entry.name: entry for entry in files(__name__).iterdir()}
+    own = {entry.name: entry for entry in user_directory().glob("*.toml")}
+    return {name.removesuffix(".toml"): entry for name, entry in (shipped | own).items() if name.endswith(".toml")}
+
+
+def _read(file: Traversable) -> Hardware:
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HardwareFileError(f"{file.name}: not a TOML file: {error}") from error
+    return parse(data, file.name)

@@ -1,0 +1,104 @@
+"""A device as TOML text: the inverse of the schema, for figures that were measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from costmodel.hardware.model import Hardware, Level, Quantity
+
+
+def write(hardware: Hardware, path: str | Path) -> Path:
+    """Write ``hardware`` to the TOML file ``path``, making its folder; ``load(path)`` gives an equal device back.
+
+    A datasheet figure that a measured one replaced is not in ``hardware`` any more, and so not in the file.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(dumps(hardware), encoding="utf-8")
+    return target
+
+
+def dumps(hardware: Hardware) -> str:
+    """The TOML text of ``hardware``, in base units."""
+    return "\n".join(_lines(hardware)) + "\n"
+
+
+def _lines(hardware: Hardware) -> Iterator[str]:
+    yield f"name = {_text(hardware.name)}"
+    yield f"title = {_text(hardware.title)}"
+    yield f"kind = {_text(hardware.kind)}"
+    if hardware.year is not None:
+        yield f"year = {hardware.year}"
+    yield from ("", "[policy]", f"source = {_text(hardware.float32_source)}")
+    for precision, how in hardware.float32.items():
+        yield f"float32_{precision.lower()} = {{ dtype = {_text(how.dtype)}, passes = {how.passes} }}"
+    if not hardware.weight.measured:
+        yield f"transcendental_weight = {_quantity(hardware.weight)}"
+    if hardware.vector_runs_as:
+        yield from ("", "[policy.vector_runs_as]", f"source = {_text(hardware.vector_source)}")
+        yield from (f"{dtype} = {_text(target)}" for dtype, target in hardware.vector_runs_as.items())
+    yield from _section(hardware, measured=False)
+    yield from _measurement(hardware)
+    yield from _section(hardware, measured=True)
+
+
+def _measurement(hardware: Hardware) -> Iterator[str]:
+    run = hardware.measurement
+    if run is None:
+        return
+    yield from ("", "[measured]", f"machine = {_text(run.machine)}", f"date = {_text(run.date)}")
+    for key, quantity in _scalars(hardware, measured=True):
+        yield f"{key} = {_quantity(quantity)}"
+    for title, texts in (("versions", run.versions), ("environment", run.environment)):
+        yield from ("", f"[measured.{title}]")
+        yield from (f"{_text(key)} = {_text(value)}" for key, value in texts.items())
+    yield from ("", "[measured.samples] # seconds, in the order taken")
+    for probe, values in run.samples.items():
+        yield f"{_text(probe)} = [{', '.join(map(repr, values))}]"
+
+
+def _section(hardware: Hardware, *, measured: bool) -> Iterator[str]:
+    name = "measured" if measured else "datasheet"
+    if not measured and (scalars := list(_scalars(hardware, measured=False))):
+        yield from ("", f"[{name}]")
+        yield from (f"{key} = {_quantity(quantity)}" for key, quantity in scalars)
+    for engine in dict.fromkeys(owner for owner, _ in hardware.peaks):
+        peaks = {d: q for (owner, d), q in hardware.peaks.items() if owner == engine and q.measured == measured}
+        if peaks:
+            yield from ("", f"[{name}.peaks.{engine}]")
+            yield from (f"{dtype} = {_quantity(quantity)}" for dtype, quantity in peaks.items())
+    memory = {"bandwidth": hardware.bandwidth, "capacity": hardware.capacity}
+    stated = [f"{key} = {_quantity(q)}" for key, q in memory.items() if q is not None and q.measured == measured]
+    if stated:
+        yield from ("", f"[{name}.memory]", *stated)
+    yield from _levels(name, (level for level in hardware.levels if level.capacity.measured == measured))
+
+
+def _scalars(hardware: Hardware, *, measured: bool) -> Iterator[tuple[str, Quantity]]:
+    for key in ("launch_overhead", "call_overhead", "power"):
+        quantity = getattr(hardware, key)
+        if quantity is not None and quantity.measured == measured:
+            yield key, quantity
+    if measured and hardware.weight.measured:
+        yield "transcendental_weight", hardware.weight
+
+
+def _levels(section: str, levels: Iterable[Level]) -> Iterator[str]:
+    for level in levels:
+        yield from ("", f"[[{section}.levels]]", f"name = {_text(level.name)}")
+        yield f"capacity = {_quantity(level.capacity)}"
+        if level.bandwidth is not None:
+            yield f"bandwidth = {_quantity(level.bandwidth)}"
+
+
+def _quantity(quantity: Quantity) -> str:
+    doubt = f", doubt = {_text(quantity.doubt)}" if quantity.doubt else ""
+    value = f"value = {quantity.value!r}, unit = {_text(quantity.unit)}"
+    return f"{{ {value}, source = {_text(quantity.source)}{doubt} }}"
+
+
+def _text(value: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

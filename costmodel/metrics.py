@@ -1,0 +1,168 @@
+"""Metrics: named prices over a cost table. Each states its unit and its convention, and reports read both from here.
+
+To add a metric, write one decorated function of the table:
+
+    @metric("weights_bytes", unit="B", convention="…")
+    def weights_bytes(table): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sympy import Add, Expr, Rational
+
+from costmodel.errors import CostModelError
+from costmodel.forms import ZERO, PeakMax
+from costmodel.fusion import POLICIES, aliases, plan, read_once
+from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named price: a function of the table (and options), its unit, and the convention that makes it unambiguous."""
+
+    name: str
+    unit: str
+    convention: str
+    price: Callable[..., Expr]
+    # The price of one equation's work, for metrics that are sums over equations and so have rows that add up.
+    of_work: Callable[..., Expr] | None = None
+
+
+_registry: dict[str, Metric] = {}
+
+
+def metric(name: str, *, unit: str, convention: str, of_work: Callable[..., Expr] | None = None) -> Callable[..., Callable[..., Expr]]:
+    def decorate(price: Callable[..., Expr]) -> Callable[..., Expr]:
+        if name in _registry:
+            raise CostModelError(f"metric {name!r} is registered already")
+        _registry[name] = Metric(name, unit, convention, price, of_work)
+        return price
+    return decorate
+
+
+def get(name: str) -> Metric:
+    try:
+        return _registry[name]
+    except KeyError:
+        raise CostModelError(f"unknown metric {name!r}; the metrics are {', '.join(_registry)}") from None
+
+
+def available() -> tuple[str, ...]:
+    return tuple(_registry)
+
+
+# -- prices of one equation's work --------------------------------------------------------------------------------------------
+
+
+def _is_mac(kind: OpKind) -> bool:
+    return kind.name == "mac"
+
+
+def work_macs(work: Work, taps: str = "dense") -> Expr:
+    return work.count(_is_mac, taps)
+
+
+def work_flops(work: Work, taps: str = "dense") -> Expr:
+    return _arithmetic(work, taps, floating=True)
+
+
+def work_ops(work: Work, taps: str = "dense") -> Expr:
+    return _arithmetic(work, taps, floating=False)
+
+
+def _arithmetic(work: Work, taps: str, *, floating: bool) -> Expr:
+    return Add(2 * work.count(lambda k: _is_mac(k) and is_floating(k.dtype) == floating, taps),
+               work.count(lambda k: k.engine == "vector" and is_floating(k.dtype) == floating, taps))
+
+
+def work_transcendentals(work: Work) -> Expr:
+    return work.count(lambda k: k.engine == "transcendental")
+
+
+# -- the metrics --------------------------------------------------------------------------------------------------------------
+
+
+@metric("params", unit="elements", convention="elements of trainable parameters; tied weights once; buffers apart")
+def params(table: CostTable) -> Expr:
+    return total(v.array.size for v in table.parameters)
+
+
+@metric("buffers", unit="elements", convention="elements of non-trainable state, such as batch statistics")
+def buffers(table: CostTable) -> Expr:
+    return total(v.array.size for v in table.buffers)
+
+
+@metric("model_size", unit="B", convention="parameters x bits of their dtype (or of the stated width) / 8; buffers apart")
+def model_size(table: CostTable, bits: int | None = None) -> Expr:
+    return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
+
+
+@metric("macs", unit="MAC", of_work=work_macs,
+        convention="multiply-accumulates of contractions; a complex one is 4; taps=dense counts kernel taps on padding, valid does not")
+def macs(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_macs(e.work, taps))
+
+
+@metric("flops", unit="FLOP", of_work=work_flops,
+        convention="2 per floating-point MAC + 1 per element of floating-point elementwise arithmetic; transcendentals apart")
+def flops(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_flops(e.work, taps))
+
+
+@metric("ops", unit="OP", of_work=work_ops, convention="as flops, on integer and boolean types")
+def ops(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_ops(e.work, taps))
+
+
+@metric("transcendentals", unit="evaluations", of_work=work_transcendentals,
+        convention="evaluations of exp, tanh, rsqrt, erf …; counted apart from FLOPs, priced by a device's stated weight")
+def transcendentals(table: CostTable) -> Expr:
+    return table.sum(lambda e: work_transcendentals(e.work))
+
+
+@metric("bytes", unit="B",
+        convention="compulsory: touched elements of each input, parameter and output once; a fusion policy's name (unfused, layer): "
+                   "what crosses its kernels' borders")
+def bytes_(table: CostTable, form: str) -> Expr:
+    if form == "compulsory":
+        return _compulsory(table)
+    if form not in POLICIES:
+        raise CostModelError(f"unknown form of bytes {form!r}; choose compulsory, {', '.join(POLICIES)}")
+    return total(kernel.bytes * kernel.times for kernel in plan(table, form))
+
+
+def _compulsory(table: CostTable) -> Expr:
+    root = aliases(table)
+    touched: dict[int, list[Expr]] = {}
+    for e in table:
+        for v, elements in zip(e.ins, e.work.read, strict=True):
+            if elements != 0:
+                touched.setdefault(id(root(v)), []).append(elements)
+    results = {id(v): v for v in table.outputs if v.origin != "literal"}
+
+    def read(v: Value) -> Expr:
+        return read_once(v, touched[id(v)]) if id(v) in touched else ZERO
+
+    return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
+                  *(v.array.size * Rational(v.array.bits, 8) for v in results.values())])
+
+
+@metric("activations", unit="elements",
+        convention="total: input + every layer's output; peak: max over layers of in + out. A layer is a convolution, linear or "
+                   "pooling with the activation, normalisation, bias and reshape that follow folded in")
+def activations(table: CostTable, rule: str = "total") -> Expr:
+    kernels = plan(table, "layer")
+    if rule == "total":
+        inputs = (v.array.size for v in table.inputs if v.origin == "input")
+        return total([*inputs, *(k.outputs * k.times for k in kernels)])
+    if rule == "peak":
+        return PeakMax(*((k.inputs + k.outputs).expand() for k in kernels)) if kernels else ZERO
+    raise CostModelError(f"unknown rule of activations {rule!r}; choose total or peak")
+
+
+@metric("intensity", unit="FLOP/B", convention="FLOP per byte at the stated form of bytes")
+def intensity(table: CostTable, form: str = "compulsory") -> Expr:
+    return flops(table) / bytes_(table, form)

@@ -1,0 +1,163 @@
+"""Named models: what a zoo file declares, and how the command line finds it.
+
+A *zoo* is any package that registers under the entry-point group ``costmodel.models`` a callable returning an iterable of
+:class:`ModelEntry`. Our own zoo does exactly that; third parties do the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from costmodel.errors import CostModelError
+
+ENTRY_POINT_GROUP = "costmodel.models"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that somebody else printed: ``metric`` of the model at the point ``at`` is ``value``, says ``source``.
+
+    ``metric`` is a name of the metrics registry ("params", "macs", "activations", "activations_peak", …). ``value`` is an
+    exact integer; ``at`` binds the symbols that the metric depends on (empty for parameters of a fixed architecture).
+    """
+
+    metric: str
+    value: int
+    source: str
+    at: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of a zoo, ready to be analysed symbolically.
+
+    name:      what the command line calls it, e.g. ``resnet50``.
+    build:     returns the model (Linen or abstract NNX module, or a plain function). Parameters of ``build`` whose names are
+               in ``dims`` receive those symbolic dimensions; all others must have defaults.
+    inputs:    one string an input, ``"n,h,w,3:float32"``; names become symbolic dimensions.
+    dims:      names of further symbolic dimensions that only ``build`` uses, space-separated.
+    where:     the domain, e.g. ``"32 | h, 32 | w, k <= h"``.
+    kwargs:    keyword arguments of the call, e.g. ``{"train": False}``.
+    at:        the point that publications quote, e.g. ``{"n": 1, "h": 224, "w": 224}``.
+    published: figures to be met exactly; every zoo file has some, with their source.
+    params:    for a plain function, which argument holds the parameters (as in ``analyze(..., params=0)``).
+    """
+
+    name: str
+    build: Callable[..., Any]
+    inputs: tuple[str, ...]
+    summary: str
+    dims: str = ""
+    where: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    at: Mapping[str, int] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    params: int | None = None
+
+    def make(self) -> tuple[Any, tuple[Any, ...]]:
+        """The model and its abstract inputs, over the declared symbolic dimensions."""
+        made = _dimensions([self.dims, *(_parse_input(text)[0] for text in self.inputs)], self.where)
+        wanted = inspect.signature(self.build).parameters
+        model = self.build(**{name: dim for name, dim in made.items() if name in wanted})
+        return model, tuple(input_spec(text, made) for text in self.inputs)
+
+    def analyze(self, **options: Any) -> Any:
+        """The model's :class:`~costmodel.cost.Cost`; options go to :func:`costmodel.analyze`."""
+        from costmodel.cost import analyze
+
+        model, inputs = self.make()
+        options.setdefault("params", self.params)
+        cost = analyze(model, *inputs, kwargs={**self.kwargs, **options.pop("kwargs", {})}, **options)
+        cost.name = self.name
+        return cost
+
+    def with_inputs(self, inputs: Iterable[str], where: str | None = None, kwargs: Mapping[str, Any] | None = None) -> ModelEntry:
+        """The same model called with other inputs, another domain, or other keyword arguments."""
+        inputs = tuple(inputs)
+        return replace(self, inputs=inputs or self.inputs, where=self.where if where is None else where,
+                       kwargs={**self.kwargs, **(kwargs or {})})
+
+
+def _parse_input(text: str) -> tuple[str, str]:
+    """(names and integers separated by spaces, dtype) of ``"n,h,w,3:float32"``."""
+    shape, _, dtype = text.partition(":")
+    parts = [p.strip() for p in shape.split(",") if p.strip()]
+    for p in parts:
+        if not (p.isdigit() or p.isidentifier()):
+            raise CostModelError(f"input {text!r}: {p!r} is neither an integer nor a name; write e.g. 'n,h,w,3:float32'")
+    return " ".join(parts), dtype.strip() or "float32"
+
+
+def _dimensions(name_lists: Iterable[str], where: str) -> dict[str, Any]:
+    from costmodel.dims import dims
+
+    names = list(dict.fromkeys(p for names in name_lists for p in names.replace(",", " ").split() if not p.isdigit()))
+    if not names:
+        return {}
+    made = dims(" ".join(names), where=where)
+    return dict(zip(names, made if isinstance(made, tuple) else (made,), strict=True))
+
+
+def input_spec(text: str, made: Mapping[str, Any]) -> Any:
+    """``"n,h,w,3:float32"`` as an abstract array over dimensions by name."""
+    from costmodel.trace import spec
+
+    shape, dtype = _parse_input(text)
+    return spec(tuple(int(p) if p.isdigit() else made[p] for p in shape.split()), dtype)
+
+
+def zoo() -> dict[str, ModelEntry]:
+    """Every model that an installed zoo registers, by name. Raises CostModelError for a name given twice."""
+    found: dict[str, ModelEntry] = {}
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        for entry in point.load()():
+            if entry.name in found:
+                raise CostModelError(f"two zoos register a model called {entry.name!r}; uninstall one of them")
+            found[entry.name] = entry
+    return found
+
+
+def model(name: str) -> ModelEntry:
+    """A zoo model by name, or ``package.module:attribute`` (a Flax module, a class or a function).
+
+    Raises CostModelError for an unknown name (with the nearest ones), a module that does not import, or an attribute it lacks.
+    """
+    if ":" in name:
+        return _attribute(name)
+    known = zoo()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise CostModelError(f"unknown model {name!r}: {hint}`costmodel list` shows all; or give package.module:attribute")
+    return known[name]
+
+
+def _attribute(name: str) -> ModelEntry:
+    module_name, _, attribute = name.partition(":")
+    sys.path.insert(0, "")  # a user's own file in the working directory, as `python -m` would find it
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # the user's module may fail in any way; its reason is what they need
+        raise CostModelError(f"{module_name} does not import: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                             ) from error
+    finally:
+        sys.path.remove("")
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise CostModelError(f"module {module_name} has no attribute {attribute!r}")
+        found = getattr(found, part)
+    if isinstance(found, ModelEntry):
+        return found
+    if isinstance(found, type):
+        try:
+            found = found()
+        except TypeError as error:
+            raise CostModelError(f"{name} is a class that needs arguments ({error}); give an instance or a function") from None
+    return ModelEntry(attribute, lambda: found, (), f"from {name}")

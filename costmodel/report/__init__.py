@@ -1,0 +1,1 @@
+"""Renderers of tables and rooflines: terminal (rich), HTML, LaTeX, markdown. They read results and compute nothing."""

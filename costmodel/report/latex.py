@@ -1,0 +1,44 @@
+"""Formulas and tables as LaTeX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sympy import Expr, Integer
+
+from costmodel import printers
+
+if TYPE_CHECKING:
+    from costmodel.cost import _Prices
+    from costmodel.table import Table
+
+_SPECIAL = str.maketrans({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "…": r"\ldots{}", "×": r"$\times$"})
+
+
+def summary_latex(cost: _Prices) -> str:
+    r"""The headline metrics as an ``align*`` environment, with \text labels (amsmath)."""
+    from costmodel.cost import headline
+
+    lines = [rf"\text{{{label.translate(_SPECIAL)}}} &= {_math(value)}\ \text{{{unit}}}" for label, value, unit in headline(cost)]
+    return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
+
+
+def table_latex(table: Table) -> str:
+    """The table as a ``tabular`` with booktabs rules; the conventions follow as comments."""
+    columns = "l" + "r" * len(table.columns)
+    head = " & ".join(["", *(f"{name} [{unit}]".translate(_SPECIAL) for name, unit in table.columns)])
+    body = []
+    for row in table.rows:
+        label = row.label + (f" ×{row.repeats}" if row.repeats > 1 else "")
+        body.append(" & ".join([label.translate(_SPECIAL), *(f"${_math(c)}$" for c in row.cells)]) + r" \\")
+    total = " & ".join(["total", *(f"${_math(c)}$" for c in table.total)])
+    notes = "\n".join(f"% {note}" for note in table.notes)
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head + r" \\", r"\midrule", *body, r"\midrule",
+                      total + r" \\", r"\bottomrule", r"\end{tabular}", notes])
+
+
+def _math(value: Any) -> str:
+    expr = value if isinstance(value, Expr) else Integer(value) if value == int(value) else None
+    if expr is None:
+        return f"{float(value):g}"
+    return f"{int(expr):,}".replace(",", r"\,") if expr.is_Integer else printers.latex(expr)

@@ -1,0 +1,160 @@
+"""Rules: a primitive's name -> the work of one equation. One function a primitive (or a family that works alike).
+
+To add a primitive, write one function in the file of its kind:
+
+    @rule("my_primitive")
+    def my_primitive(eqn, *, axis, **_):
+        return eqn.work(vector("add", eqn.operand.dtype, eqn.operand.size - eqn.out.size))
+
+It receives an :class:`Eqn` (shapes in sympy) and the equation's parameters, and returns a :class:`~costmodel.work.Work`. What an
+equation reads and writes defaults to all of its operands and results. Registering a name twice raises.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from costmodel.errors import CostModelError
+from costmodel.forms import POSITIVE, Assumptions, Expr
+from costmodel.work import Array, OpKind, Work
+
+Op = tuple[OpKind, Expr, Expr]
+
+
+@dataclass(frozen=True)
+class Eqn:
+    """What a rule sees of an equation: operand and result arrays, and what the domain says of the symbols."""
+
+    primitive: str
+    ins: tuple[Array, ...]
+    outs: tuple[Array, ...]
+    assumptions: Assumptions = POSITIVE
+
+    @property
+    def operand(self) -> Array:
+        return self.ins[0]
+
+    @property
+    def out(self) -> Array:
+        return self.outs[0]
+
+    def work(self, *ops: Op, read: Sequence[Expr] | None = None, written: Sequence[Expr] | None = None) -> Work:
+        """Work with these operations (those that count nothing are left out); touches everything unless told otherwise."""
+        return Work(tuple(op for op in ops if op[1] != 0),
+                    tuple(a.size for a in self.ins) if read is None else tuple(read),
+                    tuple(a.size for a in self.outs) if written is None else tuple(written))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered rule: its function, what its counts are (exact, bounded or free) and, if not exact, why."""
+
+    name: str
+    function: Callable[..., Work]
+    status: str = "exact"
+    why: str = ""
+
+
+_registry: dict[str, Rule] = {}
+
+
+def register(name: str, function: Callable[..., Work], status: str = "exact", why: str = "") -> None:
+    if name in _registry:
+        raise CostModelError(f"primitive {name!r} has a rule already ({_registry[name].name}); unregister it first")
+    _registry[name] = Rule(function.__name__, function, status, why)
+
+
+def rule(*names: str, status: str = "exact", why: str = "") -> Callable[[Callable[..., Work]], Callable[..., Work]]:
+    """Register the decorated function for these primitives; ``status="bounded"`` needs a ``why``."""
+    def decorate(function: Callable[..., Work]) -> Callable[..., Work]:
+        for name in names:
+            register(name, function, status, why)
+        return function
+    return decorate
+
+
+def lookup(name: str) -> Rule | None:
+    """The rule of a primitive, or None."""
+    _load()
+    return _registry.get(name)
+
+
+def registered() -> dict[str, Rule]:
+    """Every registered rule by primitive name."""
+    _load()
+    return dict(_registry)
+
+
+_loaded = False
+
+
+def _load() -> None:
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        for file in pkgutil.iter_modules(__path__):
+            importlib.import_module(f"{__name__}.{file.name}")
+
+
+# -- operations, as rules write them ------------------------------------------------------------------------------------------
+
+_REAL_PART = {"complex64": "float32", "complex128": "float64"}
+
+
+def real_dtype(dtype: str) -> str:
+    """The type of the real arithmetic that a dtype's arithmetic is made of."""
+    return _REAL_PART.get(dtype, dtype)
+
+
+def vector(name: str, dtype: str, count: Expr) -> Op:
+    """``count`` operations of the vector engine. A complex one is given in real operations by its rule."""
+    return OpKind(name, "vector", real_dtype(dtype)), count, count
+
+
+def transcendental(name: str, dtype: str, count: Expr) -> Op:
+    """``count`` evaluations of a special function."""
+    return OpKind(name, "transcendental", real_dtype(dtype)), count, count
+
+
+def multiply_accumulate(dtype: str, dense: Expr, valid: Expr | None = None, accumulate: str | None = None,
+                        precision: str | None = None) -> Op:
+    """Multiply-accumulates of the matrix engine; a complex one is 4 real ones."""
+    factor = 4 if dtype in _REAL_PART else 1
+    kind = OpKind("mac", "matrix", real_dtype(dtype), accumulate and real_dtype(accumulate), precision)
+    return kind, factor * dense, factor * (dense if valid is None else valid)
+
+
+
+
+def golden(primitive: str, *operands: str, out: str | None = None, dtype: str = "float32", **params: Any) -> str:
+    """A rule's operations on arrays of named dimensions, as text: what each rule's doctest prints.
+
+    ``out`` defaults to the matrix product's shape for a dot and to the first operand's shape otherwise.
+    """
+    from costmodel.dims import dims, internal
+
+    def array(text: str) -> Array:
+        shape = []
+        for part in text.split():
+            name, _, divisor = part.partition("//")
+            dim = int(name) if name.isdigit() else dims(name)
+            shape.append(internal(dim // int(divisor) if divisor else dim))
+        return Array(tuple(shape), dtype)
+
+    ins = tuple(map(array, operands))
+    if out is None and primitive == "dot_general":
+        (contracted_l, contracted_r), (batch_l, batch_r) = params["dimension_numbers"]
+        free = [d for i, d in enumerate(ins[0].shape) if i not in (*contracted_l, *batch_l)]
+        free += [d for i, d in enumerate(ins[1].shape) if i not in (*contracted_r, *batch_r)]
+        outs = Array((*(ins[0].shape[d] for d in batch_l), *free), dtype)
+    else:
+        outs = array(operands[0] if out is None else out)
+    found = lookup(primitive)
+    if found is None:
+        raise CostModelError(f"primitive {primitive!r} has no rule")
+    work = found.function(Eqn(primitive, ins, (outs,)), **params)
+    return ", ".join(f"{dense} {kind.name}" for kind, dense, _ in work.ops)

@@ -1,0 +1,55 @@
+"""Contractions: dots and convolutions, in multiply-accumulates.
+
+>>> from costmodel.rules import golden
+>>> golden("dot_general", "m k", "k n", dimension_numbers=(((1,), (0,)), ((), ())))
+'k*m*n mac'
+>>> golden("dot_general", "b m k", "b n k", dimension_numbers=(((2,), (2,)), ((0,), (0,))))
+'b*k*m*n mac'
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sympy import Mul
+
+from costmodel.dims import internal
+from costmodel.rules import Eqn, multiply_accumulate, rule
+from costmodel.taps import tap_pairs
+from costmodel.work import Work
+
+
+def precision_name(precision: Any) -> str | None:
+    """jax's precision (None, a Precision, a pair of them, or an algorithm preset) as text; None means the default."""
+    if precision is None:
+        return None
+    parts = precision if isinstance(precision, tuple) else (precision,)
+    names = {getattr(p, "name", str(p)) for p in parts if p is not None}
+    return "/".join(sorted(names)) or None
+
+
+@rule("dot_general")
+def dot_general(eqn: Eqn, *, dimension_numbers, precision=None, **_) -> Work:
+    """Product of the output's dimensions and the contracted ones: GEMM is m·n·k."""
+    (contracted, _rhs), _batch = dimension_numbers
+    depth = Mul(*(eqn.operand.shape[d] for d in contracted))
+    return eqn.work(multiply_accumulate(eqn.operand.dtype, (eqn.out.size * depth).expand(), accumulate=eqn.out.dtype,
+                                        precision=precision_name(precision)))
+
+
+@rule("conv_general_dilated")
+def conv_general_dilated(eqn: Eqn, *, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
+                         precision=None, **_) -> Work:
+    """n · c_o · (c_i / g) · Π over space of (output, tap) pairs. The kernel's input-feature dimension is c_i / g already, and
+    grouping the batch divides the output's batch, so one formula serves groups, batch groups and both gradients."""
+    lhs, rhs = eqn.ins
+    batch, features = (eqn.out.shape[d] for d in dimension_numbers.out_spec[:2])
+    depth = rhs.shape[dimension_numbers.rhs_spec[1]]
+    dense = valid = batch * features * depth
+    for i, (lhs_dim, rhs_dim) in enumerate(zip(dimension_numbers.lhs_spec[2:], dimension_numbers.rhs_spec[2:], strict=True)):
+        low, high = map(internal, padding[i])
+        pairs = tap_pairs(lhs.shape[lhs_dim], rhs.shape[rhs_dim], internal(window_strides[i]), internal(rhs_dilation[i]),
+                          internal(lhs_dilation[i]), low, high, eqn.assumptions)
+        dense, valid = dense * pairs[0], valid * pairs[1]
+    return eqn.work(multiply_accumulate(lhs.dtype, dense.expand(), valid.expand(), accumulate=eqn.out.dtype,
+                                        precision=precision_name(precision)))

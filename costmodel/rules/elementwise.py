@@ -1,0 +1,73 @@
+"""Elementwise arithmetic: one operation per output element, listed one by one; special functions are counted apart.
+
+>>> from costmodel.rules import golden
+>>> golden("add", "n c", "n c")
+'c*n add'
+>>> golden("exp", "n c")
+'c*n exp'
+>>> golden("integer_pow", "n", y=3)
+'2*n mul'
+"""
+
+from __future__ import annotations
+
+from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
+from costmodel.work import Work
+
+# One operation per output element, on the operands' type.
+ARITHMETIC = (
+    "add", "add_any", "sub", "div", "rem", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp", "nextafter",
+    "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "lt_to", "le_to", "is_finite",
+    "and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic", "population_count", "clz",
+)
+
+# Special functions: one evaluation per output element. What an evaluation costs is a device's to state.
+SPECIAL = (
+    "exp", "exp2", "expm1", "log", "log2", "log1p", "logistic", "tanh", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
+    "cosh", "asinh", "acosh", "atanh", "sqrt", "rsqrt", "cbrt", "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma",
+    "igamma", "igammac", "igamma_grad_a", "random_gamma_grad", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e", "zeta",
+)
+
+# Real operations in one complex one (Golub & Van Loan, Matrix Computations, 1.1.15: a complex product is 4 mul + 2 add).
+_COMPLEX = {"add": 2, "add_any": 2, "sub": 2, "neg": 2, "mul": 6, "div": 11, "eq": 3, "ne": 3, "abs": 4}
+
+
+@rule(*ARITHMETIC)
+def elementwise(eqn: Eqn, **_) -> Work:
+    dtype = eqn.operand.dtype
+    real = _COMPLEX.get(eqn.primitive, 1) if real_dtype(dtype) != dtype else 1
+    return eqn.work(vector(eqn.primitive, dtype, real * eqn.out.size))
+
+
+@rule("mul", "square")
+def mul(eqn: Eqn, **_) -> Work:
+    real = 6 if real_dtype(eqn.out.dtype) != eqn.out.dtype else 1
+    return eqn.work(vector("mul", eqn.out.dtype, real * eqn.out.size))
+
+
+@rule("select_n")
+def select_n(eqn: Eqn, **_) -> Work:
+    """One selection per output element, of the cases' type: which elements of which case are read is decided at run time, so
+    every case is read whole."""
+    return eqn.work(vector("select", eqn.out.dtype, eqn.out.size))
+
+
+@rule(*SPECIAL)
+def special(eqn: Eqn, **_) -> Work:
+    return eqn.work(transcendental(eqn.primitive, eqn.out.dtype, eqn.out.size))
+
+
+@rule("integer_pow")
+def integer_pow(eqn: Eqn, *, y: int, **_) -> Work:
+    """Square-and-multiply, as jax lowers it: ⌊log2 |y|⌋ squarings, one product per further set bit, one division if y < 0."""
+    power = abs(y)
+    products = power.bit_length() - 1 + power.bit_count() - 1 if power else 0
+    real = 6 if real_dtype(eqn.out.dtype) != eqn.out.dtype else 1
+    return eqn.work(vector("mul", eqn.out.dtype, real * products * eqn.out.size),
+                    vector("div", eqn.out.dtype, eqn.out.size * int(y < 0)))
+
+
+@rule("real", "imag", "complex", "conj")
+def complex_parts(eqn: Eqn, **_) -> Work:
+    """Taking complex numbers apart or together is data movement; a conjugate flips one sign."""
+    return eqn.work(*([vector("neg", eqn.out.dtype, eqn.out.size)] if eqn.primitive == "conj" else []))

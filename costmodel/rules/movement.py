@@ -1,0 +1,40 @@
+"""Data movement: no arithmetic. Declared one by one, so that nothing is free by accident.
+
+A *view* renames what is there (reshape, squeeze) and touches nothing; a *copy* reads what it needs and writes its result.
+
+>>> from costmodel.rules import golden
+>>> golden("transpose", "n c", out="c n")
+''
+"""
+
+from __future__ import annotations
+
+from costmodel.forms import ZERO
+from costmodel.rules import Eqn, rule
+from costmodel.work import Work
+
+VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary")
+COPIES = ("broadcast_in_dim", "transpose", "concatenate", "pad", "rev", "copy", "convert_element_type", "bitcast_convert_type",
+          "reduce_precision", "split", "stack", "unstack", "tile")
+
+
+@rule(*VIEWS, status="free", why="a view: the same elements under another shape or name")
+def view(eqn: Eqn, **_) -> Work:
+    return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO] * len(eqn.outs))
+
+
+@rule(*COPIES, status="free", why="moves data, computes nothing")
+def copy(eqn: Eqn, **_) -> Work:
+    return eqn.work()
+
+
+@rule("slice", status="free", why="moves data, computes nothing")
+def slice_(eqn: Eqn, **_) -> Work:
+    """Reads only what it keeps."""
+    return eqn.work(read=[eqn.out.size])
+
+
+@rule("iota", "empty", "empty2", "dim_as_value", "platform_index", "create_token", "full", status="free",
+      why="a constant or a shape's value: nothing is read")
+def constant(eqn: Eqn, **_) -> Work:
+    return eqn.work(read=[ZERO] * len(eqn.ins))

@@ -1,0 +1,32 @@
+"""Windows (pooling) and their gradients: outputs · (taps - 1) operations, with every tap counted.
+
+>>> from costmodel.rules import golden
+>>> golden("reduce_window_max", "n h w c", out="n h//2 w//2 c", window_dimensions=(1, 2, 2, 1))
+'3*c*n*FloorDiv(h, 2)*FloorDiv(w, 2) max'
+"""
+
+from __future__ import annotations
+
+from sympy import Mul
+
+from costmodel.dims import internal
+from costmodel.rules import Eqn, rule, vector
+from costmodel.work import Work
+
+_OPERATION = {"reduce_window_sum": "add", "reduce_window_max": "max", "reduce_window_min": "min"}
+
+
+@rule(*_OPERATION)
+def reduce_window(eqn: Eqn, *, window_dimensions, **_) -> Work:
+    """XLA counts the same: a tap in the padding still takes its operation with the initial value."""
+    taps = Mul(*(internal(d) for d in window_dimensions))
+    return eqn.work(vector(_OPERATION[eqn.primitive], eqn.out.dtype, (eqn.out.size * (taps - 1)).expand()))
+
+
+@rule("select_and_scatter_add")
+def select_and_scatter_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
+    """Gradient of a max pool: taps - 1 comparisons to find each window's maximum, one addition to route its cotangent."""
+    cotangent = eqn.ins[0]
+    taps = Mul(*(internal(d) for d in window_dimensions))
+    return eqn.work(vector("compare", eqn.out.dtype, (cotangent.size * (taps - 1)).expand()),
+                    vector("add", eqn.out.dtype, cotangent.size))

@@ -1,0 +1,191 @@
+"""Tables of a cost: per module, per layer or per primitive. Rows sum exactly to the total; renderers live in ``report``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sympy import Add, Expr, Rational
+
+from costmodel import metrics
+from costmodel.errors import CostModelError
+from costmodel.forms import ZERO
+from costmodel.fusion import Kernel, plan
+from costmodel.work import CostTable, Equation, Value, total
+
+if TYPE_CHECKING:
+    from costmodel.cost import _Prices
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: its label, how many identical consecutive rows it stands for, its cells (of one), and its output shape."""
+
+    label: str
+    cells: tuple[Any, ...]
+    repeats: int = 1
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns are (name, unit) of additive metrics. ``total`` is the whole program's; ``notes`` state the conventions."""
+
+    title: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    total: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+    def sum(self) -> tuple[Any, ...]:
+        """Σ of the rows, column by column; equal to ``total`` or something is wrong."""
+        return tuple(_add([row.cells[i] * row.repeats for row in self.rows]) for i in range(len(self.columns)))
+
+    def to_csv(self) -> str:
+        """The table as CSV, formulas in Python syntax."""
+        import csv
+        import io
+
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["name", "repeats", "output", *(f"{name} [{unit}]" for name, unit in self.columns)])
+        for row in (*self.rows, Row("total", self.total)):
+            writer.writerow([row.label, row.repeats, row.output, *map(str, row.cells)])
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        from costmodel.report.terminal import render
+
+        return render(self)
+
+
+_COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
+
+
+def build(cost: _Prices, *, depth: int | None, by: str, collapse: bool) -> Table:
+    if by not in _BUILDERS:
+        raise CostModelError(f"a table is by {', '.join(_BUILDERS)}; {by!r} is none of them")
+    if depth is not None and depth < 1:
+        raise CostModelError(f"depth={depth} must be at least 1")
+    columns, rows, totals = _BUILDERS[by](cost.program, depth)
+    priced = [Row(r.label, tuple(cost._value(c) for c in r.cells), 1, _show(cost, r.output)) for r in rows]
+    if collapse:
+        priced = _collapse(priced)
+    notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
+    return Table(f"{cost.name}, by {by}", columns, tuple(priced), tuple(cost._value(t) for t in totals), notes)
+
+
+def _coverage(cost: Any) -> Any:
+    return cost.coverage
+
+
+def _show(cost: _Prices, value: Value | str) -> str:
+    if isinstance(value, str):
+        return value
+    return "×".join(str(cost._value(d)).replace(" ", "") for d in value.array.shape)
+
+
+def _add(terms: list[Any]) -> Any:
+    return total(terms) if any(isinstance(t, Expr) for t in terms) else sum(terms)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    label: str
+    cells: tuple[Expr, ...]
+    output: Value | str = ""
+
+
+def _work_cells(equations: list[Equation]) -> tuple[Expr, ...]:
+    def price(of_work: Callable[..., Expr]) -> Expr:
+        return total(of_work(e.work) * e.times for e in equations)
+
+    return price(metrics.work_macs), price(metrics.work_flops), price(metrics.work_transcendentals)
+
+
+def _by_module(table: CostTable, depth: int | None):
+    def key(path: tuple[str, ...]) -> str:
+        return "/".join(path[:depth]) or "(root)"
+
+    params: dict[str, list[Expr]] = {}
+    for v in table.parameters:
+        params.setdefault(key(tuple(v.name.split("/")[:-1])), []).append(v.array.size)
+    groups: dict[str, list[Equation]] = {}
+    for e in table:
+        groups.setdefault(key(e.path), []).append(e)
+    for name in params:
+        groups.setdefault(name, [])
+    traffic = {name: total(_unfused_bytes(e) for e in equations) for name, equations in groups.items()}
+    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(equations), traffic[name]))
+            for name, equations in groups.items()]
+    totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              metrics.bytes_(table, "unfused"))
+    return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals
+
+
+def _unfused_bytes(e: Equation) -> Expr:
+    return _price_bytes(zip((*e.ins, *e.outs), (*e.work.read, *e.work.written), strict=True)) * e.times
+
+
+def _price_bytes(touched) -> Expr:
+    return Add(*(elements * Rational(v.array.bits, 8) for v, elements in touched if elements != 0))
+
+
+def _by_op(table: CostTable, depth: int | None):
+    groups: dict[str, list[Equation]] = {}
+    for e in table:
+        groups.setdefault(e.primitive, []).append(e)
+    rows = [_Draft(f"{name} ({len(es)})", (*_work_cells(es), total(_unfused_bytes(e) for e in es)))
+            for name, es in sorted(groups.items())]
+    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
+    return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
+
+
+def _by_layer(table: CostTable, depth: int | None):
+    kernels = plan(table, "layer")
+    owner = _parameter_owner(table, kernels)
+    rows = []
+    for v in table.inputs:
+        if v.origin == "input":
+            rows.append(_Draft(f"input {v.name}", (ZERO, ZERO, ZERO, ZERO, v.array.size, ZERO), v))
+    for k in kernels:
+        params = Add(*(v.array.size for v in table.parameters if owner.get(id(v)) == k.index))
+        label = "/".join(k.path[:depth]) or k.main.primitive
+        output = next((v for v, _ in reversed(k.writes) if v.is_activation), k.main.outs[0])
+        rows.append(_Draft(f"{label} [{k.kind}]", (params, *_work_cells(list(k.equations)), (k.outputs * k.times).expand(),
+                                                   (k.bytes * k.times).expand()), output))
+    unused = Add(*(v.array.size for v in table.parameters if id(v) not in owner))
+    if unused != 0:
+        rows.append(_Draft("(parameters not used)", (unused, ZERO, ZERO, ZERO, ZERO, ZERO)))
+    totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              metrics.activations(table), metrics.bytes_(table, "layer"))
+    return (*_COLUMNS, ("activations", "elements"), ("bytes, layer", "B")), rows, totals
+
+
+def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int, int]:
+    """Each parameter's kernel: the first that reads it."""
+    owner: dict[int, int] = {}
+    for k in kernels:
+        for v, _ in k.reads:
+            owner.setdefault(id(v), k.index)
+    return owner
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op}
+
+
+def _collapse(rows: list[Row]) -> list[Row]:
+    """Consecutive rows that differ in nothing but the numbers in their names become one, with a count."""
+    merged: list[list[Row]] = []
+    for row in rows:
+        if merged and _alike(merged[-1][0], row):
+            merged[-1].append(row)
+        else:
+            merged.append([row])
+    return [Row(g[0].label if len(g) == 1 else f"{g[0].label} … {g[-1].label}", g[0].cells, len(g), g[0].output) for g in merged]
+
+
+def _alike(a: Row, b: Row) -> bool:
+    return a.cells == b.cells and a.output == b.output and re.sub(r"\d+", "#", a.label) == re.sub(r"\d+", "#", b.label)

@@ -1,0 +1,50 @@
+"""A device file that is right in every part, for tests to read and to break."""
+
+GOOD = """\
+name = "toy"
+title = "A toy"
+kind = "cpu"
+year = 2020
+
+[datasheet]
+launch_overhead = { value = 2, unit = "us", source = "s" }
+power = { value = 65, unit = "W", source = "s" }
+
+[datasheet.peaks.matrix]
+float32 = { value = 1, unit = "TFLOP/s", source = "s" }
+int8 = { value = 4, unit = "TOP/s", source = "s", doubt = "d" }
+
+[datasheet.peaks.vector]
+float32 = { value = 500, unit = "GFLOP/s", source = "s" }
+
+[datasheet.memory]
+bandwidth = { value = 50, unit = "GB/s", source = "s" }
+capacity = { value = 16, unit = "GiB", source = "s" }
+
+[[datasheet.levels]]
+name = "L2"
+capacity = { value = 512, unit = "KiB", source = "s" }
+
+[policy]
+source = "s"
+float32_default = "float32"
+float32_high = { dtype = "float32", passes = 3 }
+float32_highest = "float32"
+transcendental_weight = { value = 8, unit = "FLOP", source = "s" }
+
+[policy.vector_runs_as]
+source = "s"
+bfloat16 = "float32"
+"""
+
+MEASURED = """
+[measured]
+machine = "m"
+date = "2020-01-01"
+[measured.versions]
+jax = "1"
+[measured.samples]
+"matrix float32" = [1.0, 2.0]
+[measured.peaks.matrix]
+float32 = { value = 800, unit = "GFLOP/s", source = "timed" }
+"""
