@@ -1,8 +1,8 @@
 # `make demo` and `make test` work on a fresh machine: each makes .venv when it is missing.
-# PYTHON=python3.13 chooses the interpreter (each interpreter gets an environment of its own).
+# PYTHON=python3.13 chooses another interpreter, which gets an environment of its own (.venv-python3.13).
 
-PYTHON ?= python3.11
-VENV := .venv-$(notdir $(PYTHON))
+PYTHON ?= python3
+VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 

@@ -19,7 +19,7 @@ from costmodel.forms import evaluate
 from costmodel.fusion import Kernel, plan
 from costmodel.trace import Request, request
 from costmodel.walk import walk
-from costmodel.work import CostTable
+from costmodel.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 
 if TYPE_CHECKING:
     from costmodel.explain import Explanation
@@ -213,6 +213,15 @@ class Cost(_Prices):
         env = self.domain.bind(values)
         verify(self, env, values)
         self.verified |= {v.symbol for v in self.domain.variables if env[_symbol(v.name)] == 1}
+
+    def reprice(self, dtype: str) -> Cost:
+        """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
+        stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
+        wanted = DTYPE_ALIASES.get(dtype, dtype)
+        if wanted not in BITS:
+            raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
+        program = retype(self.program, lambda name: wanted if is_floating(name) else name)
+        return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.domain.symbols)
 
     def roofline(self, hardware: str | Hardware, *, policy: str = "layer", **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sympy import Add, Expr, Rational
+from sympy import Add, Expr
 
 from costmodel import metrics
 from costmodel.errors import CostModelError
@@ -117,27 +117,25 @@ def _by_module(table: CostTable, depth: int | None):
         groups.setdefault(key(e.path), []).append(e)
     for name in params:
         groups.setdefault(name, [])
-    traffic = {name: total(_unfused_bytes(e) for e in equations) for name, equations in groups.items()}
-    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(equations), traffic[name]))
+    traffic = _unfused_traffic(table)
+    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(equations), total(traffic.get(e.index, ZERO) for e in equations)))
             for name, equations in groups.items()]
     totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
               metrics.bytes_(table, "unfused"))
     return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals
 
 
-def _unfused_bytes(e: Equation) -> Expr:
-    return _price_bytes(zip((*e.ins, *e.outs), (*e.work.read, *e.work.written), strict=True)) * e.times
-
-
-def _price_bytes(touched) -> Expr:
-    return Add(*(elements * Rational(v.array.bits, 8) for v, elements in touched if elements != 0))
+def _unfused_traffic(table: CostTable) -> dict[int, Expr]:
+    """Bytes by equation: a kernel each, which reads an operand given twice once."""
+    return {k.main.index: k.bytes * k.times for k in plan(table, "unfused")}
 
 
 def _by_op(table: CostTable, depth: int | None):
     groups: dict[str, list[Equation]] = {}
     for e in table:
         groups.setdefault(e.primitive, []).append(e)
-    rows = [_Draft(f"{name} ({len(es)})", (*_work_cells(es), total(_unfused_bytes(e) for e in es)))
+    traffic = _unfused_traffic(table)
+    rows = [_Draft(f"{name} ({len(es)})", (*_work_cells(es), total(traffic.get(e.index, ZERO) for e in es)))
             for name, es in sorted(groups.items())]
     totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
     return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals

@@ -99,7 +99,8 @@ class Request:
         """Trace. Raises TraceError with jax's reason and what to do next."""
         trace = {"linen": _trace_linen, "nnx": _trace_nnx, "function": _trace_function}[self.kind]
         try:
-            return trace(self)
+            with compat.initialisers_accept_symbolic_fans():  # also while it is applied: Linen checks shapes with them
+                return trace(self)
         except CostModelError:
             raise
         except Exception as error:  # whatever jax or the model raises, the user gets its reason in one line
@@ -161,8 +162,8 @@ def _key() -> jax.ShapeDtypeStruct:
     return jax.eval_shape(lambda: jax.random.key(0))
 
 
-def _data_leaves(*trees: Any) -> list[Leaf]:
-    return [Leaf("input", _path(path)) for path, _ in jax.tree_util.tree_flatten_with_path(trees)[0]]
+def _data_leaves(tree: Any) -> list[Leaf]:
+    return [Leaf("input", _path(path)) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
 def _path(keys: Sequence[Any]) -> tuple[str, ...]:
@@ -172,9 +173,8 @@ def _path(keys: Sequence[Any]) -> tuple[str, ...]:
 def _trace_linen(request: Request) -> Traced:
     model, traced_kwargs, static = request.model, *_split_kwargs(request.kwargs)
     keys = {name: _key() for name in ("params", *request.rngs)}
-    with compat.initialisers_accept_symbolic_fans():
-        init = functools.partial(model.init, method=request.method, **static)
-        variables = jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, traced_kwargs)
+    init = functools.partial(model.init, method=request.method, **static)
+    variables = jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, traced_kwargs)
     rngs = {name: keys[name] for name in request.rngs}
 
     def apply(variables, rngs, inputs, kw):
@@ -189,7 +189,7 @@ def _trace_linen(request: Request) -> Traced:
         collection, *rest = _path(path)
         leaves.append(Leaf("parameter" if collection == "params" else "buffer", tuple(rest)))
     leaves += [Leaf("rng", (name,)) for name in sorted(rngs)]
-    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs, traced_kwargs)), type(model).__name__)
+    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs), *_data_leaves(traced_kwargs)), type(model).__name__)
 
 
 def _trace_nnx(request: Request) -> Traced:
@@ -213,7 +213,7 @@ def _trace_nnx(request: Request) -> Traced:
         kind = variable.type if hasattr(variable, "type") and isinstance(variable.type, type) else type(variable)
         role = "parameter" if issubclass(kind, nnx.Param) else "rng" if issubclass(kind, nnx.RngState) else "buffer"
         leaves.append(Leaf(role, tuple(map(str, path))))
-    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs, traced_kwargs)), "")
+    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs), *_data_leaves(traced_kwargs)), "")
 
 
 def _nnx_method(model: Any, method: Any) -> Callable[..., Any]:

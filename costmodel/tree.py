@@ -64,7 +64,7 @@ def _write(expr: Expr, depth: int) -> Any:
         return ["rational", _write_integer(int(expr.p)), _write_integer(int(expr.q))]
     if isinstance(expr, Symbol):
         if expr != symbol(_name(expr.name)):
-            raise CostModelError(f"symbol {expr.name} was not made by costmodel.forms.symbol, so it would not read back the same")
+            raise CostModelError(f"symbol {expr.name} was not made by costmodel.forms.symbol: it would not read back the same")
         return expr.name
     head = _HEADS.get(type(expr))
     if head is None or (head == "pow" and not expr.args[1].is_Integer):

@@ -62,7 +62,8 @@ def walk(traced: Traced, *, unknown: str = "error") -> tuple[CostTable, Domain]:
     _inline(jaxpr, env, (), "", ONE, raw, arrays, traced.root)
     outputs = tuple(_read(v, env, arrays) for v in jaxpr.outvars)
     alive, dead = _remove_dead(raw, outputs)
-    domain = Domain.of(*(d for v in inputs for d in v.array.shape))
+    # A symbol may first show in a result's shape: a stride, a padding.
+    domain = Domain.of(*{d for v in (*inputs, *(o for r in alive for o in r.outs)) for d in v.array.shape})
     constants = _shape_constants(alive)
     equations = tuple(_cost(i, r, domain, unknown, constants) for i, r in enumerate(alive))
     return CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.eqn.primitive.name for r in dead).items()))), domain

@@ -25,6 +25,9 @@ BITS = {
     "key<fry>": 64, "key<rbg>": 128, "key<unsafe_rbg>": 128, "float0": 0,
 }
 
+DTYPE_ALIASES = {"fp32": "float32", "f32": "float32", "fp16": "float16", "f16": "float16", "bf16": "bfloat16", "fp64": "float64",
+                 "fp8": "float8_e4m3fn"}
+
 
 def is_floating(dtype: str) -> bool:
     return dtype.startswith(("float", "bfloat", "complex"))
@@ -152,6 +155,26 @@ class CostTable:
     @cached_property
     def buffers(self) -> tuple[Value, ...]:
         return tuple(v for v in self.inputs if v.origin == "buffer")
+
+
+def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
+    """The same program with every array and operation in another type: a price at another width, not another trace."""
+    made: dict[int, Value] = {}
+
+    def value(v: Value) -> Value:
+        if id(v) not in made:
+            made[id(v)] = replace(v, array=Array(v.array.shape, change(v.array.dtype)))
+        return made[id(v)]
+
+    def kind(k: OpKind) -> OpKind:
+        return replace(k, dtype=change(k.dtype), accumulate=k.accumulate and change(k.accumulate))
+
+    def equation(e: Equation) -> Equation:
+        work = replace(e.work, ops=tuple((kind(k), dense, valid) for k, dense, valid in e.work.ops))
+        return replace(e, ins=tuple(map(value, e.ins)), outs=tuple(map(value, e.outs)), work=work)
+
+    return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
+                   outputs=tuple(map(value, table.outputs)))
 
 
 def total(terms: Iterable[Expr]) -> Expr:

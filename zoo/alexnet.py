@@ -1,12 +1,12 @@
 """AlexNet: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 
 ``alexnet`` is the two-tower network as the edge AI lecture "Basics of AI and deep learning" tabulates it, row by row in
-``zoo/data/lecture_alexnet.csv``: its towers are the two groups of conv2, conv4 and conv5. The lecture's parameters leave
+``zoo/data/lecture_alexnet.csv``: its towers are the two groups of conv2, conv4 and conv5. The lecture's counts leave
 biases out, as ``alexnet_no_bias`` does. The paper's local response normalisation, in neither, has no parameters.
 ``alexnet_torchvision`` is the later one-tower network (Krizhevsky, "One weird trick", 2014), with fewer channels.
 
-Inputs are images ``(n, h, w, 3)`` of at least 63×63, which leave one row and column after the last pool. The feature map
-is flattened before the first linear layer, so parameters depend on h and w.
+Inputs are images ``(n, h, w, 3)`` of at least 63×63, which leave one row and column after the last pool. The feature
+map is flattened before the first linear layer, so parameters depend on h and w.
 """
 
 from __future__ import annotations

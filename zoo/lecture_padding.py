@@ -1,4 +1,4 @@
-"""The lecture's padding modes, from "Basics of AI and deep learning" (edge AI): zero, reflection, replication, constant.
+"""The lecture's padding modes: zero, reflection, replication, constant ("Basics of AI and deep learning", edge AI).
 
 p rows and columns are added on each side, so the output has h + 2p rows. Padding has no parameters and no arithmetic:
 it moves data, and reflection and replication read the input's border twice.
