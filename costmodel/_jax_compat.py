@@ -60,10 +60,6 @@ def is_literal(atom: Any) -> bool:
     return isinstance(atom, jax.extend.core.Literal)
 
 
-def is_dropped(variable: Any) -> bool:
-    return isinstance(variable, _core.DropVar)
-
-
 @contextlib.contextmanager
 def initialisers_accept_symbolic_fans() -> Iterator[None]:
     """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
@@ -76,3 +72,11 @@ def initialisers_accept_symbolic_fans() -> Iterator[None]:
         yield
     finally:
         initializers._compute_fans = original
+
+
+def scan_layout(params: Any) -> tuple[int, int]:
+    """(number of constants, number of carried values) of a scan; jax 0.12 keeps them in a tree of its operands."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = (len(list(part)) for part in params["ft_in"].unpack())
+    return consts, carry

@@ -18,7 +18,7 @@ from costmodel.errors import CostModelError, DomainError
 from costmodel.forms import evaluate
 from costmodel.fusion import Kernel, plan
 from costmodel.trace import Request, request
-from costmodel.walk import walk
+from costmodel.walk import BRANCHES, walk
 from costmodel.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
-            mutable: Any = False, params: int | None = None, unknown: str = "error") -> Cost:
+            mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max") -> Cost:
     """Closed-form cost of one call of ``model``.
 
     model:   a Linen module, an (abstract) NNX module, or any function of jax arrays.
@@ -41,6 +41,8 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     mutable: Linen collections that the call updates; for NNX, True keeps the updated state as a result.
     params:  for a function, which argument holds the parameters.
     unknown: ``"error"`` or ``"warn"``: what a primitive without a rule does.
+    branches: which branch of a ``cond`` or ``switch`` counts: ``"max"`` (default) or ``"min"`` by operations, ``"mean"``, or
+             ``"symbol"`` for a weight symbol ``taken_k`` per branch.
 
     Raises TraceError if jax cannot trace the model with these dimensions, UnknownPrimitive for a primitive without a rule.
 
@@ -51,9 +53,11 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     """
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
+    if branches not in BRANCHES:
+        raise CostModelError(f"branches={branches!r} must be one of {', '.join(BRANCHES)}")
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
-    table, domain = walk(asked.run(), unknown=unknown)
-    cost = Cost(table, domain, name=_name(model), request=asked)
+    table, domain = walk(asked.run(), unknown=unknown, branches=branches)
+    cost = Cost(table, domain, name=_name(model), request=asked, branches=branches)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -159,11 +163,12 @@ class Cost(_Prices):
     """Closed-form cost of a program over a domain. Every metric is a sympy expression in the user's symbols."""
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Request | None = None,
-                 verified: Sequence[str] = ()) -> None:
+                 verified: Sequence[str] = (), branches: str = "max") -> None:
         self.program = program
         self.domain = domain
         self.name = name
         self.request = request
+        self.branches = branches
         # Symbols for which a concrete trace with a dimension of 1 gave the same counts; see `at`.
         self.verified = set(verified)
         self._prices: dict[tuple[Any, ...], Expr] = {}

@@ -99,7 +99,7 @@ def _kernels(table: CostTable, groups: list[list[Equation]], *, materialised: bo
         for e in group:
             for v in e.ins:
                 consumers.setdefault(id(root(v)), set()).add(i)
-    results = {id(root(v)) for v in table.outputs}
+    results = {id(root(v)) for v in (*table.outputs, *(out for _, out in table.carried))}
     kernels = []
     for i, group in enumerate(groups):
         touched: dict[int, tuple[Value, list[Expr]]] = {}
@@ -115,9 +115,12 @@ def _kernels(table: CostTable, groups: list[list[Equation]], *, materialised: bo
     return tuple(k for k in kernels if k.reads or k.writes or any(e.work.ops for e in k.equations))
 
 
-def read_once(value: Value, parts: list[Expr]) -> Expr:
-    """Elements of ``value`` read by several readers that share one pass: all of it if one reads all; partial reads add up."""
-    return value.array.size if value.array.size in parts else Add(*parts)
+def read_once(value: Value, parts: list[Expr], times: list[Expr] | None = None) -> Expr:
+    """Elements of ``value`` read by several readers that share one pass: all of it if one reads all; partial reads add up, each as
+    often as it happens."""
+    if value.array.size in parts:
+        return value.array.size
+    return Add(*parts) if times is None else Add(*(p * t for p, t in zip(parts, times, strict=True)))
 
 
 def _kind(group: list[Equation]) -> str:
@@ -171,7 +174,8 @@ def _layers(table: CostTable) -> list[int]:
     # What depends on parameters only (a normalisation's scale), and movement that feeds one layer, goes where it is used.
     for i in reversed(range(len(equations))):
         if group[i] is None:
-            targets = [group[u] for out in equations[i].outs for u in users.get(id(out), ()) if group[u] is not None]
+            targets = [group[u] for out in equations[i].outs for u in users.get(id(out), ())
+                       if group[u] is not None and _same_times(equations[i], equations[group[u]])]
             group[i] = min(targets, default=i)
     return [g for g in group if g is not None]
 
@@ -201,10 +205,12 @@ def _feeds_one_anchor(i: int, equations: tuple[Equation, ...], users: dict[int, 
     pending = [i]
     while pending:
         j = pending.pop()
+        e = equations[j]
+        if not _same_times(e, equations[i]):
+            return False
         if anchors[j]:
             found.add(j)
             continue
-        e = equations[j]
         if e.work.ops or e.status != "free":
             return False
         uses = [u for out in e.outs for u in users.get(id(out), ())]

@@ -136,15 +136,17 @@ def bytes_(table: CostTable, form: str) -> Expr:
 
 def _compulsory(table: CostTable) -> Expr:
     root = aliases(table)
-    touched: dict[int, list[Expr]] = {}
+    touched: dict[int, tuple[list[Expr], list[Expr]]] = {}
     for e in table:
         for v, elements in zip(e.ins, e.work.read, strict=True):
             if elements != 0:
-                touched.setdefault(id(root(v)), []).append(elements)
+                parts, times = touched.setdefault(id(root(v)), ([], []))
+                parts.append(elements)
+                times.append(e.times)
     results = {id(v): v for v in table.outputs if v.origin != "literal"}
 
     def read(v: Value) -> Expr:
-        return read_once(v, touched[id(v)]) if id(v) in touched else ZERO
+        return read_once(v, *touched[id(v)]) if id(v) in touched else ZERO
 
     return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
                   *(v.array.size * Rational(v.array.bits, 8) for v in results.values())])
@@ -161,6 +163,11 @@ def activations(table: CostTable, rule: str = "total") -> Expr:
     if rule == "peak":
         return PeakMax(*((k.inputs + k.outputs).expand() for k in kernels)) if kernels else ZERO
     raise CostModelError(f"unknown rule of activations {rule!r}; choose total or peak")
+
+
+@metric("activations_peak", unit="elements", convention="activations with rule=peak")
+def activations_peak(table: CostTable) -> Expr:
+    return activations(table, "peak")
 
 
 @metric("intensity", unit="FLOP/B", convention="FLOP per byte at the stated form of bytes")

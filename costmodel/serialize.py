@@ -24,6 +24,7 @@ def to_json(cost: Cost, indent: int | None = None) -> str:
         "inputs": [writer.value(v) for v in cost.program.inputs],
         "outputs": [writer.value(v) for v in cost.program.outputs],
         "dead": [list(d) for d in cost.program.dead],
+        "carried": [[writer.value(a), writer.value(b)] for a, b in cost.program.carried],
     }
     domain = {
         "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper}
@@ -100,7 +101,8 @@ class _Reader:
         relations = tuple(Relation(r["text"], self.exprs[r["difference"]]) for r in domain["relations"])
         table = CostTable(tuple(self.equation(i, e) for i, e in enumerate(program["equations"])),
                           tuple(self.values[i] for i in program["inputs"]), tuple(self.values[i] for i in program["outputs"]),
-                          tuple((str(name), int(count)) for name, count in program["dead"]))
+                          tuple((str(name), int(count)) for name, count in program["dead"]),
+                          tuple((self.values[a], self.values[b]) for a, b in program["carried"]))
         return Cost(table, Domain(variables, relations), name=str(self.data["name"]), verified=self.data["verified"])
 
     def equation(self, index: int, e: list[Any]) -> Equation:

@@ -118,8 +118,8 @@ def _by_module(table: CostTable, depth: int | None):
     for name in params:
         groups.setdefault(name, [])
     traffic = _unfused_traffic(table)
-    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(equations), total(traffic.get(e.index, ZERO) for e in equations)))
-            for name, equations in groups.items()]
+    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(es), total(traffic.get(e.index, ZERO) for e in es)))
+            for name, es in groups.items()]
     totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
               metrics.bytes_(table, "unfused"))
     return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals

@@ -288,7 +288,9 @@ def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
             fields = {name: getattr(x, name) for name in x.__dataclass_fields__ if name not in ("parent", "name")}
             changed = {name: value(v) for name, v in fields.items()}
             return x.clone(**changed) if any(changed[k] is not fields[k] for k in fields) else x
-        if isinstance(x, tuple | list) and any(compat.is_symbolic(i) or isinstance(i, linen.Module) for i in x):
+        if isinstance(x, functools.partial):
+            return functools.partial(value(x.func), *map(value, x.args), **{k: value(v) for k, v in x.keywords.items()})
+        if isinstance(x, tuple | list) and any(compat.is_symbolic(i) or isinstance(i, linen.Module | functools.partial) for i in x):
             return type(x)(value(i) for i in x)
         return leaf(x)
 

@@ -22,7 +22,10 @@ def verify(cost: Cost, env: Mapping[Any, int], values: Mapping[str, int]) -> Non
     """Raises CostModelError naming the first equation whose counts at the point differ from a concrete trace's."""
     if cost.request is None:
         raise CostModelError("this cost was loaded from a file and has no model to trace again; verify before saving")
-    concrete, _ = walk(cost.request.at(cost.domain, env).run(), unknown="warn")
+    concrete, left = walk(cost.request.at(cost.domain, env).run(), unknown="warn", branches=cost.branches)
+    if left.symbols:
+        raise CostModelError(f"{', '.join(left.symbols)} cannot be replaced by an integer in {cost.name}, so it cannot be verified: "
+                             "give it as a module's attribute or with functools.partial, not inside a function")
     point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
     ours, theirs = _counting(cost.program, env), _counting(concrete, {})
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):

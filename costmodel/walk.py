@@ -1,207 +1,383 @@
 """From a traced jaxpr to a table of costed equations: the only file that knows jax's calls and control flow.
 
-Calls (jit, remat, custom derivatives) are inlined, so that a value has one identity from where it is made to where it is used;
-then equations whose results nobody uses are removed, and what is left is costed by the rules.
+Calls (jit, remat, custom derivatives) are inlined, so that a value has one identity from where it is made to where it is used.
+A loop's body is inlined once, with how often it runs; a branch likewise, with its weight. Then equations whose results nobody
+uses are removed, and what is left is costed by the rules.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sympy import Add, Expr, Integer, Rational
 
 from costmodel import _jax_compat as compat
-from costmodel.dims import Domain, internal
-from costmodel.errors import CostModelError, UnknownPrimitive
-from costmodel.forms import ONE, ZERO, Expr
-from costmodel.rules import Eqn, lookup
+from costmodel.costing import cost_equation
+from costmodel.dims import Domain, Variable, internal
+from costmodel.errors import CostModelError
+from costmodel.forms import ONE, ZERO, PeakMax, floor_div, lower_bound, symbol
+from costmodel.program import Raw, dimensions, remove_dead, shape_constants
 from costmodel.trace import Traced
-from costmodel.work import BITS, Array, CostTable, Equation, Value, Work
+from costmodel.work import BITS, Array, CostTable, Value
 
 # Calls that run their body once, and the parameter that holds it.
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "call": "call_jaxpr",
     "remat2": "jaxpr", "remat": "jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr", "custom_lin": "call_jaxpr", "eval_jaxpr": "jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr", "custom_lin": "call_jaxpr", "eval_jaxpr": "jaxpr", "custom_partitioning": "call",
 }
+CONTROL_FLOW = ("scan", "while", "cond", "shard_map", "custom_linear_solve")
 
 # Scopes that jax itself opens; they name no module.
-_JAX_SCOPES = frozenset({"checkpoint", "rematted_computation", "remat", "closed_call", "core_call", "jit", "pjit"})
+_JAX_SCOPES = frozenset({"checkpoint", "rematted_computation", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
+                         "cond", "body", "cond_fun", "shard_map"})
+
+BRANCHES = ("max", "min", "mean", "symbol")
 
 
-@dataclass(eq=False)
-class _Raw:
-    """An inlined equation before it is costed; ``eqn`` keeps jax's parameters."""
-
-    eqn: Any
-    ins: tuple[Value, ...]
-    outs: tuple[Value, ...]
-    path: tuple[str, ...]
-    phase: str
-    times: Expr
-
-
-def walk(traced: Traced, *, unknown: str = "error") -> tuple[CostTable, Domain]:
+def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tuple[CostTable, Domain]:
     """The cost table of a traced program and the domain of its symbols.
 
-    unknown: "error" raises UnknownPrimitive at the first equation without a rule; "warn" leaves it in the table with the status
-    ``unknown`` and no work, for ``coverage`` to report.
+    unknown:  "error" raises UnknownPrimitive at the first equation without a rule; "warn" leaves it in the table with the status
+              ``unknown`` and no work, for ``coverage`` to report.
+    branches: which branch of a ``cond`` or ``switch`` counts: "max" or "min" (by operations), "mean" of all, or "symbol": every
+              branch times a weight symbol ``taken_k`` that is bound at evaluation.
     """
-    arrays = _Arrays()
+    inliner = _Inliner(traced.root, unknown, branches)
     jaxpr = traced.jaxpr.jaxpr
     env: dict[Any, Value] = {}
     for var, const in zip(jaxpr.constvars, traced.jaxpr.consts, strict=True):
-        env[var] = Value(arrays(np.shape(const), const.dtype), "literal")
+        env[var] = inliner.constant(var, const)
     for var, leaf in zip(jaxpr.invars, traced.leaves, strict=True):
-        env[var] = Value(arrays.of(var), leaf.role, leaf.name)
+        env[var] = Value(inliner.array(var), leaf.role, leaf.name)
     inputs = tuple(env[v] for v in jaxpr.invars)
-    raw: list[_Raw] = []
-    _inline(jaxpr, env, (), "", ONE, raw, arrays, traced.root)
-    outputs = tuple(_read(v, env, arrays) for v in jaxpr.outvars)
-    alive, dead = _remove_dead(raw, outputs)
-    # A symbol may first show in a result's shape: a stride, a padding.
-    domain = Domain.of(*{d for v in (*inputs, *(o for r in alive for o in r.outs)) for d in v.array.shape})
-    constants = _shape_constants(alive)
-    equations = tuple(_cost(i, r, domain, unknown, constants) for i, r in enumerate(alive))
-    return CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.eqn.primitive.name for r in dead).items()))), domain
+    inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
+    inliner.inline(jaxpr, env, _Place())
+    outputs = tuple(inliner.read(v, env) for v in jaxpr.outvars)
+    alive, dead = remove_dead(inliner.raw, outputs, inliner.carried)
+    domain = inliner.complete_domain(dimensions(alive, inputs))
+    constants = shape_constants(alive)
+    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constants) for i, r in enumerate(alive))
+    made = {id(v) for r in alive for v in r.outs}
+    carried = tuple((a, b) for a, b in inliner.carried if id(a) in made)
+    table = CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.primitive for r in dead).items())), carried)
+    return table, domain
 
 
-class _Arrays:
-    """jax avals to :class:`Array`, each once."""
+class _Place:
+    """Where inlined equations stand: their module path, phase, and how often they run."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Array]] = {}
+    def __init__(self, path: tuple[str, ...] = (), phase: str = "", times: Expr = ONE, bounded: bool = False) -> None:
+        self.path, self.phase, self.times, self.bounded = path, phase, times, bounded
 
-    def of(self, var: Any) -> Array:
+    def repeated(self, count: Expr) -> _Place:
+        return _Place(self.path, self.phase, (self.times * count).expand(), self.bounded)
+
+
+class _Inliner:
+    """Inlines a jaxpr into a flat list of equations. Holds what grows on the way: the equations, loops' carried values, the
+    values of integer scalars that are known at trace time (trip counts), sizes of mesh axes, and symbols for what is not known."""
+
+    def __init__(self, root: str, unknown: str, branches: str) -> None:
+        self.root, self.unknown, self.branches = root, unknown, branches
+        self.domain = Domain()
+        self.raw: list[Raw] = []
+        self.carried: list[tuple[Value, Value]] = []
+        self.run_time: list[Variable] = []
+        self._arrays: dict[int, tuple[Any, Array]] = {}
+        self._known: dict[int, Expr] = {}
+        self._kept: list[Value] = []  # literals whose ids are keys of _known must stay alive
+        self._axes: dict[str, int] = {}
+        self._counters: Counter[str] = Counter()
+
+    # -- values ----------------------------------------------------------------------------------------------------------------
+
+    def array(self, var: Any) -> Array:
         aval = var.aval
-        found = self._known.get(id(aval))
+        found = self._arrays.get(id(aval))
         if found is None:
-            if not hasattr(aval, "shape"):
-                raise CostModelError(f"a value of type {aval} has no shape that could be costed")
-            found = (aval, self(aval.shape, aval.dtype))
-            self._known[id(aval)] = found
+            shaped = getattr(aval, "inner_aval", aval)  # a mutable reference has the shape of what it holds
+            shape, dtype = getattr(shaped, "shape", ()), str(getattr(shaped, "dtype", "float0"))
+            if dtype not in BITS:
+                raise CostModelError(f"dtype {dtype} is unknown; its width in bits belongs into costmodel.work.BITS")
+            found = (aval, Array(tuple(map(internal, shape)), dtype))
+            self._arrays[id(aval)] = found
         return found[1]
 
-    def __call__(self, shape: Iterable[Any], dtype: Any) -> Array:
-        name = str(dtype)
-        if name not in BITS:
-            raise CostModelError(f"dtype {name} is unknown; its width in bits belongs into costmodel.work.BITS")
-        return Array(tuple(map(internal, shape)), name)
+    def constant(self, var: Any, value: Any = None) -> Value:
+        """A literal or a constant of a closed jaxpr."""
+        made = Value(self.array(var), "literal")
+        if value is not None and np.ndim(value) == 0 and made.array.dtype.startswith(("int", "uint")):
+            self._known[id(made)] = Integer(int(value))
+            self._kept.append(made)
+        return made
 
+    def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:
+        return self.constant(atom, atom.val) if compat.is_literal(atom) else env[atom]
 
-def _read(atom: Any, env: Mapping[Any, Value], arrays: _Arrays) -> Value:
-    return Value(arrays.of(atom), "literal") if compat.is_literal(atom) else env[atom]
+    def complete_domain(self, dims: Iterable[Expr]) -> Domain:
+        """The domain over all dimensions met, with the run-time symbols (trip counts, branch weights) added."""
+        own = {v.name for v in self.run_time}
+        domain = Domain.of(*(symbol(s.name) for d in dims for s in d.free_symbols if s.name not in own))
+        clash = own & {v.symbol for v in domain.variables}
+        if clash:
+            raise CostModelError(f"{', '.join(sorted(clash))} names a run-time quantity; call your dimension otherwise")
+        return replace(domain, variables=(*domain.variables, *self.run_time))
 
+    def _run_time_symbol(self, kind: str, lower: int, upper: int | None = None) -> Expr:
+        name = f"{kind}_{self._counters[kind]}"
+        self._counters[kind] += 1
+        self.run_time.append(Variable(name, name, ONE, lower, upper))
+        return symbol(name)
 
-def _inline(jaxpr: Any, env: dict[Any, Value], path: tuple[str, ...], phase: str, times: Expr, raw: list[_Raw],
-            arrays: _Arrays, root: str) -> None:
-    for eqn in jaxpr.eqns:
-        inner_path, inner_phase = _place(eqn, path, phase, root)
-        ins = tuple(_read(v, env, arrays) for v in eqn.invars)
-        body_name = CALLS.get(eqn.primitive.name)
-        if body_name is not None and body_name in eqn.params:
-            body = eqn.params[body_name]
-            consts = getattr(body, "consts", ())
-            body = getattr(body, "jaxpr", body)
-            inner: dict[Any, Value] = {v: Value(arrays.of(v), "literal") for v, _ in zip(body.constvars, consts, strict=False)}
-            inner.update(zip(body.invars, ins[len(ins) - len(body.invars):], strict=True))
-            _inline(body, inner, inner_path, inner_phase, times, raw, arrays, root)
-            env.update((o, _read(v, inner, arrays)) for o, v in zip(eqn.outvars, body.outvars, strict=True))
-            continue
-        outs = tuple(Value(arrays.of(v)) for v in eqn.outvars)
-        env.update(zip(eqn.outvars, outs, strict=True))
-        raw.append(_Raw(eqn, ins, outs, inner_path, inner_phase, times))
+    def _emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: _Place,
+              effects: bool = False) -> None:
+        self.raw.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects, at.bounded))
 
+    # -- equations -------------------------------------------------------------------------------------------------------------
 
-def _place(eqn: Any, path: tuple[str, ...], phase: str, root: str) -> tuple[tuple[str, ...], str]:
-    """Module path and phase of an equation: name-stack scopes below the root module; a transposition is the backward pass."""
-    scopes: list[str] = []
-    for name, is_transform in compat.name_stack(eqn):
-        if is_transform:
-            phase = "backward" if name == "transpose" else phase
-            continue
-        scopes += [part for part in name.split("/") if part and part not in _JAX_SCOPES]
-    if root and scopes and scopes[0].split(".")[0] == root:
-        scopes = scopes[1:]
-    # Linen names the method after the module when it is not __call__: "encoder.attend".
-    return (*path, *(s.split(".")[0] for s in scopes)), phase
+    def inline(self, jaxpr: Any, env: dict[Any, Value], at: _Place) -> None:
+        for eqn in jaxpr.eqns:
+            name = eqn.primitive.name
+            place = self._place(eqn, at)
+            ins = [self.read(v, env) for v in eqn.invars]
+            if name in CONTROL_FLOW:
+                outs = getattr(self, f"_{name}")(eqn, ins, place)
+            elif name in CALLS and CALLS[name] in eqn.params:
+                outs = self._body(eqn.params[CALLS[name]], ins, place)
+            else:
+                outs = [Value(self.array(v)) for v in eqn.outvars]
+                self._follow_integers(eqn, ins, outs)
+                params = {**eqn.params, "axis_sizes": self._axes} if "axes" in eqn.params or "axis_name" in eqn.params else eqn.params
+                self._emit(name, params, ins, outs, place, bool(eqn.effects))
+            env.update(zip(eqn.outvars, outs, strict=True))
 
+    def _place(self, eqn: Any, at: _Place) -> _Place:
+        """Module path and phase of an equation: name-stack scopes below the root module; a transposition is the backward pass."""
+        scopes: list[str] = []
+        phase = at.phase
+        for name, is_transform in compat.name_stack(eqn):
+            if is_transform:
+                phase = "backward" if name == "transpose" else phase
+            else:
+                scopes += [part for part in name.split("/") if part and part not in _JAX_SCOPES]
+        if self.root and scopes and scopes[0].split(".")[0] == self.root:
+            scopes = scopes[1:]
+        # Linen names the method after the module when it is not __call__: "encoder.attend".
+        return _Place((*at.path, *(s.split(".")[0] for s in scopes)), phase, at.times, at.bounded)
 
-def _remove_dead(raw: list[_Raw], outputs: tuple[Value, ...]) -> tuple[list[_Raw], list[_Raw]]:
-    """(alive, dead): an equation is alive if it has an effect or some alive one, or the program's result, uses what it makes."""
-    needed = {id(v) for v in outputs}
-    alive, dead = [], []
-    for r in reversed(raw):
-        if r.eqn.effects or any(id(v) in needed for v in r.outs):
-            needed.update(id(v) for v in r.ins)
-            alive.append(r)
+    def _body(self, body: Any, ins: Sequence[Value], at: _Place) -> list[Value]:
+        """Inline a (closed) jaxpr on these operands; returns its results."""
+        jaxpr = getattr(body, "jaxpr", body)
+        consts = getattr(body, "consts", ())
+        env: dict[Any, Value] = {}
+        for var, const in zip(jaxpr.constvars, consts, strict=False):
+            env[var] = self.constant(var, const)
+        env.update(zip(jaxpr.invars, ins[len(ins) - len(jaxpr.invars):], strict=True))
+        self.inline(jaxpr, env, at)
+        return [self.read(v, env) for v in jaxpr.outvars]
+
+    def _follow_integers(self, eqn: Any, ins: Sequence[Value], outs: Sequence[Value]) -> None:
+        """Remember integer scalars that are functions of shapes: they may turn out to be a loop's bounds."""
+        if len(outs) != 1 or outs[0].array.shape or not outs[0].array.dtype.startswith(("int", "uint")):
+            return
+        if eqn.primitive.name == "dim_as_value":
+            self._known[id(outs[0])] = internal(eqn.params["dim"])
+            return
+        values = [self._known.get(id(v)) for v in ins]
+        operation = _INTEGER_OPERATIONS.get(eqn.primitive.name)
+        if operation is not None and None not in values:
+            self._known[id(outs[0])] = operation(*values)
+
+    # -- control flow ----------------------------------------------------------------------------------------------------------
+
+    def _scan(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """``length`` times its body. Each iteration reads its slice of the inputs scanned over and writes its slice of the results."""
+        params = eqn.params
+        body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
+        n_consts, n_carry = compat.scan_layout(params)
+        inside = at.repeated(internal(params["length"]))
+        carry_in = self._carry(body.invars[n_consts:n_consts + n_carry], ins[n_consts:n_consts + n_carry], at)
+        slices = []
+        for var, stacked in zip(body.invars[n_consts + n_carry:], ins[n_consts + n_carry:], strict=True):
+            slices.append(Value(self.array(var)))
+            self._emit("scan_read", {}, [stacked], slices[-1:], inside)
+        results = self._body(params["jaxpr"], [*ins[:n_consts], *carry_in, *slices], inside)
+        self.carried += zip(carry_in, results[:n_carry], strict=True)
+        outs = list(results[:n_carry])
+        for var, piece in zip(eqn.outvars[n_carry:], results[n_carry:], strict=True):
+            stacked = Value(self.array(var))
+            self._emit("scan_write", {}, [piece], [stacked], inside)
+            outs.append(stacked)
+        return outs
+
+    def _carry(self, variables: Sequence[Any], initial: Sequence[Value], at: _Place) -> list[Value]:
+        """A loop's carried values as its body sees them; each starts as another name of its initial value."""
+        made = [Value(self.array(var)) for var in variables]
+        for value, start in zip(made, initial, strict=True):
+            self._emit("loop_carry", {}, [start], [value], at)
+        return made
+
+    def _while(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """Its trip count times the body, once more the condition. The count is derived where the loop counts to a bound that
+        shapes decide (``fori_loop``); otherwise it is a symbol ``trips_k``."""
+        params = eqn.params
+        n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+        cond_consts, body_consts, init = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
+        body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
+        trips = self._trip_count(params, cond_consts, init)
+        if trips is None:
+            trips = self._run_time_symbol("trips", 0)
+        carry = self._carry(body.invars[n_body:], init, at)
+        mark = len(self.raw)
+        self._body(params["cond_jaxpr"], [*cond_consts, *carry], at.repeated(trips + 1))
+        for r in self.raw[mark:]:
+            r.effects = True  # the condition decides how often the loop runs: it is never dead
+        results = self._body(params["body_jaxpr"], [*body_consts, *carry], at.repeated(trips))
+        self.carried += zip(carry, results, strict=True)
+        return results
+
+    def _trip_count(self, params: Mapping[str, Any], cond_consts: Sequence[Value], init: Sequence[Value]) -> Expr | None:
+        """⌈(bound - start) / step⌉ where the condition is ``counter < bound``, the body adds a constant to the counter, and both
+        start and bound are known integers; None otherwise."""
+        cond = getattr(params["cond_jaxpr"], "jaxpr", params["cond_jaxpr"])
+        body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
+        n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+        test = next((e for e in cond.eqns if e.outvars[0] is cond.outvars[0]), None)
+        if test is None or test.primitive.name not in _COMPARISONS:
+            return None
+        swap, inclusive = _COMPARISONS[test.primitive.name]
+        counter, bound = reversed(test.invars) if swap else test.invars
+        if counter not in cond.invars[n_cond:]:
+            return None
+        position = cond.invars.index(counter) - n_cond
+        step = self._step(body, position, n_body)
+        start = self._known.get(id(init[position]))
+        if compat.is_literal(bound):
+            limit: Expr | None = Integer(int(bound.val))
+        elif bound in cond.invars[:n_cond]:
+            limit = self._known.get(id(cond_consts[cond.invars.index(bound)]))
+        elif bound in cond.invars:
+            j = cond.invars.index(bound) - n_cond  # carried, so only a bound if the body hands it on unchanged
+            limit = self._known.get(id(init[j])) if body.outvars[j] is body.invars[n_body + j] else None
         else:
-            dead.append(r)
-    return alive[::-1], dead[::-1]
+            return None
+        if step is None or start is None or limit is None:
+            return None
+        trips = floor_div((limit - start + inclusive + step - 1).expand(), Integer(step))
+        return trips if lower_bound(trips, self.domain.assumptions) >= 0 else PeakMax(ZERO, trips)
+
+    @staticmethod
+    def _step(body: Any, position: int, n_body: int) -> int | None:
+        """The positive constant that the body adds to a carried value, or None."""
+        counter, out = body.invars[n_body + position], body.outvars[position]
+        for e in body.eqns:
+            if e.outvars[0] is out and e.primitive.name == "add" and any(v is counter for v in e.invars):
+                other = [v for v in e.invars if v is not counter]
+                if len(other) == 1 and compat.is_literal(other[0]) and int(other[0].val) > 0:
+                    return int(other[0].val)
+        return None
+
+    def _cond(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """Every branch inlined with its weight, as ``branches`` says."""
+        index, operands = ins[0], ins[1:]
+        bodies = eqn.params["branches"]
+        results, parts = [], []
+        for body in bodies:
+            mark = len(self.raw)
+            results.append(self._body(body, operands, at))
+            parts.append(self.raw[mark:])
+            del self.raw[mark:]
+        weights = self._weights(parts)
+        for part, weight in zip(parts, weights, strict=True):
+            if weight == 0:
+                continue
+            for r in part:
+                r.times = (r.times * weight).expand() if weight != 1 else r.times
+                r.bounded = r.bounded or self.branches in ("max", "min")
+            self.raw += part
+        outs = [Value(self.array(v)) for v in eqn.outvars]
+        for i, out in enumerate(outs):
+            taken = [r[i] for r, weight in zip(results, weights, strict=True) if weight != 0]
+            self._emit("branch_result", {}, [index, *taken], [out], at)
+        return outs
+
+    def _weights(self, parts: Sequence[list[Raw]]) -> list[Expr]:
+        """How often each branch counts; they sum to one."""
+        count = len(parts)
+        if self.branches == "mean":
+            return [Rational(1, count)] * count
+        if self.branches == "symbol":
+            taken = [self._run_time_symbol("taken", 0, 1) for _ in range(count - 1)]
+            return [(ONE - Add(*taken)).expand(), *taken]
+        domain = self.complete_domain(dimensions([r for p in parts for r in p], ()))
+        costs = []
+        for part in parts:
+            equations = [cost_equation(0, r, domain, self.unknown) for r in part]
+            costs.append(Add(*(e.work.count(lambda _: True) * e.times for e in equations)).expand())
+        if self.branches == "min":
+            costs = [-c for c in costs]
+        weights: list[Expr] = []
+        for i, cost in enumerate(costs):
+            # 1 where this branch costs at least as much as later ones and more than earlier ones, else 0.
+            weight = ONE
+            for j, other in enumerate(costs):
+                if j != i:
+                    weight = weight * _at_least(cost, other if j > i else other + 1, domain)
+            weights.append(weight)
+        return weights
+
+    def _shard_map(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """The per-device body, once for every device of the mesh: costs are totals over the devices."""
+        mesh, body = eqn.params["mesh"], eqn.params["jaxpr"]
+        jaxpr = getattr(body, "jaxpr", body)
+        outer, self._axes = self._axes, {**self._axes, **{str(k): int(v) for k, v in dict(mesh.shape).items()}}
+        inside = at.repeated(Integer(int(mesh.size)))
+        local = [Value(self.array(v)) for v in jaxpr.invars]
+        for whole, shard in zip(ins, local, strict=True):
+            self._emit("shard_view", {}, [whole], [shard], inside)
+        results = self._body(body, local, inside)
+        self._axes = outer
+        outs = [Value(self.array(v)) for v in eqn.outvars]
+        for shard, whole in zip(results, outs, strict=True):
+            self._emit("shard_view", {}, [shard], [whole], inside)
+        return outs
+
+    def _custom_linear_solve(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """The user's ``solve`` on its constants and the right-hand side; the other functions serve derivatives only."""
+        lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+        before = lengths.matvec + lengths.vecmat
+        total = before + lengths.solve + lengths.transpose_solve
+        return self._body(jaxprs.solve, [*ins[before:before + lengths.solve], *ins[total:]], at)
 
 
-def _shape_constants(raw: list[_Raw]) -> set[int]:
-    """Equations (by id) that only compute with scalars known when the program is compiled: the number of elements in a mean,
-    say, which a concrete trace folds into a literal. Counting them would make symbolic and concrete results differ."""
-    constant: set[int] = set()
-    known: set[int] = set()
-    for r in raw:
-        scalars = all(v.origin == "literal" and not v.array.shape or id(v) in known for v in r.ins)
-        if scalars and not r.eqn.effects and all(not v.array.shape for v in r.outs):
-            constant.add(id(r))
-            known.update(id(v) for v in r.outs)
-    return constant
+# comparison -> (counter is the second operand, bound included)
+_COMPARISONS = {"lt": (False, 0), "le": (False, 1), "gt": (True, 0), "ge": (True, 1)}
+
+_INTEGER_OPERATIONS = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: (a * b).expand(),
+    "neg": lambda a: -a,
+    "max": lambda a, b: PeakMax(a, b),
+    "min": lambda a, b: -PeakMax(-a, -b),
+    "convert_element_type": lambda a: a,
+    "squeeze": lambda a: a,
+    "reshape": lambda a: a,
+    "copy": lambda a: a,
+    "stop_gradient": lambda a: a,
+}
 
 
-def _cost(index: int, r: _Raw, domain: Domain, unknown: str, constants: set[int]) -> Equation:
-    name = r.eqn.primitive.name
-    if id(r) in constants:
-        nothing = Work((), (ZERO,) * len(r.ins), (ZERO,) * len(r.outs))
-        return Equation(index, name, r.path, r.phase, r.times, r.ins, r.outs, nothing, _detail(r.eqn), "shape constant", "free")
-    view = Eqn(name, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), domain.assumptions)
-    found = lookup(name)
-    if found is None:
-        if unknown != "warn":
-            raise UnknownPrimitive(_unknown_message(r, view))
-        work, rule_name, status = Work((), (), ()), "", "unknown"
-    else:
-        work, rule_name, status = found.function(view, **r.eqn.params), found.name, found.status
-        if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
-            raise CostModelError(f"rule {found.name} of primitive {name!r} states {len(work.read)} reads and {len(work.written)} "
-                                 f"writes for {len(r.ins)} operands and {len(r.outs)} results")
-        # A literal is part of the program text: it is not read from memory.
-        if any(v.origin == "literal" and not v.array.shape for v in r.ins):
-            reads = tuple(ZERO if v.origin == "literal" and not v.array.shape else e
-                          for v, e in zip(r.ins, work.read, strict=True))
-            work = Work(work.ops, reads, work.written)
-    return Equation(index, name, r.path, r.phase, r.times, r.ins, r.outs, work, _detail(r.eqn), rule_name, status)
-
-
-def _unknown_message(r: _Raw, view: Eqn) -> str:
-    where = "/".join(r.path) or "the top level"
-    shapes = ", ".join(map(str, view.ins))
-    name = r.eqn.primitive.name
-    return (f"primitive {name!r} at {where} on ({shapes}) has no cost rule; register one with "
-            f"@costmodel.rules.rule({name!r}), or pass unknown=\"warn\" to leave it out and be told")
-
-
-# Parameters worth showing when an equation is explained; the rest is plumbing.
-_SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_group_count",
-          "batch_group_count", "window_dimensions", "axes", "dimension", "y", "precision", "permutation", "new_sizes")
-
-
-def _detail(eqn: Any) -> str:
-    shown = []
-    for key in _SHOWN:
-        value = eqn.params.get(key)
-        if value is None or (key in ("feature_group_count", "batch_group_count") and str(value) == "1"):
-            continue
-        if key.endswith("dilation") and all(str(v) == "1" for v in value):
-            continue
-        if key == "dimension_numbers" and hasattr(value, "lhs_spec"):
-            continue
-        shown.append(f"{key}={value}".replace(" ", ""))
-    return " ".join(shown)
+def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:
+    """1 if a ≥ b else 0, for integers: decided where the domain decides, else max(0, 1 - max(0, b - a))."""
+    difference = (a - b).expand()
+    if lower_bound(difference, domain.assumptions) >= 0:
+        return ONE
+    if lower_bound(-difference - 1, domain.assumptions) >= 0:
+        return ZERO
+    return PeakMax(ZERO, ONE - PeakMax(ZERO, -difference))

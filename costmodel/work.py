@@ -7,7 +7,7 @@ states facts (how many multiply-adds of which type on which engine, which elemen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sympy import Add, Expr, Mul
@@ -124,12 +124,14 @@ class Equation:
 
 @dataclass(frozen=True)
 class CostTable:
-    """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive."""
+    """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive; ``carried``
+    pairs what a loop's body receives with what it hands to its next iteration."""
 
     equations: tuple[Equation, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    dead: tuple[tuple[str, int], ...] = field(default=())
+    dead: tuple[tuple[str, int], ...] = ()
+    carried: tuple[tuple[Value, Value], ...] = ()
 
     def __iter__(self) -> Iterator[Equation]:
         return iter(self.equations)
@@ -174,7 +176,7 @@ def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
         return replace(e, ins=tuple(map(value, e.ins)), outs=tuple(map(value, e.outs)), work=work)
 
     return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
-                   outputs=tuple(map(value, table.outputs)))
+                   outputs=tuple(map(value, table.outputs)), carried=tuple((value(a), value(b)) for a, b in table.carried))
 
 
 def total(terms: Iterable[Expr]) -> Expr:

@@ -13,7 +13,8 @@ from costmodel.forms import ZERO
 from costmodel.rules import Eqn, rule
 from costmodel.work import Work
 
-VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary")
+VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
+         "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view")
 COPIES = ("broadcast_in_dim", "transpose", "concatenate", "pad", "rev", "copy", "convert_element_type", "bitcast_convert_type",
           "reduce_precision", "split", "stack", "unstack", "tile")
 
@@ -32,6 +33,23 @@ def copy(eqn: Eqn, **_) -> Work:
 def slice_(eqn: Eqn, **_) -> Work:
     """Reads only what it keeps."""
     return eqn.work(read=[eqn.out.size])
+
+
+@rule("scan_read", status="free", why="moves data, computes nothing")
+def scan_read(eqn: Eqn, **_) -> Work:
+    """An iteration's slice of an array that a scan goes over."""
+    return eqn.work(read=[eqn.out.size])
+
+
+@rule("scan_write", status="free", why="moves data, computes nothing")
+def scan_write(eqn: Eqn, **_) -> Work:
+    """An iteration's slice of a stacked result."""
+    return eqn.work(written=[eqn.operand.size])
+
+
+@rule("branch_result", status="free", why="the taken branch's result under another name")
+def branch_result(eqn: Eqn, **_) -> Work:
+    return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO])
 
 
 @rule("iota", "empty", "empty2", "dim_as_value", "platform_index", "create_token", "full", status="free",

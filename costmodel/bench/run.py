@@ -1,0 +1,227 @@
+"""Run the program that was counted and set its time beside the roofline's bounds.
+
+What runs is the very jaxpr that a concrete trace at the point gives, so nothing is timed that was not counted. Values are random:
+the time of dense arithmetic does not depend on them, as long as they are ordinary numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.extend import core as jex_core
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware, available, load, machine, user_directory, write
+from costmodel.roofline import Roofline, roofline
+
+if TYPE_CHECKING:
+    from costmodel.cost import Cost
+    from costmodel.trace import Leaf, Traced
+
+FORMAT = "costmodel-check-1"
+POLICIES = ("unfused", "layer")
+QUICK_SECONDS = 10.0  # of measuring this machine where that was not done before
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A roofline's bounds for the whole program: ``lower`` and ``upper`` in seconds, FLOPs of valid taps, bytes of the policy."""
+
+    policy: str
+    lower: float
+    upper: float
+    flops: int
+    bytes: float
+
+    @property
+    def attainable(self) -> float:
+        """FLOP/s, if compute and memory overlap perfectly."""
+        return self.flops / self.lower
+
+    def verdict(self, seconds: float) -> str:
+        """Where a measured time lies with respect to the bounds."""
+        if seconds < self.lower:
+            return f"{self.lower / seconds:.2f}x faster than the lower bound: data stay in caches, or more is fused than {self.policy!r} says"
+        if seconds > self.upper:
+            return f"{seconds / self.upper:.2f}x the upper bound: overheads, copies or kernels that do not reach the device's ceilings"
+        if self.upper == self.lower:
+            return "at the bounds, which coincide"
+        return f"inside the bounds, {100 * (seconds - self.lower) / (self.upper - self.lower):.0f}% of the way from lower to upper"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One program, timed. All times in seconds; ``samples`` in the order taken, after ``warmup`` runs that are not kept.
+
+    hardware:    the device that the predictions are for.
+    environment: on what it really ran: machine, platform, device, versions, date.
+    xla:         ``flops`` and ``bytes accessed`` as XLA's own analysis of the compiled program has them, where it has any.
+    notes:       what a reader must know, e.g. that the device was measured just now.
+    """
+
+    name: str
+    point: Mapping[str, int]
+    hardware: str
+    predictions: tuple[Prediction, ...]
+    samples: tuple[float, ...]
+    compile_seconds: float
+    warmup: int
+    xla: Mapping[str, float]
+    environment: Mapping[str, str]
+    call_overhead: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """First quartile, median and third quartile of the samples."""
+        if len(self.samples) == 1:
+            return (self.samples[0],) * 3
+        first, median, third = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return first, median, third
+
+    @property
+    def median(self) -> float:
+        return self.quartiles[1]
+
+    def achieved(self, prediction: Prediction) -> float:
+        """FLOP/s, of the FLOPs that were counted."""
+        return prediction.flops / self.median
+
+    def to_record(self) -> dict[str, Any]:
+        """The result as plain data, raw samples included."""
+        return {"format": FORMAT, **dataclasses.asdict(self), "quartiles": self.quartiles}
+
+    def save(self, path: str | Path) -> None:
+        """Append the record to a file of JSON lines. Raises CostModelError where that cannot be written."""
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(self.to_record()) + "\n")
+        except OSError as error:
+            raise CostModelError(f"cannot write {path}: {error.strerror}; save to another file") from None
+
+    def __str__(self) -> str:
+        from costmodel.bench.text import render
+
+        return render(self)
+
+
+def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "local", *, repeat: int = 20, warmup: int = 3) -> CheckResult:
+    """Compile and run the counted program at the point ``values`` on jax's first device; predict it for ``hardware``.
+
+    ``local``, if this machine was never measured, is measured for some seconds first and kept; a note says so. Raises
+    CostModelError for a cost without a model, a point outside the domain, or a program that this machine cannot run.
+    """
+    if repeat < 1 or warmup < 0:
+        raise CostModelError(f"repeat={repeat} must be at least 1 and warmup={warmup} at least 0")
+    if cost.request is None:
+        raise CostModelError(f"{cost.name} has no model to run, it was loaded from a file or repriced; check a fresh analysis")
+    point = cost.at(**values)
+    device, notes = _device(hardware)
+    predictions = tuple(_prediction(roofline(point, device, policy=policy), policy) for policy in POLICIES)
+    backend = jax.devices()[0]
+    if backend.platform == "cpu" and (memory := machine.memory()) and point.bytes("compulsory") > memory:
+        raise CostModelError(f"{cost.name} touches at least {float(point.bytes('compulsory')) / 1e9:.1f} GB, more than the "
+                             f"{memory / 1e9:.1f} GB of this machine; check it at a smaller point")
+    try:
+        compiled, arguments, compile_seconds = _compile(cost.request.at(cost.domain, cost.domain.bind(values)).run())
+        samples = _time(compiled, arguments, repeat, warmup)
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CostModelError(f"{cost.name} does not run here: {reason}; check it at a smaller point") from error
+    if (platform_kind := _kind(backend.platform)) != device.kind:
+        notes = (*notes, f"it ran on a {platform_kind}, the bounds are for a {device.kind}: {device.title}")
+    return CheckResult(cost.name, dict(values), device.name, predictions, samples, compile_seconds, warmup, _xla(compiled),
+                       _environment(backend), device.call_overhead.value if device.call_overhead else None, notes)
+
+
+def _device(hardware: str | Hardware) -> tuple[Hardware, tuple[str, ...]]:
+    if isinstance(hardware, Hardware):
+        return hardware, ()
+    if hardware != "local" or "local" in available():
+        return load(hardware), ()
+    from costmodel.hardware.measure import measure
+
+    device = measure(QUICK_SECONDS)
+    path = write(device, user_directory() / "local.toml")
+    return device, (f"this machine was not measured before: done now in {QUICK_SECONDS:g} s and written to {path}; "
+                    "`costmodel hw measure` does it with more care",)
+
+
+def _prediction(bounds: Roofline, policy: str) -> Prediction:
+    if not bounds.lower:
+        raise CostModelError(f"{bounds.name} does nothing that takes time at this point; there is nothing to check")
+    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes)
+
+
+def _compile(traced: Traced) -> tuple[Any, list[Any], float]:
+    """The compiled program, its arguments on the device, and the seconds that lowering and compiling took."""
+    draw = np.random.default_rng(0)
+    arguments = [_materialise(leaf, aval, draw) for leaf, aval in zip(traced.leaves, traced.jaxpr.in_avals, strict=True)]
+    start = time.perf_counter()
+    compiled = jax.jit(jex_core.jaxpr_as_fun(traced.jaxpr)).lower(*arguments).compile()
+    return compiled, arguments, time.perf_counter() - start
+
+
+def _materialise(leaf: Leaf, aval: Any, draw: np.random.Generator) -> jax.Array:
+    """An ordinary value: real keys, zeros for integers (in range as an index), ones for statistics (variances are positive),
+    and normal numbers, for parameters so small that activations keep their size from layer to layer."""
+    if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        return jax.random.split(jax.random.key(0), aval.shape) if aval.shape else jax.random.key(0)
+    if not jax.numpy.issubdtype(aval.dtype, np.inexact):
+        return jax.device_put(np.zeros(aval.shape, aval.dtype))
+    if leaf.role == "buffer":
+        return jax.device_put(np.ones(aval.shape, aval.dtype))
+    values = draw.standard_normal(aval.shape, np.float32)
+    if leaf.role == "parameter":
+        values = values / np.float32(math.sqrt(math.prod(aval.shape[:-1])))
+    return jax.device_put(np.asarray(values).astype(aval.dtype))
+
+
+def _time(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
+    for _ in range(warmup):
+        jax.block_until_ready(compiled(*arguments))
+    samples = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        samples.append(time.perf_counter() - start)
+    return tuple(samples)
+
+
+def _xla(compiled: Any) -> dict[str, float]:
+    """XLA's own figures; some backends have none."""
+    try:
+        analysis = compiled.cost_analysis()
+    except (NotImplementedError, jax.errors.JaxRuntimeError):
+        return {}
+    figures = analysis or {}
+    return {key: float(figures[key]) for key in ("flops", "bytes accessed") if key in figures}
+
+
+def _kind(platform_name: str) -> str:
+    return platform_name if platform_name in ("cpu", "tpu") else "gpu"
+
+
+def _environment(backend: Any) -> dict[str, str]:
+    return {
+        "machine": platform.node(),
+        "cpu": machine.cpu_model(),
+        "cpus": str(machine.cpu_count()),
+        "platform": backend.platform,
+        "device": backend.device_kind,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,59 @@
+"""Points inside a domain, for trying things out where the user gave none."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+from costmodel.dims import Domain
+from costmodel.errors import DomainError
+from costmodel.forms import evaluate, symbol
+
+# Middling sizes first: networks for images do not run on tiny ones. Then larger, then smaller.
+_SIZES = (48, 160, 12, 3)
+_DRAWS = 60
+_POINTS_A_SIZE = 2
+
+
+def sample_points(domain: Domain) -> Iterator[dict[str, int]]:
+    """A few points of ``domain``, always the same ones; symbols differ from each other where they may, so that formulas which
+    confuse two symbols are found out. Yields nothing where constraints leave no such point."""
+    draw = random.Random(0)
+    for size in _SIZES:
+        found: list[dict[str, int]] = []
+        for attempt in range(_DRAWS):
+            # Relations such as h >= 4*k need sizes further apart than a factor of two.
+            least = size if attempt < _DRAWS // 3 else draw.choice((1, 2, size))
+            point = _fit(domain, {name: draw.randint(least, 2 * size) for name in domain.symbols})
+            if point not in found and _inside(domain, point):
+                found.append(point)
+                yield point
+            if len(found) == _POINTS_A_SIZE:
+                break
+
+
+def _inside(domain: Domain, point: Mapping[str, int]) -> bool:
+    try:
+        domain.bind(point)
+    except DomainError:
+        return False
+    return True
+
+
+def _fit(domain: Domain, wanted: Mapping[str, int]) -> dict[str, int]:
+    """``wanted`` moved to the next values that divisors and bounds of each symbol allow; relations are not looked at."""
+    point: dict[str, int] = {}
+    internal: dict = {}
+    pending = list(domain.variables)
+    while pending:
+        v = pending.pop(0)
+        if not v.divisor.free_symbols <= internal.keys():
+            pending.append(v)
+            continue
+        divisor = evaluate(v.divisor, internal)
+        units = -(-max(v.lower, wanted[v.symbol]) // divisor)
+        if v.upper is not None:
+            units = min(units, v.upper // divisor)
+        internal[symbol(v.name)] = units
+        point[v.symbol] = units * divisor
+    return {name: point[name] for name in domain.symbols}
