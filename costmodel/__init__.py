@@ -6,6 +6,8 @@ Everything public is named here and imported when first used, so that ``import c
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,8 +57,17 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"costmodel.{home}"), name)
-    globals()[name] = value  # a submodule of the same name (dims) would otherwise be found in its place later
+    globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Importing a submodule binds its name here. Where a public name is the same (dims), the public name stays."""
+        super().__setattr__(name, getattr(value, name) if name in _HOMES and isinstance(value, ModuleType) else value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

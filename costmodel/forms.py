@@ -55,8 +55,7 @@ class CeilDiv(Function):
     nargs = 2
 
     def __new__(cls, a, b, **_):
-        a, b = _sympify(a), _sympify(b)
-        return floor_div(a + b - 1, b)
+        return ceil_div(a, b)
 
     def _eval_is_integer(self):
         return True
@@ -90,6 +89,31 @@ class PeakMax(Function):
 
     def _latex(self, printer, exp=None):
         return _power(r"\max\left(" + ", ".join(printer._print(arg) for arg in self.args) + r"\right)", exp)
+
+
+class CeilLog2(Function):
+    """⌈log₂ n⌉ for n ≥ 1: the levels of a sort or a transform over n elements.
+
+    >>> CeilLog2(1024), CeilLog2(1025), CeilLog2(symbol("n"))
+    (10, 11, CeilLog2(n))
+    """
+
+    nargs = 1
+    counts = True  # never negative
+
+    def __new__(cls, n, **_):
+        n = _sympify(n)
+        return Integer(cls.exact(int(n))) if n.is_Integer else Function.__new__(cls, n, evaluate=False)
+
+    @staticmethod
+    def exact(n: int) -> int:
+        return (int(n) - 1).bit_length() if n > 0 else 0
+
+    def _eval_is_integer(self):
+        return True
+
+    def _latex(self, printer, exp=None):
+        return _power(rf"\left\lceil \log_2 {printer._print(self.args[0])} \right\rceil", exp)
 
 
 def minimum(*args) -> Expr:
@@ -132,6 +156,12 @@ def floor_div(a: Expr, b: Expr) -> Expr:
             return whole - 1  # -1 // b for b >= 1
         return whole - 1 + Function.__new__(CeilDiv, rest + 1, b, evaluate=False)
     return whole + Function.__new__(FloorDiv, rest, b, evaluate=False)
+
+
+def ceil_div(a, b) -> Expr:
+    """Canonical ⌈a / b⌉."""
+    a, b = _sympify(a), _sympify(b)
+    return floor_div(a + b - 1, b)
 
 
 def _integer_coefficients(a: Expr, b: Expr) -> tuple[Expr, Expr]:
@@ -333,6 +363,6 @@ _EXACT = {
 }
 
 __all__ = [
-    "Add", "Assumptions", "CeilDiv", "Expr", "FloorDiv", "Integer", "Mul", "ONE", "POSITIVE", "PeakMax", "Pow", "Rational", "Symbol", "ZERO",
-    "evaluate", "exact_function", "floor_div", "lower_bound", "minimum", "surely_nonnegative", "symbol", "undominated",
+    "Add", "Assumptions", "CeilDiv", "CeilLog2", "Expr", "FloorDiv", "Integer", "Mul", "ONE", "POSITIVE", "PeakMax", "Pow", "Rational", "Symbol", "ZERO",
+    "ceil_div", "evaluate", "exact_function", "floor_div", "lower_bound", "minimum", "surely_nonnegative", "symbol", "undominated",
 ]

@@ -145,13 +145,16 @@ def _attribute(name: str) -> ModelEntry:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # the user's module may fail in any way; its reason is what they need
-        raise CostModelError(f"{module_name} does not import: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                             ) from error
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise CostModelError(f"{module_name} does not import: {type(error).__name__}: {reason}; run from the folder that holds it, "
+                             "or install it") from error
     finally:
         sys.path.remove("")
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise CostModelError(f"module {module_name} has no attribute {attribute!r}")
+            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3, cutoff=0.4)
+            raise CostModelError(f"module {module_name} has no attribute {attribute!r}; did you mean "
+                                 f"{' or '.join(near) or 'another module, package.module:attribute'}?")
         found = getattr(found, part)
     if isinstance(found, ModelEntry):
         return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from costmodel.dims import Domain
 from costmodel.errors import DomainError
-from costmodel.forms import evaluate, symbol
+from costmodel.forms import Symbol, evaluate, symbol
 
 # Middling sizes first: networks for images do not run on tiny ones. Then larger, then smaller.
 _SIZES = (48, 160, 12, 3)
@@ -25,14 +25,15 @@ def sample_points(domain: Domain) -> Iterator[dict[str, int]]:
             # Relations such as h >= 4*k need sizes further apart than a factor of two.
             least = size if attempt < _DRAWS // 3 else draw.choice((1, 2, size))
             point = _fit(domain, {name: draw.randint(least, 2 * size) for name in domain.symbols})
-            if point not in found and _inside(domain, point):
+            if point not in found and inside(domain, point):
                 found.append(point)
                 yield point
             if len(found) == _POINTS_A_SIZE:
                 break
 
 
-def _inside(domain: Domain, point: Mapping[str, int]) -> bool:
+def inside(domain: Domain, point: Mapping[str, int]) -> bool:
+    """Does the domain hold this point: every symbol bound, every constraint met?"""
     try:
         domain.bind(point)
     except DomainError:
@@ -43,14 +44,14 @@ def _inside(domain: Domain, point: Mapping[str, int]) -> bool:
 def _fit(domain: Domain, wanted: Mapping[str, int]) -> dict[str, int]:
     """``wanted`` moved to the next values that divisors and bounds of each symbol allow; relations are not looked at."""
     point: dict[str, int] = {}
-    internal: dict = {}
+    internal: dict[Symbol, int] = {}
     pending = list(domain.variables)
     while pending:
         v = pending.pop(0)
         if not v.divisor.free_symbols <= internal.keys():
             pending.append(v)
             continue
-        divisor = evaluate(v.divisor, internal)
+        divisor = int(evaluate(v.divisor, internal))
         units = -(-max(v.lower, wanted[v.symbol]) // divisor)
         if v.upper is not None:
             units = min(units, v.upper // divisor)

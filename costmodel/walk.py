@@ -21,6 +21,7 @@ from costmodel.dims import Domain, Variable, internal
 from costmodel.errors import CostModelError
 from costmodel.forms import ONE, ZERO, PeakMax, floor_div, lower_bound, symbol
 from costmodel.program import Raw, dimensions, remove_dead, shape_constants
+from costmodel.rules import lookup_function
 from costmodel.trace import Traced
 from costmodel.work import BITS, Array, CostTable, Value
 
@@ -145,7 +146,11 @@ class _Inliner:
             name = eqn.primitive.name
             place = self._place(eqn, at)
             ins = [self.read(v, env) for v in eqn.invars]
-            if name in CONTROL_FLOW:
+            own = lookup_function(str(eqn.params["name"])) if "name" in eqn.params and name in CALLS else None
+            if own is not None:
+                outs = [Value(self.array(v)) for v in eqn.outvars]
+                self._emit(str(eqn.params["name"]), eqn.params, ins, outs, place, bool(eqn.effects))
+            elif name in CONTROL_FLOW:
                 outs = getattr(self, f"_{name}")(eqn, ins, place)
             elif name in CALLS and CALLS[name] in eqn.params:
                 outs = self._body(eqn.params[CALLS[name]], ins, place)

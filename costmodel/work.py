@@ -14,7 +14,7 @@ from sympy import Add, Expr, Mul
 
 from costmodel.forms import ONE
 
-ENGINES = ("matrix", "vector", "transcendental")
+ENGINES = ("matrix", "vector", "transcendental", "link")
 
 # Bits of one element, by jax's dtype name; what is not here is not costed silently.
 BITS = {

@@ -53,9 +53,11 @@ class Prediction:
     def verdict(self, seconds: float) -> str:
         """Where a measured time lies with respect to the bounds."""
         if seconds < self.lower:
-            return f"{self.lower / seconds:.2f}x faster than the lower bound: data stay in caches, or more is fused than {self.policy!r} says"
+            return (f"{self.lower / seconds:.2f}x faster than the lower bound: data stay in caches, or more is fused than "
+                    f"{self.policy!r} says")
         if seconds > self.upper:
-            return f"{seconds / self.upper:.2f}x the upper bound: overheads, copies or kernels that do not reach the device's ceilings"
+            return (f"{seconds / self.upper:.2f}x the upper bound: overheads, copies, or kernels that do not reach the device's "
+                    "ceilings")
         if self.upper == self.lower:
             return "at the bounds, which coincide"
         return f"inside the bounds, {100 * (seconds - self.lower) / (self.upper - self.lower):.0f}% of the way from lower to upper"
@@ -117,7 +119,8 @@ class CheckResult:
         return render(self)
 
 
-def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "local", *, repeat: int = 20, warmup: int = 3) -> CheckResult:
+def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "local", *, repeat: int = 20,
+          warmup: int = 3) -> CheckResult:
     """Compile and run the counted program at the point ``values`` on jax's first device; predict it for ``hardware``.
 
     ``local``, if this machine was never measured, is measured for some seconds first and kept; a note says so. Raises
@@ -216,8 +219,7 @@ def _kind(platform_name: str) -> str:
 
 def _environment(backend: Any) -> dict[str, str]:
     return {
-        "machine": platform.node(),
-        "cpu": machine.cpu_model(),
+        "machine": machine.cpu_model(),
         "cpus": str(machine.cpu_count()),
         "platform": backend.platform,
         "device": backend.device_kind,

@@ -16,6 +16,7 @@ def render(result: CheckResult) -> str:
     at = ", ".join(f"{k}={v}" for k, v in result.point.items())
     lines = [
         f"{result.name} at {at or 'its fixed shapes'}, predicted for {result.hardware}",
+        *(f"  note: {note}" for note in result.notes),
         f"  measured       median {si(median, 's')}, quartiles {si(first, 's')} to {si(third, 's')}, "
         f"{len(result.samples)} runs after {result.warmup}; compiled in {si(result.compile_seconds, 's')}",
     ]
@@ -27,9 +28,9 @@ def render(result: CheckResult) -> str:
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.xla.items())
         lines.append(f"  XLA's own      {figures} (of the compiled program)")
     where = result.environment
-    lines.append(f"  ran on         {where['device']} ({where['platform']}), {where['cpus']} x {where['cpu']}, jax {where['jax']}, "
-                 f"{where['date']}")
-    return "\n".join((*lines, *(f"  note: {note}" for note in result.notes)))
+    lines.append(f"  ran on         {where['device']} ({where['platform']}), {where['cpus']} x {where['machine']}, "
+                 f"jax {where['jax']}, {where['date']}")
+    return "\n".join(lines)
 
 
 def _prediction(result: CheckResult, p: Prediction) -> list[str]:

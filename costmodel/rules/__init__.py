@@ -12,9 +12,10 @@ equation reads and writes defaults to all of its operands and results. Registeri
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,30 +52,58 @@ class Eqn:
 
 @dataclass(frozen=True)
 class Rule:
-    """A registered rule: its function, what its counts are (exact, bounded or free) and, if not exact, why."""
+    """A registered rule: its function, what its counts are (exact, bounded or free) and, if not exact, why. ``builtin`` rules are
+    for jax's primitives; any other may also be for a jitted function of that name."""
 
     name: str
     function: Callable[..., Work]
     status: str = "exact"
     why: str = ""
+    builtin: bool = False
 
 
 _registry: dict[str, Rule] = {}
 
 
-def register(name: str, function: Callable[..., Work], status: str = "exact", why: str = "") -> None:
+STATUSES = ("exact", "bounded", "free")
+
+
+def _register(name: str, made: Rule) -> None:
+    if made.status not in STATUSES:
+        raise CostModelError(f"rule {made.name}: status={made.status!r} must be one of {', '.join(STATUSES)}")
+    if made.status != "exact" and not made.why:
+        raise CostModelError(f"rule {made.name}: a {made.status} rule needs why=\"…\"")
     if name in _registry:
-        raise CostModelError(f"primitive {name!r} has a rule already ({_registry[name].name}); unregister it first")
-    _registry[name] = Rule(function.__name__, function, status, why)
+        raise CostModelError(f"{name!r} has a rule already ({_registry[name].name}); use costmodel.rules.scoped to replace it for a while")
+    _registry[name] = made
 
 
 def rule(*names: str, status: str = "exact", why: str = "") -> Callable[[Callable[..., Work]], Callable[..., Work]]:
-    """Register the decorated function for these primitives; ``status="bounded"`` needs a ``why``."""
+    """Register the decorated function for these primitives, or for jitted functions of these names (a fused attention, a custom
+    kernel), for the whole process. ``status`` "bounded" or "free" needs a ``why``. A name that has a rule raises CostModelError."""
+    if not _loading:
+        _load()  # so that a clash with a built-in rule is found now, not when that rule is loaded
+
     def decorate(function: Callable[..., Work]) -> Callable[..., Work]:
         for name in names:
-            register(name, function, status, why)
+            _register(name, Rule(getattr(function, "__name__", name), function, status, why, builtin=_loading))
         return function
     return decorate
+
+
+@contextlib.contextmanager
+def scoped(rules: Mapping[str, Callable[..., Work]], status: str = "exact", why: str = "") -> Iterator[None]:
+    """Rules for primitives or jitted functions while the context lasts; they go before any registered ones."""
+    _load()
+    before = dict(_registry)
+    try:
+        for name, function in rules.items():
+            _registry.pop(name, None)
+            _register(name, Rule(getattr(function, "__name__", name), function, status, why))
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
 
 
 def lookup(name: str) -> Rule | None:
@@ -83,21 +112,32 @@ def lookup(name: str) -> Rule | None:
     return _registry.get(name)
 
 
+def lookup_function(name: str) -> Rule | None:
+    """The user's rule for a jitted function of that name, or None. A built-in rule is for a primitive only: ``jnp.sort`` is a
+    jitted function called ``sort``, too."""
+    found = lookup(name)
+    return None if found is None or found.builtin else found
+
+
 def registered() -> dict[str, Rule]:
     """Every registered rule by primitive name."""
     _load()
     return dict(_registry)
 
 
-_loaded = False
+_loaded = _loading = False
 
 
 def _load() -> None:
-    global _loaded
+    """Import every file of this package once; each registers its rules."""
+    global _loaded, _loading
     if not _loaded:
-        _loaded = True
-        for file in pkgutil.iter_modules(__path__):
-            importlib.import_module(f"{__name__}.{file.name}")
+        _loaded = _loading = True
+        try:
+            for file in pkgutil.iter_modules(__path__):
+                importlib.import_module(f"{__name__}.{file.name}")
+        finally:
+            _loading = False
 
 
 # -- operations, as rules write them ------------------------------------------------------------------------------------------

@@ -71,3 +71,16 @@ def integer_pow(eqn: Eqn, *, y: int, **_) -> Work:
 def complex_parts(eqn: Eqn, **_) -> Work:
     """Taking complex numbers apart or together is data movement; a conjugate flips one sign."""
     return eqn.work(*([vector("neg", eqn.out.dtype, eqn.out.size)] if eqn.primitive == "conj" else []))
+
+
+@rule("one_minus_square")
+def one_minus_square(eqn: Eqn, **_) -> Work:
+    """1 - x²: one product, one difference."""
+    return eqn.work(vector("mul", eqn.out.dtype, eqn.out.size), vector("sub", eqn.out.dtype, eqn.out.size))
+
+
+@rule("polynomial")
+def polynomial(eqn: Eqn, **_) -> Work:
+    """Horner's scheme on (x, a_0, … a_N): N products and N sums an element."""
+    steps = (len(eqn.ins) - 2) * eqn.out.size
+    return eqn.work(vector("mul", eqn.out.dtype, steps), vector("add", eqn.out.dtype, steps))

@@ -52,7 +52,7 @@ def branch_result(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO])
 
 
-@rule("iota", "empty", "empty2", "dim_as_value", "platform_index", "create_token", "full", status="free",
+@rule("iota", "after_all", "empty", "empty2", "dim_as_value", "platform_index", "create_token", "full", status="free",
       why="a constant or a shape's value: nothing is read")
 def constant(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins))

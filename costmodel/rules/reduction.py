@@ -1,13 +1,17 @@
-"""Reductions: inputs - outputs operations.
+"""Reductions: inputs - outputs operations; cumulative ones: n - 1 a line.
 
 >>> from costmodel.rules import golden
 >>> golden("reduce_sum", "n c", out="n", axes=(1,))
+'c*n - n add'
+>>> golden("cumsum", "n c", axis=1)
 'c*n - n add'
 """
 
 from __future__ import annotations
 
-from costmodel.rules import Eqn, real_dtype, rule, vector
+from sympy import Mul
+
+from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
 from costmodel.work import Work
 
 _OPERATION = {
@@ -22,3 +26,37 @@ def reduce(eqn: Eqn, **_) -> Work:
     name, dtype = _OPERATION[eqn.primitive], eqn.operand.dtype
     real = {"add": 2, "mul": 6}.get(name, 1) if real_dtype(dtype) != dtype else 1
     return eqn.work(vector(name, dtype, real * (eqn.operand.size - eqn.out.size)))
+
+
+@rule("reduce")
+def generic_reduce(eqn: Eqn, *, jaxpr, **_) -> Work:
+    """``lax.reduce`` with a computation of the user's: its operations, inputs - outputs times. With k operands it reduces k arrays
+    side by side by one computation of 2k scalars."""
+    steps = eqn.operand.size - eqn.out.size
+    body = getattr(jaxpr, "jaxpr", jaxpr)
+    return eqn.work(*(vector(e.primitive.name, str(e.outvars[0].aval.dtype), steps) for e in body.eqns))
+
+
+_CUMULATIVE = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}
+
+
+def _steps(eqn: Eqn, axis: int):
+    """Elements but the first of each line."""
+    lines = Mul(*(d for i, d in enumerate(eqn.operand.shape) if i != axis))
+    return (eqn.operand.size - lines).expand()
+
+
+@rule(*_CUMULATIVE)
+def cumulative(eqn: Eqn, *, axis: int, **_) -> Work:
+    """A running reduction of n elements takes n - 1 operations. (XLA's lowered count of a cumsum is n²: it expands it.)"""
+    name, dtype = _CUMULATIVE[eqn.primitive], eqn.operand.dtype
+    real = {"add": 2, "mul": 6}.get(name, 1) if real_dtype(dtype) != dtype else 1
+    return eqn.work(vector(name, dtype, real * _steps(eqn, axis)))
+
+
+@rule("cumlogsumexp")
+def cumlogsumexp(eqn: Eqn, *, axis: int, **_) -> Work:
+    """Each step is logaddexp(a, b) = max(a, b) + log1p(exp(-|a - b|)): max, sub, abs, neg, add and two special functions."""
+    steps, dtype = _steps(eqn, axis), eqn.operand.dtype
+    return eqn.work(*(vector(name, dtype, steps) for name in ("max", "sub", "abs", "neg", "add")),
+                    transcendental("exp", dtype, steps), transcendental("log1p", dtype, steps))

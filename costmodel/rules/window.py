@@ -30,3 +30,30 @@ def select_and_scatter_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
     taps = Mul(*(internal(d) for d in window_dimensions))
     return eqn.work(vector("compare", eqn.out.dtype, (cotangent.size * (taps - 1)).expand()),
                     vector("add", eqn.out.dtype, cotangent.size))
+
+
+@rule("reduce_window")
+def generic_reduce_window(eqn: Eqn, *, jaxpr, window_dimensions, **_) -> Work:
+    """A window with a computation of the user's: its operations, outputs · (taps - 1) times."""
+    taps = Mul(*(internal(d) for d in window_dimensions))
+    steps = (eqn.out.size * (taps - 1)).expand()
+    body = getattr(jaxpr, "jaxpr", jaxpr)
+    return eqn.work(*(vector(e.primitive.name, str(e.outvars[0].aval.dtype), steps) for e in body.eqns))
+
+
+@rule("select_and_gather_add")
+def select_and_gather_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
+    """Forward derivative of a max pool: taps - 1 comparisons an output, and the chosen tangent is moved."""
+    taps = Mul(*(internal(d) for d in window_dimensions))
+    return eqn.work(vector("compare", eqn.out.dtype, (eqn.out.size * (taps - 1)).expand()))
+
+
+@rule("select_and_scatter")
+def select_and_scatter(eqn: Eqn, *, select_jaxpr, scatter_jaxpr, window_dimensions, **_) -> Work:
+    """As select_and_scatter_add, with computations of the user's for both."""
+    source = eqn.ins[1]
+    taps = Mul(*(internal(d) for d in window_dimensions))
+    compare = (source.size * (taps - 1)).expand()
+    select, scatter = (getattr(j, "jaxpr", j) for j in (select_jaxpr, scatter_jaxpr))
+    return eqn.work(*(vector(e.primitive.name, str(e.invars[0].aval.dtype), compare) for e in select.eqns),
+                    *(vector(e.primitive.name, str(e.outvars[0].aval.dtype), source.size) for e in scatter.eqns))

@@ -1,0 +1,131 @@
+"""What the arguments of the command line mean: a model, its call, a point, and the point to verify it at.
+
+All text is parsed as data; nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from costmodel.cost import Cost, CostAt
+from costmodel.errors import CostModelError, TraceError
+from costmodel.models import ModelEntry, model
+from costmodel.points import inside, sample_points
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user typed: a model, ``--input``, ``--where``, ``--kw``, ``--at``, and whether to verify."""
+
+    model: str
+    inputs: tuple[str, ...] = ()
+    where: str | None = None
+    keywords: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    verify: bool = True
+
+    def answer(self, quoted: bool = False) -> Answer:
+        """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
+
+        Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
+        """
+        entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
+        if not entry.inputs:
+            raise CostModelError(f"{self.model} does not say what it is called with: give --input 'n,h,w,3:float32' for each argument")
+        given = point(self.points)
+        try:
+            cost = entry.analyze()
+        except TraceError as error:
+            raise TraceError(f"{error}; check --input, --where and --kw") from error
+        if quoted and not self.points and set(entry.at) == set(cost.symbols):
+            given = dict(entry.at)
+        if given or quoted:
+            cost.domain.bind(given)
+        return Answer(cost, given, _verify(cost, entry, given) if self.verify else "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A cost, the point asked for (empty for none), and the line that says how it was verified (empty if it was not to be)."""
+
+    cost: Cost
+    at: Mapping[str, int]
+    verified: str
+
+    @cached_property
+    def result(self) -> Cost | CostAt:
+        """The cost at the point, or the symbolic one."""
+        return self.cost.at(**self.at) if self.at else self.cost
+
+    @property
+    def at_text(self) -> str:
+        return _text(self.at)
+
+
+def keyword(text: str) -> tuple[str, Any]:
+    """``train=false`` as a name and a value: true, false, none, an integer, a number, or else the text itself.
+
+    >>> keyword("train=False"), keyword("rate=0.5"), keyword("mode=same")
+    (('train', False), ('rate', 0.5), ('mode', 'same'))
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name.isidentifier():
+        raise CostModelError(f"--kw {text!r} is not of the form NAME=VALUE; write e.g. --kw train=false")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    for number in (int, float):
+        try:
+            return name, number(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def point(texts: tuple[str, ...]) -> dict[str, int]:
+    """The values that ``--at`` gives.
+
+    >>> point(("n=1,h=224", "w=224"))
+    {'n': 1, 'h': 224, 'w': 224}
+    """
+    values: dict[str, int] = {}
+    for text in (part.strip() for given in texts for part in given.split(",")):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name.isidentifier():
+            raise CostModelError(f"--at {text!r} is not of the form NAME=INT; write e.g. --at n=1,h=224,w=224")
+        if name in values:
+            raise CostModelError(f"--at gives {name} twice; give each symbol one value")
+        try:
+            values[name] = int(value)
+        except ValueError:
+            raise CostModelError(f"--at {text!r}: {value!r} is not an integer; write e.g. --at n=1,h=224,w=224") from None
+    return values
+
+
+def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
+    """Verify at the given point, else at the model's own, else at the first point of the domain at which the model runs."""
+    if not cost.symbols:
+        return "traced with integers only: there is no closed form to verify"
+    refusal = "no small point satisfies its constraints"
+    for values in [given] if given else _candidates(cost, entry):
+        try:
+            cost.verify(**values)
+            return f"verified against a concrete trace at {_text(values)}"
+        except TraceError as error:
+            if given:
+                raise
+            refusal = f"at {_text(values)}: {error}"
+    return f"NOT verified ({refusal}); give a point with --at"
+
+
+def _candidates(cost: Cost, entry: ModelEntry) -> Iterator[Mapping[str, int]]:
+    if inside(cost.domain, entry.at):
+        yield entry.at
+    yield from sample_points(cost.domain)
+
+
+def _text(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

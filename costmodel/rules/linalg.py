@@ -1,0 +1,166 @@
+"""Dense linear algebra and Fourier transforms, by the textbooks' counts of floating-point operations.
+
+Direct factorisations are exact (Anderson, Dongarra et al., LAPACK Working Note 41, appendix C: multiplications + additions).
+Iterative ones (eigenvalues, singular values) depend on the data: the usual estimates of Golub & Van Loan, *Matrix Computations*,
+4th edition, stand as bounds.
+
+>>> from costmodel.rules import golden
+>>> golden("cholesky", "b n n")
+'b*n**3/3 + b*n**2/2 + b*n/6 flop'
+>>> golden("triangular_solve", "m m", "m n", out="m n", left_side=True, unit_diagonal=False)
+'m**2*n flop'
+>>> golden("fft", "b 1024", dtype="complex64", fft_lengths=(1024,))
+'51200*b flop'
+"""
+
+from __future__ import annotations
+
+from sympy import Expr, Mul, Rational
+
+from costmodel.dims import internal
+from costmodel.forms import CeilLog2, PeakMax, lower_bound, minimum
+from costmodel.rules import Eqn, Op, real_dtype, rule, vector
+from costmodel.work import Work
+
+_ITERATIVE = "iterative: the number of sweeps depends on the data; Golub & Van Loan's estimate"
+
+
+def _flops(eqn: Eqn, per_matrix: Expr) -> Op:
+    """``per_matrix`` for every matrix of the batch. Complex arithmetic is priced at 4 real operations a real one."""
+    dtype = eqn.operand.dtype
+    factor = 4 if real_dtype(dtype) != dtype else 1
+    batch = Mul(*eqn.operand.shape[:-2])
+    return vector("flop", dtype, (factor * batch * per_matrix).expand())
+
+
+def _sides(eqn: Eqn) -> tuple[Expr, Expr]:
+    """(longer, shorter) side of the operand's matrices."""
+    rows, columns = eqn.operand.shape[-2:]
+    if lower_bound((rows - columns).expand(), eqn.assumptions) >= 0:
+        return rows, columns
+    if lower_bound((columns - rows).expand(), eqn.assumptions) >= 0:
+        return columns, rows
+    return PeakMax(rows, columns), minimum(rows, columns)
+
+
+@rule("cholesky")
+def cholesky(eqn: Eqn, **_) -> Work:
+    """n³/3 + n²/2 + n/6 (LAWN 41, DPOTRF)."""
+    n = eqn.operand.shape[-1]
+    return eqn.work(_flops(eqn, n**3 / 3 + n**2 / 2 + n / 6))
+
+
+@rule("cholesky_update")
+def cholesky_update(eqn: Eqn, **_) -> Work:
+    """Rank-one update by Givens rotations: a rotation of 6 operations for each element of the triangle, 6 to make each one."""
+    n = eqn.operand.shape[-1]
+    return eqn.work(_flops(eqn, 3 * n * (n + 1) + 6 * n))
+
+
+@rule("triangular_solve")
+def triangular_solve(eqn: Eqn, *, left_side: bool, unit_diagonal: bool = False, **_) -> Work:
+    """m² a right-hand side (LAWN 41, DTRSM); a unit diagonal saves its m divisions."""
+    m = eqn.operand.shape[-1]
+    right_hand_sides = eqn.out.shape[-1 if left_side else -2]
+    return eqn.work(_flops(eqn, right_hand_sides * (m * m - (m if unit_diagonal else 0))))
+
+
+@rule("lu")
+def lu(eqn: Eqn, **_) -> Work:
+    """m·n² - n³/3 - n²/2 + 5n/6 for m ≥ n (LAWN 41, DGETRF)."""
+    m, n = _sides(eqn)
+    return eqn.work(_flops(eqn, m * n**2 - n**3 / 3 - n**2 / 2 + n * Rational(5, 6)))
+
+
+def _geqrf(m: Expr, n: Expr) -> Expr:
+    return 2 * m * n**2 - n**3 * Rational(2, 3) + m * n + n**2 + n * Rational(14, 3)
+
+
+def _orgqr(m: Expr, n: Expr, k: Expr) -> Expr:
+    return (4 * m * n * k - 2 * (m + n) * k**2 + k**3 * Rational(4, 3) + 3 * n * k - m * k - k**2 - k * Rational(4, 3))
+
+
+@rule("geqrf", "geqp3")
+def geqrf(eqn: Eqn, **_) -> Work:
+    """Householder QR, R and reflectors: 2m·n² - 2n³/3 + … for m ≥ n (LAWN 41, DGEQRF)."""
+    return eqn.work(_flops(eqn, _geqrf(*_sides(eqn))))
+
+
+@rule("householder_product", "orgqr")
+def householder_product(eqn: Eqn, **_) -> Work:
+    """Q from k reflectors (LAWN 41, DORGQR)."""
+    m, n = eqn.operand.shape[-2:]
+    return eqn.work(_flops(eqn, _orgqr(m, n, eqn.ins[1].shape[-1])))
+
+
+@rule("qr")
+def qr(eqn: Eqn, **_) -> Work:
+    """Factorise, then form the columns of Q that are returned."""
+    m, n = _sides(eqn)
+    return eqn.work(_flops(eqn, _geqrf(m, n) + _orgqr(eqn.out.shape[-2], eqn.out.shape[-1], n)))
+
+
+@rule("eigh", status="bounded", why=_ITERATIVE)
+def eigh(eqn: Eqn, **_) -> Work:
+    """Symmetric: 9n³ with eigenvectors (Golub & Van Loan, section 8.3)."""
+    return eqn.work(_flops(eqn, 9 * eqn.operand.shape[-1] ** 3))
+
+
+@rule("eig", status="bounded", why=_ITERATIVE)
+def eig(eqn: Eqn, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True, **_) -> Work:
+    """Unsymmetric: 10n³ for eigenvalues, 25n³ with eigenvectors (Golub & Van Loan, section 7.5)."""
+    vectors = compute_left_eigenvectors or compute_right_eigenvectors
+    return eqn.work(_flops(eqn, (25 if vectors else 10) * eqn.operand.shape[-1] ** 3))
+
+
+@rule("schur", status="bounded", why=_ITERATIVE)
+def schur(eqn: Eqn, **_) -> Work:
+    """25n³ with the Schur vectors (Golub & Van Loan, section 7.5)."""
+    return eqn.work(_flops(eqn, 25 * eqn.operand.shape[-1] ** 3))
+
+
+@rule("svd", status="bounded", why=_ITERATIVE)
+def svd(eqn: Eqn, *, compute_uv: bool = True, full_matrices: bool = True, **_) -> Work:
+    """For m ≥ n: values 4m·n² - 4n³/3; thin 14m·n² + 8n³; full 4m²·n + 8m·n² + 9n³ (Golub & Van Loan, section 8.6)."""
+    m, n = _sides(eqn)
+    if not compute_uv:
+        count = 4 * m * n**2 - n**3 * Rational(4, 3)
+    elif full_matrices:
+        count = 4 * m**2 * n + 8 * m * n**2 + 9 * n**3
+    else:
+        count = 14 * m * n**2 + 8 * n**3
+    return eqn.work(_flops(eqn, count))
+
+
+@rule("hessenberg", status="bounded", why="leading term of Golub & Van Loan, section 7.4")
+def hessenberg(eqn: Eqn, **_) -> Work:
+    return eqn.work(_flops(eqn, eqn.operand.shape[-1] ** 3 * Rational(10, 3)))
+
+
+@rule("tridiagonal", status="bounded", why="leading term of Golub & Van Loan, section 8.3")
+def tridiagonal(eqn: Eqn, **_) -> Work:
+    return eqn.work(_flops(eqn, eqn.operand.shape[-1] ** 3 * Rational(4, 3)))
+
+
+@rule("tridiagonal_solve")
+def tridiagonal_solve(eqn: Eqn, **_) -> Work:
+    """Thomas algorithm: n - 1 steps of one division, one product and one difference on the matrix; for each right-hand side
+    n - 1 steps of one product and difference and one division forward, n - 1 of one product and difference backward."""
+    n, right_hand_sides = eqn.ins[-1].shape[-2:]
+    batch = Mul(*eqn.ins[-1].shape[:-2])
+    count = 3 * (n - 1) + right_hand_sides * (5 * n - 4)
+    return eqn.work(vector("flop", eqn.operand.dtype, (batch * count).expand()))
+
+
+@rule("fft", status="bounded", why="5 n log₂ n is the radix-2 count that benchmarks quote; ⌈log₂ n⌉ bounds other lengths")
+def fft(eqn: Eqn, *, fft_lengths, **_) -> Work:
+    """5 n ⌈log₂ n⌉ real operations for a complex transform of n points, half of it where one side is real (Frigo & Johnson,
+    FFTW: the convention of its benchmarks)."""
+    lengths = [internal(n) for n in fft_lengths]
+    rank = len(lengths)
+    points = Mul(*lengths)
+    batch = Mul(*eqn.operand.shape[:len(eqn.operand.shape) - rank])
+    real = eqn.operand.dtype == real_dtype(eqn.operand.dtype) or eqn.out.dtype == real_dtype(eqn.out.dtype)
+    levels = sum(CeilLog2(n) for n in lengths)
+    count = batch * points * levels * (Rational(5, 2) if real else 5)
+    return eqn.work(vector("flop", eqn.operand.dtype, count.expand()))

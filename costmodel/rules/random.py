@@ -1,0 +1,60 @@
+"""Random numbers: the integer work of the generators.
+
+Threefry-2x32 (Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, 2011) makes two 32-bit words from two: 20 rounds of an
+addition, a rotation (two shifts and an or) and an exclusive or, a key injection of 3 additions after every fourth, 2 additions
+before the first: 20·5 + 5·3 + 2 = 117 operations.
+
+>>> from costmodel.rules import golden
+>>> golden("threefry2x32", "", "", "n", "n", out="n", dtype="uint32")
+'117*n threefry'
+"""
+
+from __future__ import annotations
+
+from costmodel.forms import ZERO, ceil_div
+from costmodel.rules import Eqn, rule, transcendental, vector
+from costmodel.work import BITS, Work
+
+THREEFRY = 20 * 5 + 5 * 3 + 2
+
+
+@rule("threefry2x32")
+def threefry2x32(eqn: Eqn, **_) -> Work:
+    return eqn.work(vector("threefry", "uint32", THREEFRY * eqn.out.size))
+
+
+@rule("random_bits")
+def random_bits(eqn: Eqn, *, bit_width: int, **_) -> Work:
+    """One Threefry block an element (jax's partitionable default): 64 bits are both of its words, fewer are their exclusive or."""
+    combine = 0 if bit_width == 64 else 1
+    return eqn.work(vector("threefry", "uint32", (THREEFRY + combine) * eqn.out.size))
+
+
+@rule("random_fold_in", "random_split")
+def random_derive(eqn: Eqn, **_) -> Work:
+    """One Threefry block for each key that is derived."""
+    return eqn.work(vector("threefry", "uint32", THREEFRY * eqn.out.size))
+
+
+@rule("random_seed", status="free", why="splits the seed's bits into a key's words")
+def random_seed(eqn: Eqn, **_) -> Work:
+    return eqn.work()
+
+
+@rule("rng_bit_generator", status="bounded", why="the backend chooses the algorithm; Threefry is the dearest that XLA uses")
+def rng_bit_generator(eqn: Eqn, **_) -> Work:
+    bits = eqn.outs[1]
+    blocks = ceil_div(bits.size * max(BITS[bits.dtype] // 32, 1), 2)
+    return eqn.work(vector("threefry", "uint32", THREEFRY * blocks))
+
+
+@rule("rng_uniform", status="bounded", why="the backend chooses the algorithm; Threefry is the dearest that XLA uses")
+def rng_uniform(eqn: Eqn, **_) -> Work:
+    """Bits, then one product and one sum to bring them into the range."""
+    return eqn.work(vector("threefry", "uint32", THREEFRY * ceil_div(eqn.out.size, 2)), vector("mul", eqn.out.dtype, eqn.out.size),
+                    vector("add", eqn.out.dtype, eqn.out.size))
+
+
+@rule("random_gamma", status="bounded", why="rejection sampling: counted as one special function an element")
+def random_gamma(eqn: Eqn, **_) -> Work:
+    return eqn.work(transcendental("random_gamma", eqn.out.dtype, eqn.out.size), read=[ZERO] + [a.size for a in eqn.ins[1:]])
