@@ -34,7 +34,8 @@ class Asked:
         """
         entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
         if not entry.inputs:
-            raise CostModelError(f"{self.model} does not say what it is called with: give --input 'n,h,w,3:float32' for each argument")
+            raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
+                                 "--input 'n,h,w,3:float32'")
         given = point(self.points)
         try:
             cost = entry.analyze()

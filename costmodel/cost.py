@@ -248,10 +248,10 @@ class Cost(_Prices):
         return to_json(self, indent)
 
     def __repr__(self) -> str:
-        return f"<Cost of {self.name}: {self.coverage}; domain {self.domain or 'constant'}>"
+        return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}    domain: {self.domain or 'no symbols'}"]
+        lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}"]
         for label, value, unit in headline(self):
             lines.append(f"  {label:<22} {value} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sympy import Add, Expr, Rational
 
@@ -27,7 +27,7 @@ ANCHORS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """Equations that run as one: what they read from outside and write for others, in elements of each value."""
 
@@ -79,6 +79,7 @@ def aliases(table: CostTable) -> Callable[[Value], Value]:
     return root
 
 
+@lru_cache(maxsize=16)
 def plan(table: CostTable, policy: str) -> tuple[Kernel, ...]:
     """The table's kernels under a policy, in program order."""
     try:
@@ -149,7 +150,6 @@ def _unfused(table: CostTable) -> list[int]:
 
 def _layers(table: CostTable) -> list[int]:
     """Group by layer: an equation joins the latest layer that made one of its operands."""
-    root = aliases(table)
     equations = table.equations
     users: dict[int, list[int]] = {}
     for i, e in enumerate(equations):
@@ -157,17 +157,18 @@ def _layers(table: CostTable) -> list[int]:
             users.setdefault(id(v), []).append(i)
     pools = _pooling_reductions(table, users)
     anchors = [e.primitive in ANCHORS or i in pools for i, e in enumerate(equations)]
+    feeds = _fed_anchors(equations, users, anchors)
+    on_data = _data_dependent(table)
     group: list[int | None] = [None] * len(equations)
     made: dict[int, int] = {}  # value -> its layer
     for i, e in enumerate(equations):
         if anchors[i]:
             group[i] = i
-        elif not _feeds_one_anchor(i, equations, users, anchors):
-            layers = [made[id(v)] for v in e.ins if id(v) in made and _same_times(e, equations[made[id(v)]])]
+        elif feeds[i] is None:
+            layers = [made[id(v)] for v in e.ins if id(v) in made and e.times == equations[made[id(v)]].times]
             if layers:
                 group[i] = max(layers)
-            elif any(root(v).origin == "input" or (root(v).origin == "equation" and id(v) not in made and _depends_on_data(v, equations))
-                     for v in e.ins):
+            elif any(id(v) in on_data and id(v) not in made for v in e.ins):
                 group[i] = i  # work on the input before any layer stands alone
         if group[i] is not None:
             made.update((id(out), group[i]) for out in e.outs)
@@ -175,49 +176,31 @@ def _layers(table: CostTable) -> list[int]:
     for i in reversed(range(len(equations))):
         if group[i] is None:
             targets = [group[u] for out in equations[i].outs for u in users.get(id(out), ())
-                       if group[u] is not None and _same_times(equations[i], equations[group[u]])]
+                       if group[u] is not None and equations[i].times == equations[group[u]].times]
             group[i] = min(targets, default=i)
     return [g for g in group if g is not None]
 
 
-def _depends_on_data(value: Value, equations: tuple[Equation, ...]) -> bool:
-    maker = {id(out): e for e in equations for out in e.outs}
-    pending, seen = [value], set()
-    while pending:
-        v = pending.pop()
-        if id(v) in seen:
+def _data_dependent(table: CostTable) -> set[int]:
+    """Values (by id) that depend on the program's data, not on parameters and constants only."""
+    found = {id(v) for v in table.inputs if v.origin == "input"}
+    for e in table:
+        if any(id(v) in found for v in e.ins):
+            found.update(id(out) for out in e.outs)
+    return found
+
+
+def _fed_anchors(equations: tuple[Equation, ...], users: dict[int, list[int]], anchors: list[bool]) -> list[int | None]:
+    """For data movement all of whose uses, through further movement, end in one and the same anchor: that anchor."""
+    fed: list[int | None] = [i if anchor else None for i, anchor in enumerate(anchors)]
+    for i in reversed(range(len(equations))):
+        e = equations[i]
+        if anchors[i] or e.work.ops or e.status != "free":
             continue
-        seen.add(id(v))
-        if v.origin == "input":
-            return True
-        if id(v) in maker:
-            pending.extend(maker[id(v)].ins)
-    return False
-
-
-def _same_times(a: Equation, b: Equation) -> bool:
-    return a.times == b.times
-
-
-def _feeds_one_anchor(i: int, equations: tuple[Equation, ...], users: dict[int, list[int]], anchors: list[bool]) -> bool:
-    """True for data movement all of whose uses, through further movement, end in one and the same anchor."""
-    found: set[int] = set()
-    pending = [i]
-    while pending:
-        j = pending.pop()
-        e = equations[j]
-        if not _same_times(e, equations[i]):
-            return False
-        if anchors[j]:
-            found.add(j)
-            continue
-        if e.work.ops or e.status != "free":
-            return False
-        uses = [u for out in e.outs for u in users.get(id(out), ())]
-        if not uses:
-            return False
-        pending.extend(uses)
-    return len(found) == 1
+        targets = {fed[u] if equations[u].times == e.times else None for out in e.outs for u in users.get(id(out), ())}
+        if len(targets) == 1:
+            fed[i] = targets.pop()
+    return fed
 
 
 def _pooling_reductions(table: CostTable, users: dict[int, list[int]]) -> set[int]:

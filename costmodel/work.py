@@ -100,7 +100,7 @@ class Work:
         return Add(*(op[column] for op in self.ops if select(op[0])))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``detail`` its
     parameters as text, ``rule`` the rule's name and ``status`` one of exact, bounded, free."""
@@ -122,7 +122,7 @@ class Equation:
         return "/".join(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostTable:
     """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive; ``carried``
     pairs what a loop's body receives with what it hands to its next iteration."""

@@ -109,7 +109,7 @@ def test_layers_have_the_slides_intensity_and_performance(name):
 
 
 def test_op6_in_full():
-    cost = layer("op6")
+    cost = layer("op6").at()
     assert cost.flops == 2 * 9 * 128 * 128 * 28**2 == 231_211_008
     assert cost.bytes("layer") == cost.bytes("compulsory") == 4 * (2 * 28**2 * 128 + 9 * 128 * 128) == 1_392_640
     assert round(cost.flops / 1e6 / (cost.bytes("layer") / 2**20), 1) == 174.1
