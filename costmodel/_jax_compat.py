@@ -25,7 +25,7 @@ def is_symbolic(dim: Any) -> bool:
     return isinstance(dim, SymbolicDim)
 
 
-def variable(name: str) -> SymbolicDim:
+def variable(name: str) -> Any:
     """The symbolic dimension ``name`` in the shared scope."""
     return export.symbolic_shape(name, scope=SCOPE)[0]
 
@@ -38,7 +38,7 @@ def constrain(greater: Any, smaller: Any) -> None:
     SCOPE._clear_caches()
 
 
-def dim_terms(dim: SymbolicDim) -> list[tuple[int, list[tuple[Any, int]]]]:
+def dim_terms(dim: Any) -> list[tuple[int, list[tuple[Any, int]]]]:
     """A dimension as a sum: [(coefficient, [(factor, exponent), …]), …]; a factor is a variable name or
     (operation, *operands) with operation one of floordiv, mod, max, min."""
     terms = []

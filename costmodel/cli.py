@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from costmodel.cost import Cost, CostAt
     from costmodel.hardware import Hardware, Quantity
 
-INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+INTERRUPTED = 1  # 128 + SIGINT, as a shell has it
 
 
 class _OneLineErrors(click.Group):
@@ -31,7 +31,7 @@ class _OneLineErrors(click.Group):
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except CostModelError as error:
-            code = _complain(str(error))
+            code = 1; click.echo(str(error), err=True)
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             code = _complain(error.format_message() + (f" See `{context.command_path} --help`" if context else ""))

@@ -33,10 +33,11 @@ def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: b
             raise UnknownPrimitive(f"{refusal} (at {'/'.join(r.path) or 'the top level'})") from None
         return _equation(index, r, _nothing(r), found.name, "unknown")
     if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
-        raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and {len(work.written)} "
-                             f"writes for {len(r.ins)} operands and {len(r.outs)} results")
+        raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and "
+                             f"{len(work.written)} writes for {len(r.ins)} operands and {len(r.outs)} results")
     if any(_is_immediate(v) for v in r.ins):
-        work = Work(work.ops, tuple(ZERO if _is_immediate(v) else e for v, e in zip(r.ins, work.read, strict=True)), work.written)
+        read = tuple(ZERO if _is_immediate(v) else e for v, e in zip(r.ins, work.read, strict=True))
+        work = Work(work.ops, read, work.written)
     status = "bounded" if r.bounded and found.status == "exact" else found.status
     return _equation(index, r, work, found.name, status)
 

@@ -25,7 +25,7 @@ import sympy
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import DomainError
-from costmodel.forms import Assumptions, Expr, PeakMax, Symbol, evaluate, floor_div, minimum, symbol
+from costmodel.forms import ONE, Assumptions, Expr, PeakMax, Symbol, evaluate, floor_div, minimum, symbol
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -36,7 +36,7 @@ class Variable:
 
     name: str
     symbol: str
-    divisor: Expr = sympy.Integer(1)
+    divisor: Expr = ONE
     lower: int = 1
     upper: int | None = None
 
@@ -135,7 +135,7 @@ def _declare(names: list[str], multiple_of: int, lower: int, upper: int | None, 
             raise DomainError(f"constraint {where!r}: {name} divides itself")
         if name not in names:
             return made.setdefault(name, dims(name))
-        factors = [f for f in clauses.divisors.get(name, [])]
+        factors = clauses.divisors.get(name, [])
         integer = math.lcm(multiple_of, *(f for f in factors if isinstance(f, int)))
         named = [make(f, (*pending, name)) for f in factors if isinstance(f, str)]
         if len(named) > 1 or (named and integer > 1):
@@ -353,5 +353,6 @@ def user_text(text: str) -> str:
     for name, v in _variables.items():
         if v.name != v.symbol and name in text:
             divisor = str(v.divisor)
-            text = text.replace(f"{divisor}*{name}", v.symbol).replace(name, f"({v.symbol}/{divisor})" if divisor != "1" else v.symbol)
+            quotient = v.symbol if divisor == "1" else f"({v.symbol}/{divisor})"
+            text = text.replace(f"{divisor}*{name}", v.symbol).replace(name, quotient)
     return text

@@ -15,18 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import gcd, lcm
+from typing import Any
 
 import sympy
-from sympy import Add, Expr, Function, Integer, Mul, Pow, Rational, Symbol
+from sympy import Add, Expr, Function, Integer, Rational, Symbol
 from sympy.core.sympify import _sympify
 
 ZERO = Integer(0)
 ONE = Integer(1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def symbol(name: str) -> Symbol:
     """The one sympy symbol of that name: a positive integer, as every dimension is."""
     return Symbol(name, integer=True, positive=True)
@@ -286,7 +287,7 @@ def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
         return UNBOUNDED
     for term in Add.make_args(variable):
         coefficient, rest = term.as_coeff_Mul()
-        if not coefficient.is_Rational or coefficient < 0 or not rest.is_nonnegative and term != 0:
+        if not coefficient.is_Rational or coefficient < 0 or (not rest.is_nonnegative and term != 0):
             return UNBOUNDED
     return Fraction(int(constant.p), int(constant.q))
 
@@ -324,6 +325,7 @@ def evaluate(expr: Expr, values: Mapping[Symbol, int], memo: dict[Expr, int | Fr
     known = memo.get(expr)
     if known is not None:
         return known
+    result: Any
     if expr.is_Symbol:
         result = values[expr]
     elif expr.is_Integer:
@@ -348,7 +350,7 @@ def evaluate(expr: Expr, values: Mapping[Symbol, int], memo: dict[Expr, int | Fr
     return result
 
 
-def exact_function(form: type):
+def exact_function(form: Any) -> Any:
     """The exact Python function behind an opaque form; forms defined elsewhere carry it as ``exact``."""
     try:
         return _EXACT[form] if form in _EXACT else form.exact
@@ -361,8 +363,3 @@ _EXACT = {
     CeilDiv: lambda a, b: -(-a // b),
     PeakMax: max,
 }
-
-__all__ = [
-    "Add", "Assumptions", "CeilDiv", "CeilLog2", "Expr", "FloorDiv", "Integer", "Mul", "ONE", "POSITIVE", "PeakMax", "Pow", "Rational", "Symbol", "ZERO",
-    "ceil_div", "evaluate", "exact_function", "floor_div", "lower_bound", "minimum", "surely_nonnegative", "symbol", "undominated",
-]

@@ -101,7 +101,7 @@ def _kernels(table: CostTable, groups: list[list[Equation]], *, materialised: bo
             for v in e.ins:
                 consumers.setdefault(id(root(v)), set()).add(i)
     results = {id(root(v)) for v in (*table.outputs, *(out for _, out in table.carried))}
-    kernels = []
+    kernels: list[Kernel] = []
     for i, group in enumerate(groups):
         touched: dict[int, tuple[Value, list[Expr]]] = {}
         for e in group:
@@ -170,14 +170,14 @@ def _layers(table: CostTable) -> list[int]:
                 group[i] = max(layers)
             elif any(id(v) in on_data and id(v) not in made for v in e.ins):
                 group[i] = i  # work on the input before any layer stands alone
-        if group[i] is not None:
-            made.update((id(out), group[i]) for out in e.outs)
+        home = group[i]
+        if home is not None:
+            made.update((id(out), home) for out in e.outs)
     # What depends on parameters only (a normalisation's scale), and movement that feeds one layer, goes where it is used.
     for i in reversed(range(len(equations))):
         if group[i] is None:
-            targets = [group[u] for out in equations[i].outs for u in users.get(id(out), ())
-                       if group[u] is not None and equations[i].times == equations[group[u]].times]
-            group[i] = min(targets, default=i)
+            homes = (group[u] for out in equations[i].outs for u in users.get(id(out), ()))
+            group[i] = min((g for g in homes if g is not None and equations[i].times == equations[g].times), default=i)
     return [g for g in group if g is not None]
 
 

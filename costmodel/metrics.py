@@ -34,7 +34,8 @@ class Metric:
 _registry: dict[str, Metric] = {}
 
 
-def metric(name: str, *, unit: str, convention: str, of_work: Callable[..., Expr] | None = None) -> Callable[..., Callable[..., Expr]]:
+def metric(name: str, *, unit: str, convention: str,
+           of_work: Callable[..., Expr] | None = None) -> Callable[..., Callable[..., Expr]]:
     def decorate(price: Callable[..., Expr]) -> Callable[..., Expr]:
         if name in _registry:
             raise CostModelError(f"metric {name!r} is registered already")
@@ -101,7 +102,8 @@ def model_size(table: CostTable, bits: int | None = None) -> Expr:
 
 
 @metric("macs", unit="MAC", of_work=work_macs,
-        convention="multiply-accumulates of contractions; a complex one is 4; taps=dense counts kernel taps on padding, valid does not")
+        convention="multiply-accumulates of contractions; a complex one is 4; "
+                   "taps=dense counts kernel taps on padding, valid does not")
 def macs(table: CostTable, taps: str = "dense") -> Expr:
     return table.sum(lambda e: work_macs(e.work, taps))
 
@@ -124,8 +126,8 @@ def transcendentals(table: CostTable) -> Expr:
 
 
 @metric("bytes", unit="B",
-        convention="compulsory: touched elements of each input, parameter and output once; a fusion policy's name (unfused, layer): "
-                   "what crosses its kernels' borders")
+        convention="compulsory: touched elements of each input, parameter and output once; "
+                   "a fusion policy's name (unfused, layer): what crosses its kernels' borders")
 def bytes_(table: CostTable, form: str) -> Expr:
     if form == "compulsory":
         return _compulsory(table)

@@ -302,5 +302,15 @@ def compile(exprs: Sequence[Expr], symbols: Sequence[Symbol], backend: str = "nu
     return namespace["values"]
 
 
-__all__ = ["JAVASCRIPT_PRELUDE", "compile", "grid_dtype", "jax", "javascript", "latex", "magnitude_bound", "numpy", "python",
-           "source"]
+__all__ = [
+    "JAVASCRIPT_PRELUDE",
+    "compile",
+    "grid_dtype",
+    "javascript",
+    "jax",
+    "latex",
+    "magnitude_bound",
+    "numpy",
+    "python",
+    "source",
+]

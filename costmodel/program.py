@@ -61,8 +61,8 @@ def shape_constants(raw: list[Raw]) -> set[int]:
     constant: set[int] = set()
     known: set[int] = set()
     for r in raw:
-        scalars = all(v.origin == "literal" and not v.array.shape or id(v) in known for v in r.ins)
-        if scalars and not r.effects and r.primitive not in ("iota", "rng_bit_generator") and all(not v.array.shape for v in r.outs):
+        scalars = all((v.origin == "literal" and not v.array.shape) or id(v) in known for v in r.ins)
+        if scalars and not r.effects and all(not v.array.shape for v in r.outs):
             constant.add(id(r))
             known.update(id(v) for v in r.outs)
     return constant

@@ -36,7 +36,8 @@ def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardwa
         key = next((k for k in ("form", "rule", "taps") if k in found.price.__code__.co_varnames), None)
         expr = cost._internal(metric, **({key: option} if option and key else {}))
         values = _evaluate_grid([expr], env)[0]
-        data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), {"unit": found.unit, "convention": found.convention})
+        attributes = {"unit": found.unit, "convention": found.convention}
+        data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)
     if hardware:
         data.update(_times(cost, env, tuple(axes), shape, hardware, policy))
     coords: dict[str, Any] = {name: np.asarray(values) for name, values in axes.items()}
@@ -64,7 +65,7 @@ def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]]
             arrays[name] = np.asarray(int(values), dtype=np.int64)
     unknown, missing = set(grid) - set(domain.symbols), set(domain.symbols) - set(grid)
     if unknown or missing:
-        domain.bind({name: 1 for name in grid})  # raises, naming them
+        domain.bind(dict.fromkeys(grid, 1))  # raises, naming them
     return axes, arrays
 
 

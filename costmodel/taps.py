@@ -8,7 +8,8 @@ Output ``o`` and tap ``t`` meet the input at position ``o·stride + t·dilation 
 * *valid* counts a pair only if it falls on an element of the input. This is what XLA's lowered cost analysis counts and what
   a device has to compute.
 
->>> h, k, p = symbol("h"), symbol("k"), symbol("p")
+>>> from costmodel.forms import symbol
+>>> h, k = symbol("h"), symbol("k")
 >>> tap_pairs(h, 3, low=1, high=1)                        # 3x3 SAME
 (3*h, 3*h - 2)
 >>> tap_pairs(h, k, assumptions=Assumptions(nonnegative=(h - k,)))      # VALID: nothing to tell apart
@@ -23,7 +24,7 @@ from math import gcd
 from sympy import Add, Expr, Function, Integer, Rational
 from sympy.core.sympify import _sympify
 
-from costmodel.forms import ONE, POSITIVE, ZERO, Assumptions, PeakMax, floor_div, lower_bound, symbol
+from costmodel.forms import ONE, POSITIVE, ZERO, Assumptions, PeakMax, floor_div, lower_bound
 
 # Expanding a sum over the taps of one dimension beyond this many terms reads worse than the opaque form and is no faster.
 MAX_EXPANDED_TAPS = 64
@@ -60,6 +61,7 @@ class TapCount(Function):
 def output_size(size, taps, stride=1, dilation=1, hole=1, low=0, high=0) -> Expr:
     """Number of outputs of a window along one dimension: ⌊(size' + low + high - dilation·(taps - 1) - 1) / stride⌋ + 1.
 
+    >>> from costmodel.forms import symbol
     >>> h, k, p, s = (symbol(x) for x in "hkps")
     >>> output_size(h, k, s, low=p, high=p)
     FloorDiv(h - k + 2*p, s) + 1
@@ -98,7 +100,7 @@ def tap_pairs(size, taps, stride=1, dilation=1, hole=1, low=0, high=0,
 
 
 def _dense(outputs, arguments) -> Expr:
-    size, taps, stride, dilation, hole, low, _ = arguments
+    _, taps, stride, dilation, hole, low, _ = arguments
     if hole == 1:
         return outputs * taps
     if stride == 1 and (outputs / hole).expand() == floor_div(outputs, hole):

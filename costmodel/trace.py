@@ -230,7 +230,7 @@ def _nnx_scopes(model: Any) -> Iterator[None]:
     classes = {type(node) for _, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
     # A class that inherits __call__ is wrapped through the class that defines it.
     owners = {owner for cls in classes for owner in cls.__mro__ if "__call__" in vars(owner) and owner is not object}
-    originals = {owner: vars(owner)["__call__"] for owner in owners}
+    originals: dict[Any, Any] = {owner: vars(owner)["__call__"] for owner in owners}
     active: list[tuple[int, tuple[str, ...]]] = []
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:

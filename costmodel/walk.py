@@ -8,7 +8,7 @@ uses are removed, and what is left is costed by the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -157,7 +157,9 @@ class _Inliner:
             else:
                 outs = [Value(self.array(v)) for v in eqn.outvars]
                 self._follow_integers(eqn, ins, outs)
-                params = {**eqn.params, "axis_sizes": self._axes} if "axes" in eqn.params or "axis_name" in eqn.params else eqn.params
+                params = eqn.params
+                if "axes" in params or "axis_name" in params:
+                    params = {**params, "axis_sizes": self._axes}
                 self._emit(name, params, ins, outs, place, bool(eqn.effects))
             env.update(zip(eqn.outvars, outs, strict=True))
 
@@ -201,7 +203,7 @@ class _Inliner:
     # -- control flow ----------------------------------------------------------------------------------------------------------
 
     def _scan(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
-        """``length`` times its body. Each iteration reads its slice of the inputs scanned over and writes its slice of the results."""
+        """``length`` times its body. Each iteration reads its slice of what is scanned over and writes its slice of the results."""
         params = eqn.params
         body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
         n_consts, n_carry = compat.scan_layout(params)
@@ -363,7 +365,7 @@ class _Inliner:
 # comparison -> (counter is the second operand, bound included)
 _COMPARISONS = {"lt": (False, 0), "le": (False, 1), "gt": (True, 0), "ge": (True, 1)}
 
-_INTEGER_OPERATIONS = {
+_INTEGER_OPERATIONS: dict[str, Callable[..., Expr]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: (a * b).expand(),

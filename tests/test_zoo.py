@@ -12,9 +12,9 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
+from conftest import ENTRIES
 
 import costmodel as cm
-from conftest import ENTRIES
 from costmodel.table import Row, Table
 
 # A published figure's metric -> the metric of the registry and its options.
@@ -100,22 +100,17 @@ def test_nnx_twins_have_the_same_closed_forms(name, cost_of):
     nnx, linen = cost_of(name), cost_of(NNX[name])
     assert nnx.domain.texts == linen.domain.texts
     for metric in ("params", "buffers", "macs", "flops", "transcendentals", "model_size"):
-        difference = nnx.metric(metric) - linen.metric(metric)
-        assert _same_after_renaming(nnx, linen, metric), (metric, difference)
-
-
-def _same_after_renaming(a: cm.Cost, b: cm.Cost, metric: str, **options) -> bool:
-    """Both are written in the user's symbols, so equal closed forms are equal expressions."""
-    return (a.metric(metric, **options) - b.metric(metric, **options)).expand() == 0
+        assert nnx.metric(metric) == linen.metric(metric), metric
+    assert nnx.activations("peak") == linen.activations("peak")
 
 
 @pytest.mark.parametrize("name", NNX)
 def test_nnx_twins_have_the_same_module_paths_and_rows(name, cost_of):
     nnx, linen = cost_of(name), cost_of(NNX[name])
     for depth in (1, 2, None):
-        rows = [{row.label: row.cells for row in cost.table(depth=depth, collapse=False).rows} for cost in (nnx, linen)]
-        assert rows[0].keys() == rows[1].keys()
-        assert rows[0] == rows[1]
+        # Unfused bytes, the last column, may differ: flax broadcasts a normalisation's statistics otherwise in its two APIs.
+        ours, theirs = ({row.label: row.cells[:-1] for row in cost.table(depth=depth, collapse=False).rows} for cost in (nnx, linen))
+        assert ours == theirs
     assert {e.path for e in nnx.program} == {e.path for e in linen.program}
 
 
@@ -161,8 +156,8 @@ def test_the_sum_check_can_fail(cost_of):
 # -- symbolic equals concrete ------------------------------------------------------------------------------------------------
 
 # Bounds of the sampled integers by symbol: large enough to vary, small enough that a fixed architecture accepts them.
-RANGES = {"n": (2, 9), "h": (32, 300), "w": (32, 300), "l": (8, 64), "p": (1, 4), "s": (1, 4), "d": (1, 4), "k": (1, 7), "k_h": (1, 7),
-          "k_w": (1, 7)}
+RANGES = {"n": (2, 9), "h": (32, 300), "w": (32, 300), "l": (8, 64), "p": (1, 4), "s": (1, 4), "d": (1, 4),
+          "k": (1, 7), "k_h": (1, 7), "k_w": (1, 7)}
 
 
 def points(entry: cm.ModelEntry, cost: cm.Cost, count: int) -> list[dict[str, int]]:

@@ -70,8 +70,8 @@ def rich_roofline(roofline: Roofline) -> Any:
 
     device = roofline.hardware
     point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
-    note = (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {roofline.policy!r}; "
-            "padding taps are not computed; " + (
+    note = ("time: lower = max(compute, memory) per kernel, upper = their sum; "
+            f"bytes across the borders of policy {roofline.policy!r}; padding taps are not computed; " + (
                 f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
                 else "the device states no launch overhead: none is added"))
     out = RichTable(title=f"{roofline.name} at {point} on {device.title}", title_justify="left", box=box.SIMPLE, caption=note,
