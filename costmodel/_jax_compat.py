@@ -14,6 +14,8 @@ from jax import export
 from jax._src import core as _core
 from jax._src.export import shape_poly as _shape_poly
 
+from costmodel.errors import DomainError
+
 SymbolicDim = _shape_poly._DimExpr
 InconclusiveDimensionOperation = _core.InconclusiveDimensionOperation
 
@@ -33,7 +35,11 @@ def variable(name: str) -> Any:
 def constrain(greater: Any, smaller: Any) -> None:
     """Tell the shared scope that ``greater >= smaller``. jax accepts constraints only when a scope is made, as text; ours
     lives as long as the process, so the constraint is added through the same method that its constructor calls."""
-    SCOPE._parse_and_process_explicit_constraint(f"{greater} >= {smaller}")
+    text = f"{greater} >= {smaller}"
+    try:
+        SCOPE._parse_and_process_explicit_constraint(text)
+    except ValueError as error:
+        raise DomainError(f"the constraint {text} cannot hold: {error}") from None
     SCOPE._decision_initial_state = None
     SCOPE._clear_caches()
 

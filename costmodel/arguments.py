@@ -18,7 +18,7 @@ from costmodel.points import inside, sample_points
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user typed: a model, ``--input``, ``--where``, ``--kw``, ``--at``, and whether to verify."""
+    """What the user typed: a model, ``--input``, ``--where``, ``--kw``, ``--at``, whether to verify, ``--rng`` and ``--mutable``."""
 
     model: str
     inputs: tuple[str, ...] = ()
@@ -26,6 +26,8 @@ class Asked:
     keywords: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     verify: bool = True
+    rngs: tuple[str, ...] = ()
+    mutable: tuple[str, ...] = ()
 
     def answer(self, quoted: bool = False) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
@@ -38,9 +40,9 @@ class Asked:
                                  "--input 'n,h,w,3:float32'")
         given = point(self.points)
         try:
-            cost = entry.analyze()
+            cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False)
         except TraceError as error:
-            raise TraceError(f"{error}; check --input, --where and --kw") from error
+            raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
         if quoted and not self.points and set(entry.at) == set(cost.symbols):
             given = dict(entry.at)
         if given or quoted:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from costmodel.cost import Cost, CostAt
     from costmodel.hardware import Hardware, Quantity
 
-INTERRUPTED = 1  # 128 + SIGINT, as a shell has it
+INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 
 class _OneLineErrors(click.Group):
@@ -31,7 +31,7 @@ class _OneLineErrors(click.Group):
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except CostModelError as error:
-            code = 1; click.echo(str(error), err=True)
+            code = _complain(str(error))
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             code = _complain(error.format_message() + (f" See `{context.command_path} --help`" if context else ""))
@@ -70,6 +70,8 @@ _MODEL = (
     click.option("--where", metavar="CLAUSES", help="The symbols' domain, e.g. '32 | h, k <= h'."),
     click.option("--kw", "keywords", multiple=True, metavar="NAME=VALUE", help="Keyword argument of the call, e.g. train=false."),
     click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),
+    click.option("--rng", "rngs", multiple=True, metavar="NAME", help="A random stream the call needs, e.g. dropout."),
+    click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
 
@@ -78,10 +80,10 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], verify: bool, **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable), **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):

@@ -190,14 +190,14 @@ class Cost(_Prices):
     def coverage(self) -> Coverage:
         return Coverage(self.program)
 
-    def at(self, **values: int) -> CostAt:
+    def at(self, /, **values: int) -> CostAt:
         """This cost at a point, in exact integers. Every symbol must be bound, inside the domain.
 
         A symbolic dimension never equals 1 while jax traces, so code that branches on ``shape == 1`` may trace otherwise there.
         The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts.
         """
         env = self.domain.bind(values)
-        ones = {v.symbol for v in self.domain.variables if env[_symbol(v.name)] == 1} - self.verified
+        ones = {v.symbol for v in self.domain.variables if v.is_dimension and env[_symbol(v.name)] == 1} - self.verified
         if ones:
             self._verify_ones(sorted(ones), values)
         return CostAt(self, values, env)
@@ -208,7 +208,7 @@ class Cost(_Prices):
                               "cost was saved; call cost.verify(...) at such a point before to_json()")
         self.verify(**values)
 
-    def verify(self, **values: int) -> None:
+    def verify(self, /, **values: int) -> None:
         """Trace the model concretely at a point and compare each equation's counts with the closed forms' values there.
 
         Raises CostModelError naming the first equation that differs.
@@ -228,11 +228,9 @@ class Cost(_Prices):
         program = retype(self.program, lambda name: wanted if is_floating(name) else name)
         return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.domain.symbols)
 
-    def roofline(self, hardware: str | Hardware, *, policy: str = "layer", **values: int) -> Roofline:
+    def roofline(self, hardware: str | Hardware, /, *, policy: str = "layer", **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput."""
-        from costmodel.roofline import roofline
-
-        return roofline(self.at(**values), hardware, policy=policy)
+        return self.at(**values).roofline(hardware, policy=policy)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (), policy: str = "layer",
               **grid: Any) -> Any:
@@ -274,6 +272,12 @@ class CostAt(_Prices):
     @property
     def coverage(self) -> Coverage:
         return self.cost.coverage
+
+    def roofline(self, hardware: str | Hardware, /, *, policy: str = "layer") -> Roofline:
+        """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
+        from costmodel.roofline import roofline
+
+        return roofline(self, hardware, policy=policy)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())

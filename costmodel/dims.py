@@ -40,6 +40,11 @@ class Variable:
     lower: int = 1
     upper: int | None = None
 
+    @property
+    def is_dimension(self) -> bool:
+        """Whether it is a size, which is at least 1. What is decided at run time (a trip count, a branch's weight) may be 0."""
+        return self.lower > 0
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -150,6 +155,9 @@ def _declare(names: list[str], multiple_of: int, lower: int, upper: int | None, 
     if unknown:
         raise DomainError(f"constraint {where!r} is about {', '.join(sorted(unknown))}, which this call does not declare")
     for text, greater, smaller in clauses.relations:
+        # A relation among plain shared variables only would hold for every other user of those names.
+        if not {*_NAME.findall(greater), *_NAME.findall(smaller)} & set(names):
+            raise DomainError(f"constraint {text!r} is about none of the dimensions that this call declares")
         greater_dim, smaller_dim = _arithmetic(greater, make, text), _arithmetic(smaller, make, text)
         compat.constrain(greater_dim, smaller_dim)
         _relations.append(Relation(text, internal(greater_dim) - internal(smaller_dim)))
@@ -158,6 +166,9 @@ def _declare(names: list[str], multiple_of: int, lower: int, upper: int | None, 
 
 def _make(name: str, divisor: Any, low: int, high: int | None, *, fresh: bool) -> Any:
     """A jax dimension for ``name``; the plain variable is shared, any special domain gets a variable of its own."""
+    least = -(-low // divisor) * divisor if isinstance(divisor, int) else low
+    if high is not None and least > high:
+        raise DomainError(f"{name} has no value: it is at least {least} and at most {high}")
     plain = isinstance(divisor, int) and divisor == 1
     if plain and low == 1 and high is None and not fresh:
         _variables.setdefault(name, Variable(name, name))
@@ -171,8 +182,8 @@ def _make(name: str, divisor: Any, low: int, high: int | None, *, fresh: bool) -
     _variables[made.name] = made
     dim = compat.variable(made.name)
     if isinstance(divisor, int):
-        if (least := -(-low // divisor)) > 1:
-            compat.constrain(dim, least)
+        if least > divisor:
+            compat.constrain(dim, least // divisor)
         if high is not None:
             compat.constrain(high // divisor, dim)
     return divisor * dim
@@ -180,6 +191,8 @@ def _make(name: str, divisor: Any, low: int, high: int | None, *, fresh: bool) -
 
 def _arithmetic(text: str, make, clause: str) -> Any:
     """Value of a sum of products of integers and names, e.g. ``2*p + 1``. Parsed here, never evaluated as code."""
+    if not re.fullmatch(r"\s*[+-]?[^+-]+([+-][^+-]+)*", text):
+        raise DomainError(f"constraint {clause!r}: {text!r} is not a sum of products")
     total: Any = 0
     for sign, term in re.findall(r"([+-]?)\s*([^+-]+)", text):
         product: Any = 1

@@ -23,11 +23,16 @@ def verify(cost: Cost, env: Mapping[Any, int], values: Mapping[str, int]) -> Non
     if cost.request is None:
         raise CostModelError("this cost was loaded from a file and has no model to trace again; verify before saving")
     concrete, left = walk(cost.request.at(cost.domain, env).run(), unknown="warn", branches=cost.branches)
-    if left.symbols:
-        raise CostModelError(f"{', '.join(left.symbols)} cannot be replaced by an integer in {cost.name}, so it cannot be verified: "
+    stuck = sorted(v.symbol for v in left.variables if v.is_dimension)
+    if stuck:
+        raise CostModelError(f"{', '.join(stuck)} cannot be replaced by an integer in {cost.name}, so it cannot be verified: "
                              "give it as a module's attribute or with functools.partial, not inside a function")
     point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
-    ours, theirs = _counting(cost.program, env), _counting(concrete, {})
+    run_time = set(left.symbols) - set(cost.domain.symbols)
+    if run_time:
+        raise CostModelError(f"the symbolic trace does not hold at {point}: only a concrete trace has {', '.join(sorted(run_time))}; "
+                             "the model branches on its shapes there, so analyse it with that dimension as an integer")
+    ours, theirs = _counting(cost.program, env), _counting(concrete, env)  # both in the same trip counts and weights
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):
         if mine.primitive != other.primitive or counts != expected:
             raise CostModelError(

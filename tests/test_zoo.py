@@ -109,7 +109,8 @@ def test_nnx_twins_have_the_same_module_paths_and_rows(name, cost_of):
     nnx, linen = cost_of(name), cost_of(NNX[name])
     for depth in (1, 2, None):
         # Unfused bytes, the last column, may differ: flax broadcasts a normalisation's statistics otherwise in its two APIs.
-        ours, theirs = ({row.label: row.cells[:-1] for row in cost.table(depth=depth, collapse=False).rows} for cost in (nnx, linen))
+        ours, theirs = ({row.label: row.cells[:-1] for row in cost.table(depth=depth, collapse=False).rows}
+                        for cost in (nnx, linen))
         assert ours == theirs
     assert {e.path for e in nnx.program} == {e.path for e in linen.program}
 
@@ -133,7 +134,10 @@ def test_rows_sum_exactly_to_the_total_symbolically(entry, cost_of):
 
 
 def test_rows_sum_exactly_to_the_total_at_the_quoted_point(entry, cost_of):
-    for table in tables(cost_of(entry.name).at(**entry.at)):
+    """``at`` a point with n = 1 also verifies the model there by a concrete trace."""
+    cost = cost_of(entry.name).at(**entry.at)
+    for by in ("module", "layer", "op"):
+        table = cost.table(by=by)
         assert table.sum() == table.total, table.title
 
 
@@ -184,7 +188,6 @@ def test_symbolic_equals_a_concrete_trace(entry, cost_of):
     cost = cost_of(entry.name)
     for point in points(entry, cost, 2):
         cost.verify(**point)
-    cost.verify(**entry.at)
 
 
 def test_verification_can_fail():

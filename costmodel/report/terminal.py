@@ -22,7 +22,7 @@ def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
     if value == 0:
         return f"0 {unit}"
-    for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n")):
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12, "p")):
         if abs(value) >= 10.0**power:
             return f"{value / 10.0**power:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}"
