@@ -18,7 +18,7 @@ from costmodel.points import inside, sample_points
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user typed: a model, ``--input``, ``--where``, ``--kw``, ``--at``, whether to verify, ``--rng`` and ``--mutable``."""
+    """What the user typed: a model, and the options by their names (``points`` are ``--at``, ``keywords`` are ``--kw``)."""
 
     model: str
     inputs: tuple[str, ...] = ()

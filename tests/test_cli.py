@@ -305,7 +305,7 @@ MISTAKES = {
     "input of no dtype": (("show", "own_models:Net", "--input", "n,d:float33"), "bfloat16"),
     "input named by a keyword": (("show", "own_models:Net", "--input", "n,for"), "use letters"),
     "model that does not trace": (("show", "own_models:product", "--input", "n,k", "--input", "j,m"), "check --input"),
-    "unknown keyword argument": (("show", *NET, "--kw", "thrice=true"), "check --input, --where and --kw"),
+    "unknown keyword argument": (("show", *NET, "--kw", "thrice=true"), "check --input, --where, --kw, --rng and --mutable"),
     "keyword malformed": (("show", *NET, "--kw", "twice"), "--kw train=false"),
     "where malformed": (("show", *NET, "--where", "n <> 3"), "'a >= b'"),
     "where about nothing": (("show", *NET, "--where", "3 | q"), "does not declare"),

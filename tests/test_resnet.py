@@ -6,6 +6,7 @@ import random
 import resource
 import tracemalloc
 
+import brute_force
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,6 @@ import pytest
 import sympy
 from flax import nnx
 
-import brute_force
 import costmodel as cm
 from zoo.resnet import ResNet18, ResNet50
 
