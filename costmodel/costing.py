@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Set
+
+import sympy
+from sympy import Expr
 
 from costmodel.dims import Domain
 from costmodel.errors import CostModelError, UnknownPrimitive
-from costmodel.forms import ZERO
-from costmodel.program import Raw
-from costmodel.rules import Eqn, lookup
-from costmodel.work import Equation, Work
+from costmodel.forms import ZERO, lower_bound
+from costmodel.program import Raw, is_immediate
+from costmodel.rules import Eqn, Rule, lookup
+from costmodel.work import ENGINES, Equation, OpKind, Work
+
+_NONE: Set[int] = frozenset()
 
 
-def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False) -> Equation:
-    """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing.
+def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False, constants: Set[int] = _NONE) -> Equation:
+    """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
+    ``constants`` are such results (by id), which are not read from memory either.
 
-    Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule that states the wrong number of
-    operands.
+    Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule whose work is not one: see
+    :func:`_checked`.
     """
     view = Eqn(r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), domain.assumptions)
     found = lookup(r.primitive)
@@ -27,24 +33,59 @@ def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: b
             raise UnknownPrimitive(unknown_message(r, view))
         return _equation(index, r, _nothing(r), "", "unknown")
     try:
-        work = found.function(view, **r.params)
+        work = _apply(found, view, r)
     except UnknownPrimitive as refusal:  # a rule may decline what it cannot see into
         if unknown != "warn":
             raise UnknownPrimitive(f"{refusal} (at {'/'.join(r.path) or 'the top level'})") from None
         return _equation(index, r, _nothing(r), found.name, "unknown")
+    if not found.builtin:
+        work = _checked(work, found, r, domain)
     if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
         raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and "
                              f"{len(work.written)} writes for {len(r.ins)} operands and {len(r.outs)} results")
-    if any(_is_immediate(v) for v in r.ins):
-        read = tuple(ZERO if _is_immediate(v) else e for v, e in zip(r.ins, work.read, strict=True))
+    if any(is_immediate(v) or id(v) in constants for v in r.ins):
+        read = tuple(ZERO if is_immediate(v) or id(v) in constants else e for v, e in zip(r.ins, work.read, strict=True))
         work = Work(work.ops, read, work.written)
     status = "bounded" if r.bounded and found.status == "exact" else found.status
     return _equation(index, r, work, found.name, status)
 
 
-def _is_immediate(value: Any) -> bool:
-    """A scalar literal is part of the program text: it is not read from memory."""
-    return value.origin == "literal" and not value.array.shape
+def _apply(found: Rule, view: Eqn, r: Raw) -> Work:
+    try:
+        return found.function(view, **r.params)
+    except CostModelError:
+        raise
+    except Exception as error:  # a user's rule may fail in any way
+        raise CostModelError(f"rule {found.name} of {r.primitive!r} failed: {type(error).__name__}: {error} "
+                             f"(parameters: {', '.join(r.params) or 'none'})") from error
+
+
+def _checked(work: Work, found: Rule, r: Raw, domain: Domain) -> Work:
+    """A user's work with plain integers made exact. Raises CostModelError for what is no Work, an unknown engine, a count that is
+    no exact expression, is surely negative, or has a symbol that the program does not have."""
+    where = f"rule {found.name} of {r.primitive!r}"
+    if not isinstance(work, Work):
+        raise CostModelError(f"{where} returns {type(work).__name__}; return eqn.work(...)")
+    known = {v.name for v in domain.variables}
+
+    def exact(what: str, count: object) -> Expr:
+        expr = sympy.sympify(count) if isinstance(count, int | Expr) else None
+        if expr is None or expr.has(sympy.Float):
+            raise CostModelError(f"{where} counts {count!r} {what}; a count is an integer or an expression of eqn's shapes")
+        strange = sorted({s.name for s in expr.free_symbols} - known)
+        if strange:
+            raise CostModelError(f"{where} counts {expr} {what}, but the program has no {', '.join(strange)}; use eqn's shapes")
+        if lower_bound(-expr, domain.assumptions) > 0:
+            raise CostModelError(f"{where} counts {expr} {what}; a count is never negative")
+        return expr
+
+    def operation(kind: OpKind, dense: object, valid: object) -> tuple[OpKind, Expr, Expr]:
+        if kind.engine not in ENGINES:
+            raise CostModelError(f"{where} runs on {kind.engine!r}; the engines are {', '.join(ENGINES)}")
+        return kind, exact(kind.name, dense), exact(kind.name, valid)
+
+    return Work(tuple(operation(*op) for op in work.ops), tuple(exact("elements read", e) for e in work.read),
+                tuple(exact("elements written", e) for e in work.written))
 
 
 def _nothing(r: Raw) -> Work:

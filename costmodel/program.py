@@ -9,7 +9,9 @@ from typing import Any
 from sympy import Expr
 
 from costmodel import _jax_compat as compat
-from costmodel.dims import internal
+from costmodel.dims import Domain, Relation, internal
+from costmodel.errors import CostModelError
+from costmodel.forms import lower_bound
 from costmodel.work import Value
 
 
@@ -27,6 +29,7 @@ class Raw:
     times: Expr
     effects: bool = False
     bounded: bool = False
+    counter: bool = False  # counts the iterations of a loop that runs a known number of times
 
 
 def remove_dead(raw: list[Raw], outputs: Iterable[Value], carried: Iterable[tuple[Value, Value]]) -> tuple[list[Raw], list[Raw]]:
@@ -55,17 +58,73 @@ def remove_dead(raw: list[Raw], outputs: Iterable[Value], carried: Iterable[tupl
     return [r for r in raw if id(r) in alive], [r for r in raw if id(r) not in alive]
 
 
-def shape_constants(raw: list[Raw]) -> set[int]:
-    """Equations (by id) that only compute with scalars known when the program is compiled: the number of elements in a mean,
-    say, which a concrete trace folds into a literal. Counting them would make symbolic and concrete results differ."""
+# What no compiler knows although all operands are constants: it differs between iterations, devices or runs.
+_VARIES = frozenset({"loop_carry", "scan_read", "scan_write", "axis_index", "platform_index", "rng_uniform"})
+
+
+def shape_constants(raw: list[Raw], results: Iterable[Value]) -> tuple[set[int], set[int]]:
+    """(equations, values) by id that are known when the program is compiled: scalars that follow from shapes, such as the number
+    of elements in a mean; indices that do, which a symbolic slice has and a concrete one has not; and the counters of loops.
+    Counting them would make symbolic and concrete results differ.
+
+    ``results`` are values that something outside these equations uses.
+    """
+    scalars: set[int] = set()
+    derived: set[int] = set()
     constant: set[int] = set()
-    known: set[int] = set()
     for r in raw:
-        scalars = all((v.origin == "literal" and not v.array.shape) or id(v) in known for v in r.ins)
-        if scalars and not r.effects and all(not v.array.shape for v in r.outs):
+        if r.counter:
             constant.add(id(r))
-            known.update(id(v) for v in r.outs)
-    return constant
+        elif not r.effects and r.primitive not in _VARIES:
+            if all(is_immediate(v) or id(v) in scalars for v in r.ins) and all(not v.array.shape for v in r.outs):
+                constant.add(id(r))
+                scalars.update(id(v) for v in r.outs)
+            if all(is_immediate(v) or id(v) in derived for v in r.ins):
+                derived.update(id(v) for v in r.outs)
+    needed = {id(v) for v in results}  # as more than an index
+    for r in reversed(raw):
+        if id(r) not in constant:
+            if all(id(v) in derived and id(v) not in needed for v in r.outs):
+                constant.add(id(r))
+            else:
+                needed.update(id(v) for v in r.ins if not any(v is i for i in _indices(r)))
+    return constant, {id(v) for r in raw if id(r) in constant and not r.counter for v in r.outs}
+
+
+def is_immediate(value: Value) -> bool:
+    """A scalar literal is part of the program text: it is not read from memory."""
+    return value.origin == "literal" and not value.array.shape
+
+
+def _indices(r: Raw) -> tuple[Value, ...]:
+    """The operands that say where to read or write."""
+    if r.primitive.startswith("scatter"):
+        return r.ins[1:2]
+    first = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}.get(r.primitive)
+    return () if first is None else r.ins[first:]
+
+
+def reshapes_hold(raw: Iterable[Raw], domain: Domain) -> tuple[Relation, ...]:
+    """What the sizes of reshapes demand of the symbols: jax does not check that they agree where a dimension is symbolic.
+
+    Raises CostModelError for a reshape whose sizes agree nowhere in the domain.
+    """
+    found: dict[Expr, Relation] = {}
+    for r in raw:
+        if r.primitive != "reshape":
+            continue
+        before, after = (v.array.size for v in (r.ins[0], r.outs[0]))
+        difference = (before - after).expand()
+        if difference == 0 or difference in found:
+            continue
+        sizes = [str(domain.in_user_symbols(size)) for size in (before, after)]
+        if max(lower_bound(difference, domain.assumptions), lower_bound(-difference, domain.assumptions)) > 0:
+            raise CostModelError(f"reshape at {'/'.join(r.path) or 'the top level'} of {r.ins[0].array} to {r.outs[0].array} turns "
+                                 f"{sizes[0]} elements into {sizes[1]}, which jax does not check where a dimension is symbolic")
+        text = " = ".join(sizes)
+        found[difference] = Relation(text, difference)
+        found[-difference] = Relation(text, -difference)
+    return tuple(found.values())
 
 
 def dimensions(raw: Iterable[Raw], values: Iterable[Value]) -> set[Expr]:

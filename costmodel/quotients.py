@@ -24,7 +24,7 @@ def terms(total: Expr) -> list[Expr]:
 
 
 def _rank(name: str) -> int:
-    place = _READING_ORDER.find(name[0].lower())
+    place = _READING_ORDER.find(name.split("_")[0].lower() or "_")  # a name of several letters is no dimension's letter
     return place if place >= 0 else len(_READING_ORDER)
 
 

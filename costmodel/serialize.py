@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from costmodel.cost import Cost
 from costmodel.dims import Domain, Relation, Variable
 from costmodel.errors import CostModelError
 from costmodel.forms import Expr
+from costmodel.rules import STATUSES
 from costmodel.tree import from_tree, to_tree
-from costmodel.work import Array, CostTable, Equation, OpKind, Value, Work
+from costmodel.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
 
 FORMAT = "costmodel-cost-1"
 
@@ -40,7 +42,7 @@ def from_json(text: str) -> Cost:
     """The cost that :func:`to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CostModelError(f"not JSON: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CostModelError(f"not a cost: expected format {FORMAT!r}; write it with cost.to_json()")
@@ -87,27 +89,63 @@ class _Writer:
 
 
 class _Reader:
+    """Rebuilds what _Writer stored. Every reference, name and type is checked, so that what was read can be priced."""
+
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
         self.exprs = [from_tree(t) for t in data["expressions"]]
-        self.arrays = [Array(tuple(self.exprs[i] for i in shape), str(dtype)) for shape, dtype in data["arrays"]]
-        self.values = [Value(self.arrays[a], str(origin), str(name)) for a, origin, name in data["values"]]
-        self.kinds = [OpKind(*kind) for kind in data["kinds"]]
+        self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
+        self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
+        self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype), None if acc is None else _one_of(BITS, acc),
+                             None if precision is None else _text(precision))
+                      for name, engine, dtype, acc, precision in data["kinds"]]
 
     def cost(self) -> Cost:
         domain, program = self.data["domain"], self.data["program"]
-        variables = tuple(Variable(v["name"], v["symbol"], self.exprs[v["divisor"]], v["lower"], v["upper"])
-                          for v in domain["variables"])
-        relations = tuple(Relation(r["text"], self.exprs[r["difference"]]) for r in domain["relations"])
+        variables = tuple(Variable(_text(v["name"]), _text(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
+                                   None if v["upper"] is None else _integer(v["upper"])) for v in domain["variables"])
+        relations = tuple(Relation(_text(r["text"]), _refer(self.exprs, r["difference"])) for r in domain["relations"])
+        unknown = {s.name for e in self.exprs for s in e.free_symbols} - {v.name for v in variables}
+        if unknown:
+            raise ValueError(f"no domain for {', '.join(sorted(unknown))}")
         table = CostTable(tuple(self.equation(i, e) for i, e in enumerate(program["equations"])),
-                          tuple(self.values[i] for i in program["inputs"]), tuple(self.values[i] for i in program["outputs"]),
-                          tuple((str(name), int(count)) for name, count in program["dead"]),
-                          tuple((self.values[a], self.values[b]) for a, b in program["carried"]))
-        return Cost(table, Domain(variables, relations), name=str(self.data["name"]), verified=self.data["verified"])
+                          self.values_at(program["inputs"]), self.values_at(program["outputs"]),
+                          tuple((_text(name), _integer(count)) for name, count in program["dead"]),
+                          tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
+        return Cost(table, Domain(variables, relations), name=_text(self.data["name"]), verified=list(map(_text, self.data["verified"])))
+
+    def values_at(self, indices: Iterable[Any]) -> tuple[Value, ...]:
+        return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
         primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status = e
-        work = Work(tuple((self.kinds[k], self.exprs[d], self.exprs[v]) for k, d, v in ops), tuple(self.exprs[x] for x in read),
-                    tuple(self.exprs[x] for x in written))
-        return Equation(index, primitive, tuple(path), phase, self.exprs[times], tuple(self.values[v] for v in ins),
-                        tuple(self.values[v] for v in outs), work, detail, rule, status)
+        work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
+                    tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
+        if (len(read), len(written)) != (len(ins), len(outs)):
+            raise ValueError(f"equation {index} touches {len(read)} + {len(written)} values and has {len(ins)} + {len(outs)}")
+        return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times), self.values_at(ins),
+                        self.values_at(outs), work, _text(detail), _text(rule), _one_of((*STATUSES, "unknown"), status))
+
+
+def _refer(store: Sequence[Any], index: Any) -> Any:
+    if _integer(index) not in range(len(store)):
+        raise ValueError(f"reference {index} is outside the {len(store)} stored")
+    return store[index]
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{str(value)[:60]!r} is no integer")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{str(value)[:60]!r} is no text")
+    return value
+
+
+def _one_of(known: Iterable[str], value: Any) -> str:
+    if _text(value) not in known:
+        raise ValueError(f"{value[:60]!r} is none of {', '.join(known)}")
+    return value

@@ -17,10 +17,10 @@ from sympy import Add, Expr, Integer, Rational
 
 from costmodel import _jax_compat as compat
 from costmodel.costing import cost_equation
-from costmodel.dims import Domain, Variable, internal
+from costmodel.dims import Domain, Relation, Variable, internal
 from costmodel.errors import CostModelError
 from costmodel.forms import ONE, ZERO, PeakMax, floor_div, lower_bound, symbol
-from costmodel.program import Raw, dimensions, remove_dead, shape_constants
+from costmodel.program import Raw, dimensions, is_immediate, remove_dead, reshapes_hold, shape_constants
 from costmodel.rules import lookup_function
 from costmodel.trace import Traced
 from costmodel.work import BITS, Array, CostTable, Value
@@ -61,8 +61,9 @@ def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tu
     outputs = tuple(inliner.read(v, env) for v in jaxpr.outvars)
     alive, dead = remove_dead(inliner.raw, outputs, inliner.carried)
     domain = inliner.complete_domain(dimensions(alive, inputs))
-    constants = shape_constants(alive)
-    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constants) for i, r in enumerate(alive))
+    domain = replace(domain, relations=(*domain.relations, *reshapes_hold(alive, domain)))
+    constant, constants = shape_constants(alive, [*outputs, *(after for _, after in inliner.carried)])
+    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constant, constants=constants) for i, r in enumerate(alive))
     made = {id(v) for r in alive for v in r.outs}
     carried = tuple((a, b) for a, b in inliner.carried if id(a) in made)
     table = CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.primitive for r in dead).items())), carried)
@@ -89,6 +90,7 @@ class _Inliner:
         self.raw: list[Raw] = []
         self.carried: list[tuple[Value, Value]] = []
         self.run_time: list[Variable] = []
+        self.relations: list[Relation] = []
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._known: dict[int, Expr] = {}
         self._kept: list[Value] = []  # literals whose ids are keys of _known must stay alive
@@ -127,7 +129,7 @@ class _Inliner:
         clash = own & {v.symbol for v in domain.variables}
         if clash:
             raise CostModelError(f"{', '.join(sorted(clash))} names a run-time quantity; call your dimension otherwise")
-        return replace(domain, variables=(*domain.variables, *self.run_time))
+        return replace(domain, variables=(*domain.variables, *self.run_time), relations=(*domain.relations, *self.relations))
 
     def _run_time_symbol(self, kind: str, lower: int, upper: int | None = None) -> Expr:
         name = f"{kind}_{self._counters[kind]}"
@@ -190,15 +192,11 @@ class _Inliner:
 
     def _follow_integers(self, eqn: Any, ins: Sequence[Value], outs: Sequence[Value]) -> None:
         """Remember integer scalars that are functions of shapes: they may turn out to be a loop's bounds."""
-        if len(outs) != 1 or outs[0].array.shape or not outs[0].array.dtype.startswith(("int", "uint")):
+        if not _is_integer(eqn.outvars):
             return
-        if eqn.primitive.name == "dim_as_value":
-            self._known[id(outs[0])] = internal(eqn.params["dim"])
-            return
-        values = [self._known.get(id(v)) for v in ins]
-        operation = _INTEGER_OPERATIONS.get(eqn.primitive.name)
-        if operation is not None and None not in values:
-            self._known[id(outs[0])] = operation(*values)
+        value = _integer(eqn, [self._known.get(id(v)) for v in ins])
+        if value is not None:
+            self._known[id(outs[0])] = value
 
     # -- control flow ----------------------------------------------------------------------------------------------------------
 
@@ -213,8 +211,10 @@ class _Inliner:
         for var, stacked in zip(body.invars[n_consts + n_carry:], ins[n_consts + n_carry:], strict=True):
             slices.append(Value(self.array(var)))
             self._emit("scan_read", {}, [stacked], slices[-1:], inside)
+        mark = len(self.raw)
         results = self._body(params["jaxpr"], [*ins[:n_consts], *carry_in, *slices], inside)
         self.carried += zip(carry_in, results[:n_carry], strict=True)
+        self._mark_counters(self.raw[mark:], carry_in, results[:n_carry])
         outs = list(results[:n_carry])
         for var, piece in zip(eqn.outvars[n_carry:], results[n_carry:], strict=True):
             stacked = Value(self.array(var))
@@ -237,6 +237,7 @@ class _Inliner:
         cond_consts, body_consts, init = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
         body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
         trips = self._trip_count(params, cond_consts, init)
+        known = trips is not None
         if trips is None:
             trips = self._run_time_symbol("trips", 0)
         carry = self._carry(body.invars[n_body:], init, at)
@@ -244,50 +245,65 @@ class _Inliner:
         self._body(params["cond_jaxpr"], [*cond_consts, *carry], at.repeated(trips + 1))
         for r in self.raw[mark:]:
             r.effects = True  # the condition decides how often the loop runs: it is never dead
+            r.counter = known
+        mark = len(self.raw)
         results = self._body(params["body_jaxpr"], [*body_consts, *carry], at.repeated(trips))
+        self._mark_counters(self.raw[mark:], carry, results)
         self.carried += zip(carry, results, strict=True)
         return results
 
+    @staticmethod
+    def _mark_counters(body: Iterable[Raw], before: Sequence[Value], after: Sequence[Value]) -> None:
+        """A loop over a known range counts its iterations where a concrete trace may not: mark the increments."""
+        carried = {id(made): start for start, made in zip(before, after, strict=True)}
+        for r in body:
+            start = carried.get(id(r.outs[0])) if r.primitive == "add" else None
+            if start is not None and not start.array.shape and start.array.dtype.startswith(("int", "uint")):
+                other = [v for v in r.ins if v is not start]
+                r.counter = len(other) == 1 and is_immediate(other[0])
+
     def _trip_count(self, params: Mapping[str, Any], cond_consts: Sequence[Value], init: Sequence[Value]) -> Expr | None:
-        """⌈(bound - start) / step⌉ where the condition is ``counter < bound``, the body adds a constant to the counter, and both
-        start and bound are known integers; None otherwise."""
+        """⌈(bound - start) / step⌉ where the condition compares a counter with a bound, the body adds a constant to the counter,
+        and both start and bound are known integers; downwards likewise. None otherwise."""
         cond = getattr(params["cond_jaxpr"], "jaxpr", params["cond_jaxpr"])
         body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
         test = next((e for e in cond.eqns if e.outvars[0] is cond.outvars[0]), None)
         if test is None or test.primitive.name not in _COMPARISONS:
             return None
-        swap, inclusive = _COMPARISONS[test.primitive.name]
-        counter, bound = reversed(test.invars) if swap else test.invars
-        if counter not in cond.invars[n_cond:]:
-            return None
-        position = cond.invars.index(counter) - n_cond
-        step = self._step(body, position, n_body)
-        start = self._known.get(id(init[position]))
-        if compat.is_literal(bound):
-            limit: Expr | None = Integer(int(bound.val))
-        elif bound in cond.invars[:n_cond]:
-            limit = self._known.get(id(cond_consts[cond.invars.index(bound)]))
-        elif bound in cond.invars:
-            j = cond.invars.index(bound) - n_cond  # carried, so only a bound if the body hands it on unchanged
-            limit = self._known.get(id(init[j])) if body.outvars[j] is body.invars[n_body + j] else None
-        else:
-            return None
-        if step is None or start is None or limit is None:
-            return None
-        trips = floor_div((limit - start + inclusive + step - 1).expand(), Integer(step))
-        return trips if lower_bound(trips, self.domain.assumptions) >= 0 else PeakMax(ZERO, trips)
+        carried = cond.invars[n_cond:]
+        unchanged = [before is after for before, after in zip(body.invars[n_body:], body.outvars, strict=True)]
+        known = {var: self._known.get(id(value)) for var, value in zip(cond.invars, [*cond_consts, *init], strict=True)}
+        known |= {var: None for var, same in zip(carried, unchanged, strict=True) if not same}
+        for e in cond.eqns:
+            if _is_integer(e.outvars):
+                known[e.outvars[0]] = _integer(e, [_literal(v) if compat.is_literal(v) else known.get(v) for v in e.invars])
+        for counter, bound, sign in zip(test.invars, reversed(test.invars), (1, -1), strict=True):
+            if compat.is_literal(counter) or counter not in carried:
+                continue
+            position = carried.index(counter)
+            start = self._known.get(id(init[position]))
+            limit = _literal(bound) if compat.is_literal(bound) else known.get(bound)
+            if start is None or limit is None:
+                continue
+            upwards, inclusive = _COMPARISONS[test.primitive.name]
+            upwards *= sign
+            step = upwards * self._step(body, position, n_body)
+            if step > 0:
+                trips = floor_div((upwards * (limit - start) + inclusive + step - 1).expand(), Integer(step))
+                return trips if lower_bound(trips, self.domain.assumptions) >= 0 else PeakMax(ZERO, trips)
+        return None
 
     @staticmethod
-    def _step(body: Any, position: int, n_body: int) -> int | None:
-        """The positive constant that the body adds to a carried value, or None."""
+    def _step(body: Any, position: int, n_body: int) -> int:
+        """The constant that the body adds to a carried integer, or 0 if it does otherwise."""
         counter, out = body.invars[n_body + position], body.outvars[position]
         for e in body.eqns:
-            if e.outvars[0] is out and e.primitive.name == "add" and any(v is counter for v in e.invars):
+            if e.outvars[0] is out and e.primitive.name in ("add", "sub") and any(v is counter for v in e.invars):
                 other = [v for v in e.invars if v is not counter]
-                if len(other) == 1 and compat.is_literal(other[0]) and int(other[0].val) > 0:
-                    return int(other[0].val)
-        return None
+                if len(other) == 1 and compat.is_literal(other[0]) and (e.primitive.name == "add" or e.invars[0] is counter):
+                    return int(other[0].val) * (1 if e.primitive.name == "add" else -1)
+        return 0
 
     def _cond(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
         """Every branch inlined with its weight, as ``branches`` says."""
@@ -320,7 +336,10 @@ class _Inliner:
             return [Rational(1, count)] * count
         if self.branches == "symbol":
             taken = [self._run_time_symbol("taken", 0, 1) for _ in range(count - 1)]
-            return [(ONE - Add(*taken)).expand(), *taken]
+            first = (ONE - Add(*taken)).expand()
+            if len(taken) > 1:
+                self.relations.append(Relation(f"{' + '.join(map(str, taken))} <= 1", first))
+            return [first, *taken]
         domain = self.complete_domain(dimensions([r for p in parts for r in p], ()))
         costs = []
         for part in parts:
@@ -362,8 +381,8 @@ class _Inliner:
         return self._body(jaxprs.solve, [*ins[before:before + lengths.solve], *ins[total:]], at)
 
 
-# comparison -> (counter is the second operand, bound included)
-_COMPARISONS = {"lt": (False, 0), "le": (False, 1), "gt": (True, 0), "ge": (True, 1)}
+# comparison of a counter (first operand) with a bound -> (1 if it counts upwards and -1 if downwards, bound included)
+_COMPARISONS = {"lt": (1, 0), "le": (1, 1), "gt": (-1, 0), "ge": (-1, 1)}
 
 _INTEGER_OPERATIONS: dict[str, Callable[..., Expr]] = {
     "add": lambda a, b: a + b,
@@ -378,6 +397,25 @@ _INTEGER_OPERATIONS: dict[str, Callable[..., Expr]] = {
     "copy": lambda a: a,
     "stop_gradient": lambda a: a,
 }
+
+
+def _is_integer(outvars: Sequence[Any]) -> bool:
+    """Whether an equation's result is one integer scalar."""
+    aval = outvars[0].aval if len(outvars) == 1 else None
+    return getattr(aval, "shape", None) == () and str(aval.dtype).startswith(("int", "uint"))
+
+
+def _literal(atom: Any) -> Expr | None:
+    """A literal's value if it is an integer scalar."""
+    return Integer(int(atom.val)) if np.ndim(atom.val) == 0 and str(atom.aval.dtype).startswith(("int", "uint")) else None
+
+
+def _integer(eqn: Any, operands: Sequence[Expr | None]) -> Expr | None:
+    """The result of an equation of integer scalars, if it follows from shapes."""
+    if eqn.primitive.name == "dim_as_value":
+        return internal(eqn.params["dim"])
+    operation = _INTEGER_OPERATIONS.get(eqn.primitive.name)
+    return None if operation is None or None in operands else operation(*operands)
 
 
 def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:

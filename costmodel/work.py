@@ -15,6 +15,7 @@ from sympy import Add, Expr, Mul
 from costmodel.forms import ONE
 
 ENGINES = ("matrix", "vector", "transcendental", "link")
+ORIGINS = ("literal", "parameter", "buffer", "rng", "input", "equation")
 
 # Bits of one element, by jax's dtype name; what is not here is not costed silently.
 BITS = {

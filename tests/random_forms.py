@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-from costmodel.forms import CeilDiv, Expr, FloorDiv, Integer, PeakMax, symbol
+from sympy import Expr, Integer
+
+from costmodel.forms import CeilDiv, FloorDiv, PeakMax, symbol
 from costmodel.taps import TapCount, count_pairs
 
 SYMBOLS = tuple(symbol(name) for name in ("h", "s", "w", "c_i"))
@@ -41,7 +43,7 @@ def random_form(rng: random.Random, depth: int, taps: bool = False) -> tuple[Exp
     if kind < 0.90:
         return CeilDiv(a, k), lambda at: -(-value_a(at) // k)
     if taps and kind < 0.94:
-        rest = (rng.randint(1, 3), rng.randint(1, 2), rng.choice((1, 1, 2)), rng.randint(-1, 3), rng.randint(0, 2), rng.randint(0, 1))
+        rest = tuple(rng.randint(least, most) for least, most in ((1, 3), (1, 2), (1, 2), (-1, 3), (0, 2), (0, 1)))
         return TapCount(a, s, *rest), lambda at: count_pairs(value_a(at), at[s], *rest)
     return PeakMax(a, b), lambda at: max(value_a(at), value_b(at))
 

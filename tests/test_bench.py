@@ -182,3 +182,20 @@ def test_mistakes_are_named(cost: cm.Cost, device: Hardware) -> None:
 def test_a_program_too_large_for_the_machine_is_refused_before_it_runs(cost: cm.Cost, device: Hardware) -> None:
     with pytest.raises(cm.CostModelError, match="smaller point"):
         check(cost, {**MLP_AT, "n": 10**12}, device)
+
+
+def test_the_page_of_measurements_is_what_the_records_say() -> None:
+    from costmodel.bench.records import load_records, markdown
+
+    docs = Path(__file__).parents[1] / "docs"
+    records = load_records(sorted(docs.glob("measurements/*.jsonl")))
+    assert (docs / "measured.md").read_text(encoding="utf-8") == markdown(records)
+    assert markdown(records[1:]) != markdown(records)
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    from costmodel.bench.records import load_records
+
+    (tmp_path / "records.jsonl").write_text('{"format": "other"}\n', encoding="utf-8")
+    with pytest.raises(CostModelError, match=r"records.jsonl:1: not a record of a check"):
+        load_records([tmp_path / "records.jsonl"])

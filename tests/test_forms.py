@@ -10,12 +10,12 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_forms import SYMBOLS, random_form, random_point
+from sympy import Integer
 
 from costmodel.forms import (
     Assumptions,
     CeilDiv,
     FloorDiv,
-    Integer,
     PeakMax,
     evaluate,
     lower_bound,
@@ -79,7 +79,7 @@ def test_sympys_own_floor_is_wrong_once_lambdified():
     (FloorDiv(32 * h, 32), "h"),
     (CeilDiv(32 * h, 16), "2*h"),
     (FloorDiv(6 * h + 5, 2), "3*h + 2"),
-    (FloorDiv(6 * h + 5, 4), "h + FloorDiv(h + 2, 2)"),
+    (FloorDiv(6 * h + 5, 4), "h + FloorDiv(h, 2) + 1"),
     (FloorDiv(4 * h * s + w, 2 * s), "2*h + FloorDiv(w, 2*s)"),
     (FloorDiv(h * s, s), "h"),
     (FloorDiv(h, 1), "h"),
@@ -87,11 +87,11 @@ def test_sympys_own_floor_is_wrong_once_lambdified():
     (FloorDiv(-7, 2), "-4"),
     (CeilDiv(7, 2), "4"),
     (FloorDiv(-1, s), "-1"),
-    (FloorDiv(h + 2, -2), "FloorDiv(-h, 2) - 1"),
+    (FloorDiv(h + 2, -2), "-h + FloorDiv(h, 2) - 1"),
     (FloorDiv(2 * (h + w), h + w), "2"),
 ], ids=str)
 def test_canonical_forms(expr, canonical):
-    assert str(expr) == canonical or expr == sympy.sympify(canonical, {"FloorDiv": FloorDiv, "CeilDiv": CeilDiv, "h": h, "s": s, "w": w})
+    assert str(expr) == canonical
 
 
 def test_the_halvings_of_an_image_are_one_division():
@@ -112,7 +112,6 @@ def test_numbers_of_any_size_are_exact(a, b):
 @given(randoms)
 def test_a_form_is_a_fixed_point_of_its_constructor(rng):
     expr, _ = random_form(rng, 3)
-    assert expr.xreplace({n: k}) == expr
     for form in expr.atoms(FloorDiv, CeilDiv):
         assert form.func(*form.args) == form
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jax.extend.core import Primitive
 
@@ -17,7 +17,12 @@ import costmodel as cm
 from costmodel.forms import evaluate
 from costmodel.work import OpKind
 
-check = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+ALL_METRICS = [("params", {}), ("macs", {}), ("flops", {}), ("ops", {}), ("transcendentals", {}), ("bytes", {"form": "compulsory"}),
+               ("bytes", {"form": "unfused"}), ("bytes", {"form": "layer"}), ("activations", {"rule": "total"}),
+               ("activations", {"rule": "peak"}), ("buffers", {}), ("model_size", {}), ("macs", {"taps": "valid"})]
+
+# Shrinking a model takes minutes of tracing, and the models are small as they are.
+check = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def counts(cost: cm.Cost, **point: int) -> dict[OpKind, tuple[int, int]]:
@@ -43,7 +48,7 @@ convolutions = st.fixed_dictionaries({
     "kind": st.just("conv"), "features": st.sampled_from([4, 8, 12]), "kernel_size": kernels,
     "strides": st.tuples(st.integers(1, 2), st.integers(1, 2)), "kernel_dilation": st.integers(1, 2),
     "feature_group_count": st.sampled_from([1, 2, 4]), "use_bias": st.booleans(),
-    "padding": st.sampled_from(["SAME", "VALID", "CIRCULAR", 1, ((0, 1), (2, 0))]),
+    "padding": st.sampled_from(["SAME", "VALID", 1, ((0, 1), (2, 0))]),
 })
 pools = st.fixed_dictionaries({
     "kind": st.just("pool"), "operation": st.sampled_from(["max_pool", "avg_pool"]), "window_shape": kernels,
@@ -84,7 +89,7 @@ n_, h_, w_ = cm.dims("n h w", where="h >= 76, w >= 76")
 
 
 @given(stacks, st.booleans(), st.integers(1, 5), st.integers(76, 130), st.integers(76, 130))
-@check(max_examples=25)
+@check(max_examples=50)
 def test_symbolic_then_substituted_equals_concrete(layers, shortcuts, n, h, w):
     model = Stack(tuple(layers), shortcuts)
     symbolic = cm.analyze(model, (n_, h_, w_, 8))
@@ -92,8 +97,7 @@ def test_symbolic_then_substituted_equals_concrete(layers, shortcuts, n, h, w):
     assert counts(symbolic, n=n, h=h, w=w) == counts(concrete)
     assert symbolic.params == concrete.params
     at, there = symbolic.at(n=n, h=h, w=w), concrete.at()
-    for metric, options in (("flops", {}), ("macs", {"taps": "valid"}), ("bytes", {"form": "layer"}), ("activations", {"rule": "total"}),
-                            ("activations", {"rule": "peak"})):
+    for metric, options in ALL_METRICS:
         assert at.metric(metric, **options) == there.metric(metric, **options), (metric, options)
 
 
@@ -125,9 +129,6 @@ def with_custom_vjp(f):
 
 WRAPPERS = {"jit": jax.jit, "nested jit": lambda f: jax.jit(jax.jit(f)), "remat": jax.checkpoint, "custom_jvp": with_custom_jvp,
             "custom_vjp": with_custom_vjp, "jit of remat of custom_jvp": lambda f: jax.jit(jax.checkpoint(with_custom_jvp(f)))}
-ALL_METRICS = [("params", {}), ("macs", {}), ("flops", {}), ("ops", {}), ("transcendentals", {}), ("bytes", {"form": "compulsory"}),
-               ("bytes", {"form": "unfused"}), ("bytes", {"form": "layer"}), ("activations", {"rule": "total"}),
-               ("activations", {"rule": "peak"}), ("buffers", {}), ("model_size", {}), ("macs", {"taps": "valid"})]
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -141,19 +142,16 @@ def test_a_wrapped_function_costs_what_the_function_costs(wrapper, choices):
     assert [e.primitive for e in plain.program] == [e.primitive for e in wrapped.program]
 
 
-def test_gradients_through_remat_recompute_the_forward_pass():
-    """Backward of y = tanh(x·w)·w: with remat the first product is computed again, and its residuals are not kept."""
+def test_training_through_remat_computes_the_forward_pass_twice():
+    """y = tanh(x·w)·w: two products forward, three backward (one to tanh's argument, two to w), and one of them again."""
     m, k = cm.dims("m k")
 
     def f(w, x):
         return (jnp.tanh(x @ w) @ w).sum()
 
-    kept = cm.analyze(jax.grad(f), (k, k), (m, k))
-    again = cm.analyze(jax.grad(jax.checkpoint(f)), (k, k), (m, k))
     product = cm.symbols("m") * cm.symbols("k") ** 2
-    # Forward: one product (the second's value is not needed). Backward: two for w, one for tanh's argument.
-    assert kept.macs == 4 * product
-    assert again.macs in (4 * product, 5 * product)  # a compiler may still drop the forward product that is not used
+    assert cm.analyze(jax.value_and_grad(f), (k, k), (m, k)).macs == 5 * product
+    assert cm.analyze(jax.value_and_grad(jax.checkpoint(f)), (k, k), (m, k)).macs == 6 * product
 
 
 # -- dead code and unknown primitives ----------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ Iterative ones (eigenvalues, singular values) depend on the data: the usual esti
 
 from __future__ import annotations
 
-from sympy import Expr, Mul, Rational
+from sympy import Expr, Integer, Mul, Rational
 
 from costmodel.dims import internal
-from costmodel.forms import CeilLog2, PeakMax, lower_bound, minimum
+from costmodel.forms import CeilLog2, PeakMax, ceil_div, lower_bound, minimum
 from costmodel.rules import Eqn, Op, real_dtype, rule, vector
 from costmodel.work import Work
 
@@ -124,7 +124,7 @@ def svd(eqn: Eqn, *, compute_uv: bool = True, full_matrices: bool = True, **_) -
     """For m ≥ n: values 4m·n² - 4n³/3; thin 14m·n² + 8n³; full 4m²·n + 8m·n² + 9n³ (Golub & Van Loan, section 8.6)."""
     m, n = _sides(eqn)
     if not compute_uv:
-        count = 4 * m * n**2 - n**3 * Rational(4, 3)
+        count = ceil_div(12 * m * n**2 - 4 * n**3, Integer(3))
     elif full_matrices:
         count = 4 * m**2 * n + 8 * m * n**2 + 9 * n**3
     else:
@@ -134,12 +134,12 @@ def svd(eqn: Eqn, *, compute_uv: bool = True, full_matrices: bool = True, **_) -
 
 @rule("hessenberg", status="bounded", why="leading term of Golub & Van Loan, section 7.4")
 def hessenberg(eqn: Eqn, **_) -> Work:
-    return eqn.work(_flops(eqn, eqn.operand.shape[-1] ** 3 * Rational(10, 3)))
+    return eqn.work(_flops(eqn, ceil_div(10 * eqn.operand.shape[-1] ** 3, Integer(3))))
 
 
 @rule("tridiagonal", status="bounded", why="leading term of Golub & Van Loan, section 8.3")
 def tridiagonal(eqn: Eqn, **_) -> Work:
-    return eqn.work(_flops(eqn, eqn.operand.shape[-1] ** 3 * Rational(4, 3)))
+    return eqn.work(_flops(eqn, ceil_div(4 * eqn.operand.shape[-1] ** 3, Integer(3))))
 
 
 @rule("tridiagonal_solve")
@@ -162,5 +162,5 @@ def fft(eqn: Eqn, *, fft_lengths, **_) -> Work:
     batch = Mul(*eqn.operand.shape[:len(eqn.operand.shape) - rank])
     real = eqn.operand.dtype == real_dtype(eqn.operand.dtype) or eqn.out.dtype == real_dtype(eqn.out.dtype)
     levels = sum(CeilLog2(n) for n in lengths)
-    count = batch * points * levels * (Rational(5, 2) if real else 5)
-    return eqn.work(vector("flop", eqn.operand.dtype, count.expand()))
+    count = (5 * points * levels).expand()
+    return eqn.work(vector("flop", eqn.operand.dtype, (batch * (ceil_div(count, Integer(2)) if real else count)).expand()))
