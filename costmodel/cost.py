@@ -330,6 +330,8 @@ class Coverage:
             parts.append("UNKNOWN: " + ", ".join(f"{name} x{count}" for name, count in sorted(self.unknown.items())))
         return f"{text} ({', '.join(parts)})" if parts else text
 
+    __repr__ = __str__
+
 
 def _symbol(name: str) -> Any:
     from costmodel.forms import symbol

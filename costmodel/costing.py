@@ -17,7 +17,8 @@ from costmodel.work import ENGINES, Equation, OpKind, Work
 _NONE: Set[int] = frozenset()
 
 
-def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False, constants: Set[int] = _NONE) -> Equation:
+def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False,
+                  constants: Set[int] = _NONE) -> Equation:
     """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
     ``constants`` are such results (by id), which are not read from memory either.
 

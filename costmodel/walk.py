@@ -8,7 +8,7 @@ uses are removed, and what is left is costed by the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,11 @@ from costmodel import _jax_compat as compat
 from costmodel.costing import cost_equation
 from costmodel.dims import Domain, Relation, Variable, internal
 from costmodel.errors import CostModelError
-from costmodel.forms import ONE, ZERO, PeakMax, floor_div, lower_bound, symbol
+from costmodel.forms import ONE, ZERO, PeakMax, lower_bound, symbol
 from costmodel.program import Raw, dimensions, is_immediate, remove_dead, reshapes_hold, shape_constants
 from costmodel.rules import lookup_function
 from costmodel.trace import Traced
+from costmodel.trips import integer_result, is_integer, trip_count
 from costmodel.work import BITS, Array, CostTable, Value
 
 # Calls that run their body once, and the parameter that holds it.
@@ -63,7 +64,8 @@ def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tu
     domain = inliner.complete_domain(dimensions(alive, inputs))
     domain = replace(domain, relations=(*domain.relations, *reshapes_hold(alive, domain)))
     constant, constants = shape_constants(alive, [*outputs, *(after for _, after in inliner.carried)])
-    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constant, constants=constants) for i, r in enumerate(alive))
+    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constant, constants=constants)
+                      for i, r in enumerate(alive))
     made = {id(v) for r in alive for v in r.outs}
     carried = tuple((a, b) for a, b in inliner.carried if id(a) in made)
     table = CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.primitive for r in dead).items())), carried)
@@ -192,9 +194,9 @@ class _Inliner:
 
     def _follow_integers(self, eqn: Any, ins: Sequence[Value], outs: Sequence[Value]) -> None:
         """Remember integer scalars that are functions of shapes: they may turn out to be a loop's bounds."""
-        if not _is_integer(eqn.outvars):
+        if not is_integer(eqn.outvars):
             return
-        value = _integer(eqn, [self._known.get(id(v)) for v in ins])
+        value = integer_result(eqn, [self._known.get(id(v)) for v in ins])
         if value is not None:
             self._known[id(outs[0])] = value
 
@@ -236,7 +238,8 @@ class _Inliner:
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
         cond_consts, body_consts, init = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
         body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
-        trips = self._trip_count(params, cond_consts, init)
+        trips = trip_count(params, [self._known.get(id(v)) for v in cond_consts], [self._known.get(id(v)) for v in init],
+                           self.domain.assumptions)
         known = trips is not None
         if trips is None:
             trips = self._run_time_symbol("trips", 0)
@@ -257,53 +260,10 @@ class _Inliner:
         """A loop over a known range counts its iterations where a concrete trace may not: mark the increments."""
         carried = {id(made): start for start, made in zip(before, after, strict=True)}
         for r in body:
-            start = carried.get(id(r.outs[0])) if r.primitive == "add" else None
+            start = carried.get(id(r.outs[0])) if r.primitive in ("add", "sub") else None
             if start is not None and not start.array.shape and start.array.dtype.startswith(("int", "uint")):
                 other = [v for v in r.ins if v is not start]
                 r.counter = len(other) == 1 and is_immediate(other[0])
-
-    def _trip_count(self, params: Mapping[str, Any], cond_consts: Sequence[Value], init: Sequence[Value]) -> Expr | None:
-        """⌈(bound - start) / step⌉ where the condition compares a counter with a bound, the body adds a constant to the counter,
-        and both start and bound are known integers; downwards likewise. None otherwise."""
-        cond = getattr(params["cond_jaxpr"], "jaxpr", params["cond_jaxpr"])
-        body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
-        n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
-        test = next((e for e in cond.eqns if e.outvars[0] is cond.outvars[0]), None)
-        if test is None or test.primitive.name not in _COMPARISONS:
-            return None
-        carried = cond.invars[n_cond:]
-        unchanged = [before is after for before, after in zip(body.invars[n_body:], body.outvars, strict=True)]
-        known = {var: self._known.get(id(value)) for var, value in zip(cond.invars, [*cond_consts, *init], strict=True)}
-        known |= {var: None for var, same in zip(carried, unchanged, strict=True) if not same}
-        for e in cond.eqns:
-            if _is_integer(e.outvars):
-                known[e.outvars[0]] = _integer(e, [_literal(v) if compat.is_literal(v) else known.get(v) for v in e.invars])
-        for counter, bound, sign in zip(test.invars, reversed(test.invars), (1, -1), strict=True):
-            if compat.is_literal(counter) or counter not in carried:
-                continue
-            position = carried.index(counter)
-            start = self._known.get(id(init[position]))
-            limit = _literal(bound) if compat.is_literal(bound) else known.get(bound)
-            if start is None or limit is None:
-                continue
-            upwards, inclusive = _COMPARISONS[test.primitive.name]
-            upwards *= sign
-            step = upwards * self._step(body, position, n_body)
-            if step > 0:
-                trips = floor_div((upwards * (limit - start) + inclusive + step - 1).expand(), Integer(step))
-                return trips if lower_bound(trips, self.domain.assumptions) >= 0 else PeakMax(ZERO, trips)
-        return None
-
-    @staticmethod
-    def _step(body: Any, position: int, n_body: int) -> int:
-        """The constant that the body adds to a carried integer, or 0 if it does otherwise."""
-        counter, out = body.invars[n_body + position], body.outvars[position]
-        for e in body.eqns:
-            if e.outvars[0] is out and e.primitive.name in ("add", "sub") and any(v is counter for v in e.invars):
-                other = [v for v in e.invars if v is not counter]
-                if len(other) == 1 and compat.is_literal(other[0]) and (e.primitive.name == "add" or e.invars[0] is counter):
-                    return int(other[0].val) * (1 if e.primitive.name == "add" else -1)
-        return 0
 
     def _cond(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
         """Every branch inlined with its weight, as ``branches`` says."""
@@ -379,43 +339,6 @@ class _Inliner:
         before = lengths.matvec + lengths.vecmat
         total = before + lengths.solve + lengths.transpose_solve
         return self._body(jaxprs.solve, [*ins[before:before + lengths.solve], *ins[total:]], at)
-
-
-# comparison of a counter (first operand) with a bound -> (1 if it counts upwards and -1 if downwards, bound included)
-_COMPARISONS = {"lt": (1, 0), "le": (1, 1), "gt": (-1, 0), "ge": (-1, 1)}
-
-_INTEGER_OPERATIONS: dict[str, Callable[..., Expr]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: (a * b).expand(),
-    "neg": lambda a: -a,
-    "max": lambda a, b: PeakMax(a, b),
-    "min": lambda a, b: -PeakMax(-a, -b),
-    "convert_element_type": lambda a: a,
-    "squeeze": lambda a: a,
-    "reshape": lambda a: a,
-    "copy": lambda a: a,
-    "stop_gradient": lambda a: a,
-}
-
-
-def _is_integer(outvars: Sequence[Any]) -> bool:
-    """Whether an equation's result is one integer scalar."""
-    aval = outvars[0].aval if len(outvars) == 1 else None
-    return getattr(aval, "shape", None) == () and str(aval.dtype).startswith(("int", "uint"))
-
-
-def _literal(atom: Any) -> Expr | None:
-    """A literal's value if it is an integer scalar."""
-    return Integer(int(atom.val)) if np.ndim(atom.val) == 0 and str(atom.aval.dtype).startswith(("int", "uint")) else None
-
-
-def _integer(eqn: Any, operands: Sequence[Expr | None]) -> Expr | None:
-    """The result of an equation of integer scalars, if it follows from shapes."""
-    if eqn.primitive.name == "dim_as_value":
-        return internal(eqn.params["dim"])
-    operation = _INTEGER_OPERATIONS.get(eqn.primitive.name)
-    return None if operation is None or None in operands else operation(*operands)
 
 
 def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:

@@ -16,6 +16,7 @@ from flax import linen, nnx
 import costmodel as cm
 from costmodel.bench import CheckResult, Prediction, check
 from costmodel.bench.run import _materialise, _xla
+from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
 from costmodel.trace import Leaf
 

@@ -64,7 +64,6 @@ class Rule:
 
 _registry: dict[str, Rule] = {}
 
-
 STATUSES = ("exact", "bounded", "free")
 
 
@@ -74,7 +73,8 @@ def _register(name: str, made: Rule) -> None:
     if made.status != "exact" and not made.why:
         raise CostModelError(f"rule {made.name}: a {made.status} rule needs why=\"…\"")
     if name in _registry:
-        raise CostModelError(f"{name!r} has a rule already ({_registry[name].name}); use costmodel.rules.scoped to replace it for a while")
+        raise CostModelError(f"{name!r} has a rule already ({_registry[name].name}); use costmodel.rules.scoped to replace it "
+                             "for a while")
     _registry[name] = made
 
 
@@ -166,8 +166,6 @@ def multiply_accumulate(dtype: str, dense: Expr, valid: Expr | None = None, accu
     factor = 4 if dtype in _REAL_PART else 1
     kind = OpKind("mac", "matrix", real_dtype(dtype), accumulate and real_dtype(accumulate), precision)
     return kind, factor * dense, factor * (dense if valid is None else valid)
-
-
 
 
 def golden(primitive: str, *operands: str, out: str | None = None, dtype: str = "float32", **params: Any) -> str:

@@ -59,13 +59,11 @@ def conv_general_dilated(eqn: Eqn, *, window_strides, padding, lhs_dilation, rhs
 def ragged_dot(eqn: Eqn, *, ragged_dot_dimension_numbers=None, precision=None, **_) -> Work:
     """A dot of which every row belongs to one group: m·k·n however the rows are spread. Where the contracted dimension is ragged,
     each of its elements meets one group's m × n results."""
-    lhs, rhs, groups = eqn.ins[:3]
-    numbers = ragged_dot_dimension_numbers
-    if numbers is None:
-        ragged, (contracted, _) = 0, ((1,), (1,))
-    else:
-        ragged = numbers.lhs_ragged_dimensions[0]
-        contracted = numbers.dot_dimension_numbers[0][0]
+    lhs, groups = eqn.ins[0], eqn.ins[2]
+    ragged, contracted = 0, (1,)
+    if ragged_dot_dimension_numbers is not None:
+        ragged = ragged_dot_dimension_numbers.lhs_ragged_dimensions[0]
+        contracted = ragged_dot_dimension_numbers.dot_dimension_numbers[0][0]
     count = eqn.out.size * Mul(*(lhs.shape[d] for d in contracted))
     if ragged in contracted:  # the result has a group dimension, but a row contributes to its own group only
         count = count / groups.shape[-1]
@@ -75,6 +73,6 @@ def ragged_dot(eqn: Eqn, *, ragged_dot_dimension_numbers=None, precision=None, *
 @rule("scaled_matmul_wrapper", "scaled_matmul", "scaled_dot")
 def scaled_matmul(eqn: Eqn, *, preferred_element_type=None, **_) -> Work:
     """b·m·n·k on block-scaled operands [b m k] and [b n k]; the scales multiply each block's partial sum."""
-    lhs, _, *scales = eqn.ins
+    lhs, _rhs, *scales = eqn.ins
     return eqn.work(multiply_accumulate(lhs.dtype, (eqn.out.size * lhs.shape[-1]).expand(), accumulate=eqn.out.dtype),
                     *(vector("mul", eqn.out.dtype, (eqn.out.size * s.shape[-1]).expand()) for s in scales[:1]))

@@ -58,7 +58,8 @@ def sort(eqn: Eqn, *, dimension: int, num_keys: int = 1, **_) -> Work:
     return eqn.work(vector("compare", eqn.operand.dtype, (num_keys * eqn.operand.size * levels).expand()))
 
 
-@rule("top_k", "approx_top_k", status="bounded", why="comparisons depend on the data: a heap of k takes at most 1 + ⌈log₂ k⌉ an element")
+@rule("top_k", "approx_top_k", status="bounded",
+      why="comparisons depend on the data: a heap of k takes at most 1 + ⌈log₂ k⌉ an element")
 def top_k(eqn: Eqn, **_) -> Work:
     """Each element is compared with the least of the k kept, and sifted through a heap of k if it is larger."""
     axis = next((i for i, (a, b) in enumerate(zip(eqn.operand.shape, eqn.out.shape, strict=True)) if a != b), -1)

@@ -13,20 +13,21 @@ from costmodel.work import Work
 def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
     """The estimate that the kernel's author gave. Without one there is nothing to count."""
     if cost_estimate is None:
-        raise UnknownPrimitive("pallas_call without a cost_estimate cannot be costed; pass cost_estimate=pl.CostEstimate(...) to it, "
-                               "or wrap it in a named jit function and register @cm.rule for that name")
+        raise UnknownPrimitive("pallas_call without a cost_estimate cannot be costed; pass cost_estimate=pl.CostEstimate(...) to "
+                               "it, or wrap it in a named jit function and register @cm.rule for that name")
     return eqn.work(vector("pallas", eqn.out.dtype, Integer(int(cost_estimate.flops))),
                     transcendental("pallas", eqn.out.dtype, Integer(int(cost_estimate.transcendentals))))
 
 
 def _refuse(what: str):
     def refuse(eqn: Eqn, **_) -> Work:
-        raise UnknownPrimitive(f"{eqn.primitive} {what}; register @cm.rule for the jit function around it, or take it out of what you "
-                               "analyse")
+        raise UnknownPrimitive(f"{eqn.primitive} {what}; register @cm.rule for the jit function around it, or take it out of what "
+                               "you analyse")
     return refuse
 
 
-for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "outside_call", "inspect_sharding"):
+for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "outside_call",
+              "inspect_sharding"):
     rule(_name)(_refuse("runs Python on the host, whose cost the program does not show"))
 for _name in ("ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"):
     rule(_name)(_refuse("calls foreign code, whose cost the program does not show"))
