@@ -25,7 +25,7 @@ import sympy
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import DomainError
-from costmodel.forms import ONE, Assumptions, Expr, PeakMax, Symbol, evaluate, floor_div, minimum, symbol
+from costmodel.forms import ONE, RUN_TIME, Assumptions, Expr, PeakMax, Symbol, evaluate, floor_div, minimum, symbol
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -125,6 +125,8 @@ builtin_max, builtin_min = max, min
 
 def _declare(names: list[str], multiple_of: int, lower: int, upper: int | None, where: str) -> tuple[Any, ...]:
     for name in names:
+        if RUN_TIME.fullmatch(name):
+            raise DomainError(f"{name!r} names a quantity that is known at run time; call your dimension otherwise")
         if not name.isidentifier() or keyword.iskeyword(name) or "__" in name:
             raise DomainError(f"{name!r} cannot name a dimension: use letters, digits and single underscores")
     if multiple_of < 1 or lower < 1:

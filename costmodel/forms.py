@@ -12,6 +12,7 @@ CeilDiv(h, 4)
 
 from __future__ import annotations
 
+import re
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,10 +29,14 @@ ZERO = Integer(0)
 ONE = Integer(1)
 
 
+RUN_TIME = re.compile(r"(trips|taken)_\d+")
+
+
 @cache
 def symbol(name: str) -> Symbol:
-    """The one sympy symbol of that name: a positive integer, as every dimension is."""
-    return Symbol(name, integer=True, positive=True)
+    """The one sympy symbol of that name: a positive integer, as every dimension is. What is known only when a program runs
+    (:data:`RUN_TIME`: a trip count, a branch's weight) may also be 0."""
+    return Symbol(name, integer=True, nonnegative=True) if RUN_TIME.fullmatch(name) else Symbol(name, integer=True, positive=True)
 
 
 class FloorDiv(Function):
@@ -115,7 +120,7 @@ class CeilLog2(Function):
         return True
 
     def _latex(self, printer, exp=None):
-        return _power(rf"\left\lceil \log_2 {printer._print(self.args[0])} \right\rceil", exp)
+        return _power(rf"\left\lceil \log_2\left({printer._print(self.args[0])}\right) \right\rceil", exp)
 
 
 def minimum(*args) -> Expr:
@@ -224,7 +229,7 @@ def _merge_nested(a: Expr, b: Expr) -> Expr | None:
 
 
 def undominated(args: Iterable[Expr]) -> list[Expr]:
-    """``args`` without duplicates and without those that another argument is never below, for all symbols ≥ 1."""
+    """``args`` without duplicates and without those that another argument is never below, at all values that the symbols may take."""
     unique = sorted(set(args), key=sympy.default_sort_key)
     samples = _samples(unique) if len(unique) > 2 else {arg: [] for arg in unique}
 
@@ -245,7 +250,7 @@ def _samples(exprs: Iterable[Expr]) -> dict[Expr, list[int | Fraction]]:
     value is left out."""
     values: dict[Expr, list[int | Fraction]] = {expr: [] for expr in exprs}
     symbols = sorted({s for expr in values for s in expr.free_symbols}, key=str)
-    small, large = dict.fromkeys(symbols, 1), dict.fromkeys(symbols, 97)
+    small, large = {s: 1 if s.is_positive else 0 for s in symbols}, dict.fromkeys(symbols, 97)
     for point in (small, large, *({**small, s: 97} for s in symbols)):
         memo: dict[Expr, int | Fraction] = {}
         try:
@@ -325,7 +330,7 @@ def _outermost(expr: Expr) -> set[Expr]:
 
 def _atom_bound(atom: Expr, lower: Mapping[str, int]) -> Fraction | float:
     if isinstance(atom, Symbol):
-        return Fraction(lower.get(atom.name, 1))
+        return Fraction(lower.get(atom.name, 1 if atom.is_positive else 0))
     if isinstance(atom, PeakMax):
         return max(_shifted_bound(arg, lower) for arg in atom.args)
     if not isinstance(atom, FloorDiv | CeilDiv):

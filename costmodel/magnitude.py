@@ -9,7 +9,7 @@ import numpy as np
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.errors import CostModelError
-from costmodel.forms import CeilDiv, FloorDiv, PeakMax
+from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax
 from costmodel.quotients import is_whole_valued, over_common_denominator, split
 from costmodel.taps import TapCount
 
@@ -57,6 +57,8 @@ class _Meter:
             return abs(int(expr))
         if isinstance(expr, FloorDiv | CeilDiv | TapCount):
             return self._form([self.bound(arg, True) for arg in expr.args], expr)
+        if isinstance(expr, CeilLog2):
+            return self.bound(expr.args[0], True).bit_length()
         if isinstance(expr, PeakMax):
             return max(self.bound(arg, integer) for arg in expr.args)
         if not isinstance(expr, Add | Mul | Pow | Rational):

@@ -24,11 +24,11 @@ from typing import Any
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.errors import CostModelError
-from costmodel.forms import CeilDiv, FloorDiv, PeakMax
+from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax
 from costmodel.latex import latex
 from costmodel.magnitude import grid_dtype, magnitude_bound
 from costmodel.quotients import is_whole_valued, over_common_denominator, split, terms
-from costmodel.tap_arrays import JAVASCRIPT_PRELUDE, tap_count_jax, tap_count_numpy
+from costmodel.array_forms import JAVASCRIPT_PRELUDE, ceil_log2_jax, ceil_log2_numpy, tap_count_jax, tap_count_numpy
 from costmodel.taps import TapCount, count_pairs
 
 # How tightly a text binds, which decides where parentheses go. A negated text may lose or gain its sign in a sum; a floor
@@ -46,7 +46,7 @@ def _within(text: _Text, level: int) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the languages: the two divisions, the maximum of two or more, powers, and TapCount's name."""
+    """What differs between the languages: the two divisions, the maximum of two or more, powers, and the names of TapCount and CeilLog2."""
 
     floor: Callable[[_Text, _Text], _Text]
     ceil: Callable[[_Text, _Text], _Text]
@@ -54,6 +54,7 @@ class Dialect:
     maximum: Callable[[list[str]], str]
     power: Callable[[_Text, int], _Text]
     tap_count: str
+    ceil_log2: str
 
 
 def _python_floor(a: _Text, b: _Text) -> _Text:
@@ -110,10 +111,11 @@ _JAVASCRIPT = Dialect(
     maximum=_call("Math.max"),
     power=lambda base, exponent: ("*".join([_within(base, POWER)] * exponent) or "1", PRODUCT),
     tap_count="tapCount",
+    ceil_log2="ceilLog2",
 )
-_PYTHON = Dialect(_python_floor, _python_ceil, _python_floor, _call("max"), _python_power, "tap_count")
-_NUMPY = Dialect(_python_floor, _python_ceil, _python_floor, _balanced("np.maximum"), _python_power, "tap_count")
-_JAX = Dialect(_jax_floor, _jax_ceil, _jax_floor, _balanced("jnp.maximum"), _python_power, "tap_count")
+_PYTHON = Dialect(_python_floor, _python_ceil, _python_floor, _call("max"), _python_power, "tap_count", "ceil_log2")
+_NUMPY = Dialect(_python_floor, _python_ceil, _python_floor, _balanced("np.maximum"), _python_power, "tap_count", "ceil_log2")
+_JAX = Dialect(_jax_floor, _jax_ceil, _jax_floor, _balanced("jnp.maximum"), _python_power, "tap_count", "ceil_log2")
 _DIALECTS = {"python": _PYTHON, "numpy": _NUMPY, "jax": _JAX, "javascript": _JAVASCRIPT}
 
 
@@ -133,7 +135,7 @@ class _Writer:
             return self._name(expr), ATOM
         if isinstance(expr, Integer):
             return str(int(expr)), ATOM if expr >= 0 else SIGNED
-        if isinstance(expr, FloorDiv | CeilDiv | PeakMax | TapCount):
+        if isinstance(expr, FloorDiv | CeilDiv | PeakMax | TapCount | CeilLog2):
             return self._form(expr, integer)
         if not isinstance(expr, Add | Mul | Pow | Rational) or (isinstance(expr, Pow) and not expr.args[1].is_Integer):
             raise CostModelError(f"{str(expr)[:60]!r} ({type(expr).__name__}) is not one of costmodel's forms")
@@ -217,7 +219,8 @@ class _Writer:
         texts = [text for text, _ in args]
         if isinstance(expr, PeakMax):
             return self.dialect.maximum(texts), ATOM
-        return f"{self.dialect.tap_count}({', '.join(texts)})", ATOM
+        name = self.dialect.ceil_log2 if isinstance(expr, CeilLog2) else self.dialect.tap_count
+        return f"{name}({', '.join(texts)})", ATOM
 
 
 def _text(expr: Expr, dialect: Dialect, integer: bool | None, names: Mapping[Symbol, str] | None) -> str:
@@ -231,12 +234,12 @@ def python(expr: Expr, *, integer: bool | None = None, names: Mapping[Symbol, st
 
 
 def numpy(expr: Expr, *, integer: bool | None = None, names: Mapping[Symbol, str] | None = None) -> str:
-    """numpy source, for ``np`` and :func:`costmodel.tap_arrays.tap_count_numpy` as ``tap_count``; else like :func:`python`."""
+    """numpy source, for ``np`` and :func:`costmodel.array_forms.tap_count_numpy` as ``tap_count``; else like :func:`python`."""
     return _text(expr, _NUMPY, integer, names)
 
 
 def jax(expr: Expr, *, integer: bool | None = None, names: Mapping[Symbol, str] | None = None) -> str:
-    """JAX source, for ``jnp`` and :func:`costmodel.tap_arrays.tap_count_jax` as ``tap_count``; else like :func:`python`."""
+    """JAX source, for ``jnp`` and :func:`costmodel.array_forms.tap_count_jax` as ``tap_count``; else like :func:`python`."""
     return _text(expr, _JAX, integer, names)
 
 
@@ -289,15 +292,15 @@ def compile(exprs: Sequence[Expr], symbols: Sequence[Symbol], backend: str = "nu
     namespace: dict[str, Any] = {"__builtins__": {}}
     text = source(exprs, symbols, backend, integer=integer)
     if backend == "python":
-        namespace |= {"max": max, "tap_count": count_pairs}
+        namespace |= {"max": max, "tap_count": count_pairs, "ceil_log2": CeilLog2.exact}
     elif backend == "numpy":
         import numpy as np
 
-        namespace |= {"np": np, "tap_count": tap_count_numpy}
+        namespace |= {"np": np, "tap_count": tap_count_numpy, "ceil_log2": ceil_log2_numpy}
     else:
         import jax.numpy as jnp
 
-        namespace |= {"jnp": jnp, "tap_count": tap_count_jax}
+        namespace |= {"jnp": jnp, "tap_count": tap_count_jax, "ceil_log2": ceil_log2_jax}
     exec(text, namespace)
     return namespace["values"]
 

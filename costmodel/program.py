@@ -84,7 +84,7 @@ def shape_constants(raw: list[Raw], results: Iterable[Value]) -> tuple[set[int],
     needed = {id(v) for v in results}  # as more than an index
     for r in reversed(raw):
         if id(r) not in constant:
-            if all(id(v) in derived and id(v) not in needed for v in r.outs):
+            if not r.effects and all(id(v) in derived and id(v) not in needed for v in r.outs):
                 constant.add(id(r))
             else:
                 needed.update(id(v) for v in r.ins if not any(v is i for i in _indices(r)))

@@ -96,9 +96,9 @@ class _Reader:
         self.exprs = [from_tree(t) for t in data["expressions"]]
         self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
         self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
-        self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype), None if acc is None else _one_of(BITS, acc),
-                             None if precision is None else _text(precision))
-                      for name, engine, dtype, acc, precision in data["kinds"]]
+        self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype),
+                             None if accumulate is None else _one_of(BITS, accumulate), None if precision is None else _text(precision))
+                      for name, engine, dtype, accumulate, precision in data["kinds"]]
 
     def cost(self) -> Cost:
         domain, program = self.data["domain"], self.data["program"]
@@ -112,7 +112,8 @@ class _Reader:
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
                           tuple((_text(name), _integer(count)) for name, count in program["dead"]),
                           tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
-        return Cost(table, Domain(variables, relations), name=_text(self.data["name"]), verified=list(map(_text, self.data["verified"])))
+        verified = [_text(symbol) for symbol in self.data["verified"]]
+        return Cost(table, Domain(variables, relations), name=_text(self.data["name"]), verified=verified)
 
     def values_at(self, indices: Iterable[Any]) -> tuple[Value, ...]:
         return tuple(_refer(self.values, i) for i in indices)
@@ -123,8 +124,9 @@ class _Reader:
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
             raise ValueError(f"equation {index} touches {len(read)} + {len(written)} values and has {len(ins)} + {len(outs)}")
-        return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times), self.values_at(ins),
-                        self.values_at(outs), work, _text(detail), _text(rule), _one_of((*STATUSES, "unknown"), status))
+        return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times),
+                        self.values_at(ins), self.values_at(outs), work, _text(detail), _text(rule),
+                        _one_of((*STATUSES, "unknown"), status))
 
 
 def _refer(store: Sequence[Any], index: Any) -> Any:

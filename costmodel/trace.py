@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -307,15 +308,23 @@ def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
     return copy
 
 
+# jax's errors for data that is used as a Python bool, int or numpy array.
+_VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
+
+
 def _reason(error: Exception, request: Request) -> str:
     """jax's message cut to its first sentence, with the way out that applies."""
     from costmodel.dims import user_text
 
-    text = user_text(" ".join(str(error).split()))
+    text = user_text(re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split())))
     name = type(request.model).__name__ if request.kind != "function" else getattr(request.model, "__name__", "function")
-    first = text.split(" This error", 1)[0].split(". ", 1)[0][:300]
+    first = re.split(r" This error| The (?:error|problem) ", text)[0].split(". ", 1)[0].rstrip(".")[:300]
     hint = ""
-    if isinstance(error, compat.InconclusiveDimensionOperation) or "nconclusive" in text or "divisib" in text:
+    if isinstance(error, _VALUE_NEEDED):
+        hint = "; the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
+    elif "_DimExpr" in text:
+        hint = "; that place needs an integer: give the dimension as one"
+    elif isinstance(error, compat.InconclusiveDimensionOperation) or "nconclusive" in text or "divisib" in text:
         hint = "; declare more about the dimension, e.g. cm.dims('h', multiple_of=32) or min=..., or give it as an integer"
     elif "Shapes must be 1D sequences of concrete values" in text or "concrete" in text:
         hint = "; that place needs an integer: give the dimension as one"

@@ -20,7 +20,7 @@ from typing import Any
 from sympy import Add, Expr, Function, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.errors import CostModelError
-from costmodel.forms import CeilDiv, FloorDiv, PeakMax, symbol
+from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax, symbol
 from costmodel.taps import TapCount
 
 # The largest integer up to which JavaScript, and any reader that keeps numbers as doubles, tells all integers apart.
@@ -32,9 +32,10 @@ MAX_DEPTH = 150
 
 _HEADS: dict[type[Expr], str] = {
     Add: "add", Mul: "mul", Pow: "pow", FloorDiv: "floor_div", CeilDiv: "ceil_div", PeakMax: "peak_max", TapCount: "tap_count",
+    CeilLog2: "ceil_log2",
 }
 _FORMS = {head: form for form, head in _HEADS.items()}
-_ARITY = {"add": None, "mul": None, "peak_max": None, "pow": 2, "floor_div": 2, "ceil_div": 2, "tap_count": 8,
+_ARITY = {"add": None, "mul": None, "peak_max": None, "pow": 2, "floor_div": 2, "ceil_div": 2, "tap_count": 8, "ceil_log2": 1,
           "int": 1, "rational": 2}  # None: two or more
 
 

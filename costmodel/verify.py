@@ -31,7 +31,8 @@ def verify(cost: Cost, env: Mapping[Any, int], values: Mapping[str, int]) -> Non
     run_time = set(left.symbols) - set(cost.domain.symbols)
     if run_time:
         raise CostModelError(f"the symbolic trace does not hold at {point}: only a concrete trace has "
-                             f"{', '.join(sorted(run_time))}; the model branches on its shapes there, so analyse it with that dimension as an integer")
+                             f"{', '.join(sorted(run_time))}; the model branches on its shapes there, so analyse it with that "
+                             "dimension as an integer")
     ours, theirs = _counting(cost.program, env), _counting(concrete, env)  # both in the same trip counts and weights
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):
         if mine.primitive != other.primitive or counts != expected:

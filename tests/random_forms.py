@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from sympy import Expr, Integer
 
-from costmodel.forms import CeilDiv, FloorDiv, PeakMax, symbol
+from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax, symbol
 from costmodel.taps import TapCount, count_pairs
 
 SYMBOLS = tuple(symbol(name) for name in ("h", "s", "w", "c_i"))
@@ -42,10 +42,21 @@ def random_form(rng: random.Random, depth: int, taps: bool = False) -> tuple[Exp
         return FloorDiv(a, k * s), lambda at: value_a(at) // (k * at[s])
     if kind < 0.90:
         return CeilDiv(a, k), lambda at: -(-value_a(at) // k)
-    if taps and kind < 0.94:
+    if taps and kind < 0.925:
         rest = tuple(rng.randint(least, most) for least, most in ((1, 3), (1, 2), (1, 2), (-1, 3), (0, 2), (0, 1)))
         return TapCount(a, s, *rest), lambda at: count_pairs(value_a(at), at[s], *rest)
+    if kind < 0.95:
+        other = rng.choice(SYMBOLS)
+        return CeilLog2(k * s + other), lambda at: ceil_log2(k * at[s] + at[other])
     return PeakMax(a, b), lambda at: max(value_a(at), value_b(at))
+
+
+def ceil_log2(n: int) -> int:
+    """Doublings of 1 until n is reached: the definition, written without bits."""
+    levels = 0
+    while 2**levels < n:
+        levels += 1
+    return levels
 
 
 def random_point(rng: random.Random, largest: int = 1000) -> dict:

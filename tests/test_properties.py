@@ -22,7 +22,8 @@ ALL_METRICS = [("params", {}), ("macs", {}), ("flops", {}), ("ops", {}), ("trans
                ("activations", {"rule": "peak"}), ("buffers", {}), ("model_size", {}), ("macs", {"taps": "valid"})]
 
 # Shrinking a model takes minutes of tracing, and the models are small as they are.
-check = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+check = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
+                          phases=[Phase.generate])
 
 
 def counts(cost: cm.Cost, **point: int) -> dict[OpKind, tuple[int, int]]:

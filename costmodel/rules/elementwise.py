@@ -24,8 +24,9 @@ ARITHMETIC = (
 # Special functions: one evaluation per output element. What an evaluation costs is a device's to state.
 SPECIAL = (
     "exp", "exp2", "expm1", "log", "log2", "log1p", "logistic", "tanh", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
-    "sinh", "cosh", "asinh", "acosh", "atanh", "sqrt", "rsqrt", "cbrt", "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma", "polygamma",
-    "igamma", "igammac", "igamma_grad_a", "random_gamma_grad", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e", "zeta",
+    "sinh", "cosh", "asinh", "acosh", "atanh", "sqrt", "rsqrt", "cbrt", "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma",
+    "polygamma", "igamma", "igammac", "igamma_grad_a", "random_gamma_grad", "regularized_incomplete_beta", "bessel_i0e",
+    "bessel_i1e", "zeta",
 )
 
 # Real operations in one complex one (Golub & Van Loan, Matrix Computations, 1.1.15: a complex product is 4 mul + 2 add).

@@ -1,6 +1,6 @@
-"""``TapCount`` on arrays: the same exact count as :func:`costmodel.taps.count_pairs`, in numpy, JAX and JavaScript.
+"""``TapCount`` and ``CeilLog2`` on arrays: as exact as on integers, in numpy, JAX and JavaScript.
 
-Python's version takes a modular inverse to skip the outputs that fall into a hole. Arrays go through the residues of the
+Python's version of the former takes a modular inverse to skip the outputs that fall into a hole. Arrays go through the residues of the
 output modulo ``hole`` instead: within one residue a tap meets holes always or never.
 """
 
@@ -48,6 +48,21 @@ def _pairs(xp: Any, step: Any, size: Any, taps: Any, stride: Any, dilation: Any,
     return xp.where(meets, (last - residue) // hole - (first - 1 - residue) // hole, 0)
 
 
+def ceil_log2_numpy(n: Any) -> Any:
+    """⌈log₂ n⌉ for n ≥ 1: the exponent of n - 1, exact below 2**53."""
+    return np.frexp(np.asarray(n, np.float64) - 1)[1].astype(np.asarray(n).dtype)
+
+
+def ceil_log2_jax(n: Any) -> Any:
+    """The same under ``jit``, by counting leading zeros of the integer."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    n = jnp.asarray(n)
+    below = n.astype(jnp.result_type(int)) - 1
+    return (below.dtype.itemsize * 8 - lax.clz(below)).astype(n.dtype)
+
+
 JAVASCRIPT_PRELUDE = """\
 function tapCount(size, taps, stride, dilation, hole, low, high, valid) {
   const length = size > 0 ? (size - 1) * hole + 1 : 0;
@@ -64,5 +79,10 @@ function tapCount(size, taps, stride, dilation, hole, low, high, valid) {
     }
   }
   return total;
+}
+function ceilLog2(n) {
+  let levels = 0;
+  for (let reach = 1; reach < n; reach *= 2) levels++;
+  return levels;
 }
 """
