@@ -97,7 +97,8 @@ class _Reader:
         self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
         self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
         self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype),
-                             None if accumulate is None else _one_of(BITS, accumulate), None if precision is None else _text(precision))
+                             None if accumulate is None else _one_of(BITS, accumulate),
+                             None if precision is None else _text(precision))
                       for name, engine, dtype, accumulate, precision in data["kinds"]]
 
     def cost(self) -> Cost:

@@ -14,7 +14,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_forms import SYMBOLS, random_form, random_point
+from random_forms import SYMBOLS, ceil_log2, random_form, random_point
 from sympy import Add, Integer, Mul, Rational
 
 from costmodel import printers
@@ -48,7 +48,7 @@ def test_python_text_is_the_expression(rng):
     text = printers.python(expr)
     for _ in range(5):
         at = random_point(rng, 12)
-        value = eval(text, {"tap_count": count_pairs, **{symbol.name: value for symbol, value in at.items()}})
+        value = eval(text, {"tap_count": count_pairs, "ceil_log2": ceil_log2, **{symbol.name: value for symbol, value in at.items()}})
         assert value == evaluate(expr, at) and isinstance(value, int)
 
 

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from costmodel.forms import Assumptions, CeilDiv, evaluate, symbol
 from costmodel.array_forms import tap_count_jax, tap_count_numpy
+from costmodel.forms import Assumptions, CeilDiv, evaluate, symbol
 from costmodel.taps import TapCount, count_pairs, output_size, tap_pairs
 
 h, k, p = symbol("h"), symbol("k"), symbol("p")
