@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from costmodel.taps import TapCount as TapCount
     from costmodel.trace import abstract as abstract
     from costmodel.trace import spec as spec
+    from costmodel.training import analyze_training as analyze_training
 
 __version__ = "0.1.0"
 
 # Public name -> the file that defines it. The block above says the same to type checkers; a test holds them together.
 _HOMES = {
-    "Cost": "cost", "CostAt": "cost", "analyze": "cost",
+    "Cost": "cost", "CostAt": "cost", "analyze": "cost", "analyze_training": "training",
     "Domain": "dims", "dims": "dims", "expression": "dims", "symbols": "dims",
     "CostModelError": "errors", "DomainError": "errors", "TraceError": "errors", "UnknownPrimitive": "errors",
     "CeilDiv": "forms", "FloorDiv": "forms", "PeakMax": "forms", "TapCount": "taps",

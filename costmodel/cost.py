@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from costmodel.hardware import Hardware
     from costmodel.roofline import Roofline
     from costmodel.table import Table
+    from costmodel.training import Step
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
@@ -51,13 +52,18 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     >>> cm.analyze(jnp.matmul, (m, k), (k, n)).macs
     k*m*n
     """
+    asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
+    return analyze_request(asked, unknown=unknown, branches=branches)
+
+
+def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max") -> Cost:
+    """Trace a request and count; what :func:`analyze` and :func:`costmodel.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in BRANCHES:
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(BRANCHES)}")
-    asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
     table, domain = walk(asked.run(), unknown=unknown, branches=branches)
-    cost = Cost(table, domain, name=_name(model), request=asked, branches=branches)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -162,7 +168,7 @@ class _Prices:
 class Cost(_Prices):
     """Closed-form cost of a program over a domain. Every metric is a sympy expression in the user's symbols."""
 
-    def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Request | None = None,
+    def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Request | Step | None = None,
                  verified: Sequence[str] = (), branches: str = "max") -> None:
         self.program = program
         self.domain = domain

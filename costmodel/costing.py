@@ -70,7 +70,7 @@ def _checked(work: Work, found: Rule, r: Raw, domain: Domain) -> Work:
     known = {v.name for v in domain.variables}
 
     def exact(what: str, count: object) -> Expr:
-        expr = sympy.sympify(count) if isinstance(count, int | Expr) else None
+        expr = sympy.Integer(count) if isinstance(count, int) else count if isinstance(count, Expr) else None
         if expr is None or expr.has(sympy.Float):
             raise CostModelError(f"{where} counts {count!r} {what}; a count is an integer or an expression of eqn's shapes")
         strange = sorted({s.name for s in expr.free_symbols} - known)

@@ -171,7 +171,18 @@ def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int,
     return owner
 
 
-_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op}
+def _by_phase(table: CostTable, depth: int | None):
+    names = {"": "forward"}
+    groups: dict[str, list[Equation]] = {}
+    for e in table:
+        groups.setdefault(names.get(e.phase, e.phase), []).append(e)
+    traffic = _unfused_traffic(table)
+    rows = [_Draft(name, (*_work_cells(es), total(traffic.get(e.index, ZERO) for e in es))) for name, es in groups.items()]
+    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
+    return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase}
 
 
 def _collapse(rows: list[Row]) -> list[Row]:

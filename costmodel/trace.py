@@ -1,15 +1,9 @@
-"""From a model to a closed jaxpr: what is a parameter, what is data, and which module each equation belongs to.
-
-Initialisation is abstract: no array of the model's size is ever made. A Linen module is initialised under ``jax.eval_shape``, an
-NNX module is split into its graph and its (abstract) state, and a plain function is traced as it is.
-"""
+"""From a model and its abstract inputs to a closed jaxpr: what was asked, checked, and how to ask it again at a point."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +16,7 @@ from costmodel import _jax_compat as compat
 from costmodel.dims import Domain, internal
 from costmodel.errors import CostModelError, TraceError
 from costmodel.forms import evaluate
+from costmodel.pure import Leaf, pure
 
 
 def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
@@ -43,18 +38,6 @@ def abstract(build: Callable[[], Any]) -> Any:
 
     with compat.initialisers_accept_symbolic_fans():
         return nnx.eval_shape(build)
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One flat input of the traced program: its role (parameter, buffer, rng, input) and its path."""
-
-    role: str
-    path: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return "/".join(self.path)
 
 
 @dataclass(frozen=True)
@@ -98,14 +81,31 @@ class Request:
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
-        trace = {"linen": _trace_linen, "nnx": _trace_nnx, "function": _trace_function}[self.kind]
+        return self.guarded(self._trace)
+
+    def _trace(self) -> Traced:
+        form = pure(self)
+
+        def program(*arguments: Any) -> Any:
+            outputs, others = form.call(*arguments)
+            return (outputs, others) if self.mutable else outputs
+
+        return Traced(jax.make_jaxpr(program)(*form.arguments), form.leaves, form.root)
+
+    def guarded(self, trace: Callable[[], Traced]) -> Traced:
+        """``trace()``, with whatever jax or the model raises turned into one line for the user."""
         try:
             with compat.initialisers_accept_symbolic_fans():  # also while it is applied: Linen checks shapes with them
-                return trace(self)
+                return trace()
         except CostModelError:
             raise
-        except Exception as error:  # whatever jax or the model raises, the user gets its reason in one line
+        except Exception as error:
             raise TraceError(_reason(error, self)) from error
+
+    def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""
+        traced = {k: v for k, v in self.kwargs.items() if any(_is_abstract(leaf) for leaf in jax.tree.leaves(v))}
+        return jax.tree.map(_as_leaf, traced), {k: v for k, v in self.kwargs.items() if k not in traced}
 
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Request:
         """The same request with every symbolic dimension replaced by its integer, in inputs and in the model's attributes."""
@@ -151,133 +151,6 @@ def _as_leaf(x: Any) -> Any:
 
 def _is_abstract(x: Any) -> bool:
     return isinstance(x, jax.ShapeDtypeStruct) or (hasattr(x, "shape") and hasattr(x, "dtype"))
-
-
-def _split_kwargs(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""
-    traced = {k: v for k, v in kwargs.items() if any(_is_abstract(leaf) for leaf in jax.tree.leaves(v))}
-    return jax.tree.map(_as_leaf, traced), {k: v for k, v in kwargs.items() if k not in traced}
-
-
-def _key() -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(lambda: jax.random.key(0))
-
-
-def _data_leaves(tree: Any) -> list[Leaf]:
-    return [Leaf("input", _path(path)) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-
-
-def _path(keys: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in keys)
-
-
-def _trace_linen(request: Request) -> Traced:
-    model, traced_kwargs, static = request.model, *_split_kwargs(request.kwargs)
-    keys = {name: _key() for name in ("params", *request.rngs)}
-    init = functools.partial(model.init, method=request.method, **static)
-    variables = jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, traced_kwargs)
-    rngs = {name: keys[name] for name in request.rngs}
-
-    def apply(variables, rngs, inputs, kw):
-        return model.apply(variables, *inputs, rngs=rngs or None, method=request.method,
-                           mutable=list(request.mutable) if isinstance(request.mutable, tuple) else request.mutable,
-                           **static, **kw)
-
-    arguments = (variables, rngs, request.inputs, traced_kwargs)
-    jaxpr = jax.make_jaxpr(apply)(*arguments)
-    leaves = []
-    for path, _ in jax.tree_util.tree_flatten_with_path(variables)[0]:
-        collection, *rest = _path(path)
-        leaves.append(Leaf("parameter" if collection == "params" else "buffer", tuple(rest)))
-    leaves += [Leaf("rng", (name,)) for name in sorted(rngs)]
-    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs), *_data_leaves(traced_kwargs)), type(model).__name__)
-
-
-def _trace_nnx(request: Request) -> Traced:
-    from flax import nnx
-
-    graph, state = nnx.split(request.model)
-    state = jax.tree.map(_as_leaf, state)
-    traced_kwargs, static = _split_kwargs(request.kwargs)
-
-    def apply(state, inputs, kw):
-        model = nnx.merge(graph, state)
-        call = model if request.method is None else _nnx_method(model, request.method)
-        with _nnx_scopes(model):
-            outputs = call(*inputs, **static, **kw)
-        return (outputs, nnx.state(model)) if request.mutable else outputs
-
-    arguments = (state, request.inputs, traced_kwargs)
-    jaxpr = jax.make_jaxpr(apply)(*arguments)
-    leaves = []
-    for path, variable in nnx.to_flat_state(state):
-        kind = variable.type if hasattr(variable, "type") and isinstance(variable.type, type) else type(variable)
-        role = "parameter" if issubclass(kind, nnx.Param) else "rng" if issubclass(kind, nnx.RngState) else "buffer"
-        leaves.append(Leaf(role, tuple(map(str, path))))
-    return Traced(jaxpr, (*leaves, *_data_leaves(request.inputs), *_data_leaves(traced_kwargs)), "")
-
-
-def _nnx_method(model: Any, method: Any) -> Callable[..., Any]:
-    return getattr(model, method) if isinstance(method, str) else functools.partial(method, model)
-
-
-@contextlib.contextmanager
-def _nnx_scopes(model: Any) -> Iterator[None]:
-    """NNX leaves name stacks empty: while tracing, a call of each module of ``model`` opens a scope of its path below its
-    caller. The classes' ``__call__`` are put back whatever happens."""
-    from flax import nnx
-
-    paths = {id(node): tuple(map(str, path)) for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
-    classes = {type(node) for _, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
-    # A class that inherits __call__ is wrapped through the class that defines it.
-    owners = {owner for cls in classes for owner in cls.__mro__ if "__call__" in vars(owner) and owner is not object}
-    originals: dict[Any, Any] = {owner: vars(owner)["__call__"] for owner in owners}
-    active: list[tuple[int, tuple[str, ...]]] = []
-
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def call(self, *args, **kwargs):
-            path = paths.get(id(self))
-            if path is None or (active and active[-1][0] == id(self)):  # a module made inside, or super().__call__
-                return original(self, *args, **kwargs)
-            above = active[-1][1] if active else ()
-            below = path[len(above):] if path[:len(above)] == above else path
-            active.append((id(self), path))
-            try:
-                with contextlib.ExitStack() as scopes:
-                    if below:
-                        scopes.enter_context(jax.named_scope("/".join(below)))
-                    return original(self, *args, **kwargs)
-            finally:
-                active.pop()
-        return call
-
-    try:
-        for owner, original in originals.items():
-            owner.__call__ = wrap(original)
-        yield
-    finally:
-        for owner, original in originals.items():
-            owner.__call__ = original
-
-
-def _trace_function(request: Request) -> Traced:
-    traced_kwargs, static = _split_kwargs(request.kwargs)
-    if request.method is not None or request.rngs or request.mutable:
-        raise CostModelError("method=, rngs= and mutable= are for Flax modules; bind them in the function instead")
-
-    def call(inputs, kw):
-        return request.model(*inputs, **static, **kw)
-
-    jaxpr = jax.make_jaxpr(call)(request.inputs, traced_kwargs)
-    leaves = []
-    for position, tree in enumerate(request.inputs):
-        role = "parameter" if position == request.params else "input"
-        for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            prefix = () if role == "parameter" else (str(position),)
-            leaves.append(Leaf(role, (*prefix, *_path(path))))
-    leaves += _data_leaves(traced_kwargs)
-    return Traced(jaxpr, tuple(leaves), "")
 
 
 def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:

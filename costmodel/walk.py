@@ -34,8 +34,12 @@ CALLS = {
 }
 CONTROL_FLOW = ("scan", "while", "cond", "shard_map", "custom_linear_solve")
 
+# The scope in which a training step updates its parameters.
+UPDATE_SCOPE = "costmodel_update"
+# The scope that jax.checkpoint opens around what the backward pass computes again.
+_RECOMPUTE_SCOPE = "rematted_computation"
 # Scopes that jax itself opens; they name no module.
-_JAX_SCOPES = frozenset({"checkpoint", "rematted_computation", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
+_JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
                          "cond", "body", "cond_fun", "shard_map"})
 
 BRANCHES = ("max", "min", "mean", "symbol")
@@ -170,16 +174,23 @@ class _Inliner:
     def _place(self, eqn: Any, at: _Place) -> _Place:
         """Module path and phase of an equation: name-stack scopes below the root module; a transposition is the backward pass."""
         scopes: list[str] = []
+        since_transform: list[str] = []
         phase = at.phase
         for name, is_transform in compat.name_stack(eqn):
             if is_transform:
                 phase = "backward" if name == "transpose" else phase
+                scopes, since_transform = _joined(scopes, since_transform), []
+            elif name == UPDATE_SCOPE:
+                phase = "update"
+            elif name == _RECOMPUTE_SCOPE:
+                phase = "recompute"
             else:
-                scopes += [part for part in name.split("/") if part and part not in _JAX_SCOPES]
-        if self.root and scopes and scopes[0].split(".")[0] == self.root:
+                # Linen names the method after the module when it is not __call__: "encoder.attend".
+                since_transform += [part.split(".")[0] for part in name.split("/") if part and part not in _JAX_SCOPES]
+        scopes = _joined(scopes, since_transform)
+        if self.root and scopes[:1] == [self.root]:
             scopes = scopes[1:]
-        # Linen names the method after the module when it is not __call__: "encoder.attend".
-        return _Place((*at.path, *(s.split(".")[0] for s in scopes)), phase, at.times, at.bounded)
+        return _Place((*at.path, *scopes), phase, at.times, at.bounded)
 
     def _body(self, body: Any, ins: Sequence[Value], at: _Place) -> list[Value]:
         """Inline a (closed) jaxpr on these operands; returns its results."""
@@ -275,7 +286,7 @@ class _Inliner:
             results.append(self._body(body, operands, at))
             parts.append(self.raw[mark:])
             del self.raw[mark:]
-        weights = self._weights(parts)
+        weights = self._weights(parts, results)
         for part, weight in zip(parts, weights, strict=True):
             if weight == 0:
                 continue
@@ -289,7 +300,7 @@ class _Inliner:
             self._emit("branch_result", {}, [index, *taken], [out], at)
         return outs
 
-    def _weights(self, parts: Sequence[list[Raw]]) -> list[Expr]:
+    def _weights(self, parts: Sequence[list[Raw]], results: Sequence[list[Value]]) -> list[Expr]:
         """How often each branch counts; they sum to one."""
         count = len(parts)
         if self.branches == "mean":
@@ -302,9 +313,13 @@ class _Inliner:
             return [first, *taken]
         domain = self.complete_domain(dimensions([r for p in parts for r in p], ()))
         costs = []
-        for part in parts:
-            equations = [cost_equation(0, r, domain, self.unknown) for r in part]
-            costs.append(Add(*(e.work.count(lambda _: True) * e.times for e in equations)).expand())
+        for part, result in zip(parts, results, strict=True):
+            alive, _ = remove_dead(part, result, self.carried)
+            constant, _ = shape_constants(alive, result)
+            equations = [cost_equation(0, r, domain, self.unknown) for r in alive if id(r) not in constant]
+            # A multiply-accumulate is two operations.
+            costs.append(Add(*((e.work.count(lambda _: True) + e.work.count(lambda k: k.name == "mac")) * e.times
+                               for e in equations)).expand())
         if self.branches == "min":
             costs = [-c for c in costs]
         weights: list[Expr] = []
@@ -339,6 +354,11 @@ class _Inliner:
         before = lengths.matvec + lengths.vecmat
         total = before + lengths.solve + lengths.transpose_solve
         return self._body(jaxprs.solve, [*ins[before:before + lengths.solve], *ins[total:]], at)
+
+
+def _joined(scopes: list[str], more: list[str]) -> list[str]:
+    """Scopes on both sides of a transformation; one that starts again at the same module replaces what was before it."""
+    return more if scopes and more[:1] == scopes[:1] else scopes + more
 
 
 def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:

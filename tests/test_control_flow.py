@@ -232,7 +232,7 @@ def counting(start, condition, step):
 WHILES = {
     "steps of 3": (counting(1, lambda i, n: i < n, 3), lambda n: len(range(1, n, 3))),
     "inclusive": (counting(1, lambda i, n: i <= n, 3), lambda n: len(range(1, n + 1, 3))),
-    "bound first": (counting(0, lambda i, n: n > i, 2), lambda n: len(range(0, n, 2))),
+    "bound first": (counting(0, lambda i, n: lax.gt(jnp.asarray(n), i), 2), lambda n: len(range(0, n, 2))),
     "downwards": (counting(10, lambda i, n: i > 0, -1), lambda n: 10),
     "downwards, inclusive": (counting(10, lambda i, n: i >= 0, -3), lambda n: 4),
     "downwards to n": (counting(20, lambda i, n: i > n, -3), lambda n: len(range(20, n, -3))),
@@ -247,12 +247,13 @@ def test_while_loop_that_counts_has_a_derived_trip_count(name):
     assert not any(s.startswith("trips") for s in cost.symbols)
     symbols = cost.symbols
     for n in (1, 2, 3, 7, 30):
-        assert cost.at(**{s: n for s in symbols}).macs == DOT * trips(n)
+        assert cost.at(**dict.fromkeys(symbols, n)).macs == DOT * trips(n)
 
 
 NOT_COUNTED = {
     "data": lambda x, y: lax.while_loop(lambda c: c.sum() < 3, dot, x),
-    "two conditions": lambda x, y: lax.while_loop(lambda s: (s[0] < 9) & (s[1].sum() < 3), lambda s: (s[0] + 1, s[1] @ s[1]), (0, x))[1],
+    "two conditions": lambda x, y: lax.while_loop(lambda s: (s[0] < 9) & (s[1].sum() < 3),
+                                                  lambda s: (s[0] + 1, s[1] @ s[1]), (0, x))[1],
     "bound is data": lambda x, y: lax.fori_loop(0, y, lambda i, c: c @ c, x),
     "step is data": lambda x, y: lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] + y, s[1] @ s[1]), (0, x))[1],
     "counter is scaled": lambda x, y: lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] * 2, s[1] @ s[1]), (1, x))[1],
@@ -301,11 +302,12 @@ def test_associative_scan_counts_its_recursion(n):
 SWITCH = [dot, identity, lambda x: dot(dot(x)), lambda x: jnp.sin(x)]
 
 
-@pytest.mark.parametrize("branches, dots, sines", [("max", 2, 0), ("min", 0, 0), ("mean", 3 / 4, 1 / 4)])
+@pytest.mark.parametrize("branches, dots, sines", [("max", 8, 0), ("min", 0, 0), ("mean", 3, 1)])
 def test_switch(branches, dots, sines):
+    """Four branches with 1, 0, 2 and 0 dots and one sine."""
     cost = cm.analyze(lambda i, x: lax.switch(i, SWITCH, x), INTEGER, X, branches=branches)
-    assert cost.macs == dots * DOT
-    assert cost.transcendentals == sines * D * D
+    assert 4 * cost.macs == dots * DOT
+    assert 4 * cost.transcendentals == sines * D * D
 
 
 def test_switch_with_weights_takes_one_branch_at_most():
@@ -352,7 +354,17 @@ def sharded(f):
 
 
 def partitioned(f):
-    return custom_partitioning(f)
+    made = custom_partitioning(f)
+    made.def_partition(partition=lambda mesh, args, result: (mesh, f, result.sharding, (args[0].sharding,)),
+                       infer_sharding_from_operands=lambda mesh, args, result: args[0].sharding, sharding_rule="i j -> i j")
+    return made
+
+
+def with_rules(f):
+    jvp, vjp = jax.custom_jvp(f), jax.custom_vjp(f)
+    jvp.defjvp(lambda primals, tangents: (f(*primals), tangents[0]))
+    vjp.defvjp(lambda x: (f(x), None), lambda _, g: (g,))
+    return jvp, vjp
 
 
 CALLS = {
@@ -361,11 +373,11 @@ CALLS = {
     "checkpoint": jax.checkpoint,
     "shard_map": sharded,
     "custom_partitioning": partitioned,
-    "custom_jvp": jax.custom_jvp,
-    "custom_vjp": jax.custom_vjp,
+    "custom_jvp": lambda f: with_rules(f)[0],
+    "custom_vjp": lambda f: with_rules(f)[1],
     "eval_jaxpr": lambda f: lambda x: jax.extend.core.jaxpr_as_fun(jax.make_jaxpr(f)(jnp.ones((D, D))))(x)[0],
     "named_call": jax.named_call,
-    "linear_call": lambda f: functools.partial(lax.cond, True, f, f),
+    "cond of equal branches": lambda f: functools.partial(lax.cond, True, f, f),
 }
 
 
@@ -466,9 +478,8 @@ SYMBOLIC = {
 }
 
 
-def one_line(message, *, words):
-    assert "\n" not in message and len(message) < 500
-    assert all(word in message for word in words)
+def is_one_line(message):
+    return "\n" not in message and len(message) < 500
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -476,7 +487,7 @@ def test_what_cannot_be_costed_is_one_clear_error(name):
     function, error, message = REFUSED[name]
     with pytest.raises(error, match=message) as caught:
         cm.analyze(function, X)
-    one_line(str(caught.value), words=[])
+    assert is_one_line(str(caught.value))
 
 
 @pytest.mark.parametrize("name", SYMBOLIC)
@@ -484,7 +495,7 @@ def test_what_needs_an_integer_says_so(name):
     function, message = SYMBOLIC[name]
     with pytest.raises(cm.TraceError, match=message) as caught:
         cm.analyze(function, cm.spec((cm.dims("n"),)))
-    one_line(str(caught.value), words=[])
+    assert is_one_line(str(caught.value))
 
 
 def test_a_kernels_own_estimate_is_used():

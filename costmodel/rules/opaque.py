@@ -1,4 +1,10 @@
-"""What cannot be seen into: kernels with an estimate of their own, and calls out of the program, which are refused by name."""
+"""What cannot be seen into: kernels with an estimate of their own, and calls out of the program, which are refused by name.
+
+>>> from costmodel.rules import golden
+>>> golden("pure_callback", "n")
+Traceback (most recent call last):
+costmodel.errors.UnknownPrimitive: pure_callback runs Python on the host, ...
+"""
 
 from __future__ import annotations
 

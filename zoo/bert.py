@@ -1,0 +1,83 @@
+"""BERT: Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers", NAACL 2019.
+
+An encoder: every token attends to every token, layer normalisation after each sublayer, GELU, and a pooler (a linear layer
+and tanh on the first token). The language-model head is left out, as in the published parameter counts.
+
+Inputs are tokens and segments ``(b, s)``, s at most 512. ``bert_large_layer`` is one encoder layer of BERT-large, quoted by
+Ivanov et al., "Data Movement Is All You Need" (MLSys 2021), at batch 8 and 512 tokens: its products are
+2·b·s·(12·d² + 2·s·d) = 111.669 Gflop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from costmodel.models import ModelEntry
+
+from ._published_language import language
+from .gpt import MLP, Attention
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of a BERT."""
+
+    layers: int
+    width: int
+    heads: int
+    context: int = 512
+    vocabulary: int = 30522
+    segments: int = 2
+
+
+BERT_BASE = Config(layers=12, width=768, heads=12)
+BERT_LARGE = Config(layers=24, width=1024, heads=16)
+
+
+class EncoderLayer(nn.Module):
+    """Attention and MLP, each added to its input and then normalised."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x):
+        mixed, _ = Attention(self.heads, causal=False, name="attention")(x)
+        x = nn.LayerNorm(name="attention_norm")(x + mixed)
+        # BERT's GELU is the exact one, by erf.
+        return nn.LayerNorm(name="mlp_norm")(x + MLP(partial(nn.gelu, approximate=False), name="mlp")(x))
+
+
+class BERT(nn.Module):
+    """Tokens and segments (b, s) to the states of all tokens (b, s, width) and the pooled first one (b, width)."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, tokens, segments):
+        c = self.config
+        positions = self.param("positions", nn.initializers.normal(0.02), (c.context, c.width))
+        x = nn.Embed(c.vocabulary, c.width, name="words")(tokens) + positions[: tokens.shape[1]]
+        x = nn.LayerNorm(name="norm")(x + nn.Embed(c.segments, c.width, name="segments")(segments))
+        for i in range(c.layers):
+            x = EncoderLayer(c.heads, name=f"layer_{i}")(x)
+        return x, jnp.tanh(nn.Dense(c.width, name="pooler")(x[:, 0]))
+
+
+encoder = partial(ModelEntry, inputs=("b,s:int32", "b,s:int32"), where="s <= 512", at={"b": 1, "s": 512})
+
+MODELS = (
+    encoder("bert_base", partial(BERT, BERT_BASE), summary="BERT-base, 12 layers", published=language("bert_base")),
+    encoder("bert_large", partial(BERT, BERT_LARGE), summary="BERT-large, 24 layers", published=language("bert_large")),
+    ModelEntry(
+        "bert_large_layer",
+        partial(EncoderLayer, BERT_LARGE.heads),
+        inputs=(f"b,s,{BERT_LARGE.width}:float32",),
+        summary="one encoder layer of BERT-large",
+        at={"b": 8, "s": 512},
+        published=language("bert_large_layer"),
+    ),
+)
