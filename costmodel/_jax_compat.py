@@ -80,6 +80,16 @@ def initialisers_accept_symbolic_fans() -> Iterator[None]:
         initializers._compute_fans = original
 
 
+def expand_high_level(equation: Any) -> Any:
+    """The closed jaxpr that a high-level primitive of jax 0.12 (``call_hi_primitive``) stands for, over its flat operands."""
+    primitive = equation.params["_prim"]
+
+    def call(*flat: Any) -> Any:
+        return primitive.expand(*jax.tree.unflatten(primitive.in_tree, flat))
+
+    return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars))
+
+
 def scan_layout(params: Any) -> tuple[int, int]:
     """(number of constants, number of carried values) of a scan; jax 0.12 keeps them in a tree of its operands."""
     if "num_consts" in params:

@@ -133,6 +133,10 @@ class _Prices:
         """Elements of activations: ``total`` (input + every layer's output) or ``peak`` (max over layers of in + out)."""
         return self.metric("activations", rule=rule)
 
+    def saved(self, rule: str = "residuals") -> Any:
+        """Bytes that a training step holds for its backward pass, under a counting rule (``residuals``, ``tinytl`` …)."""
+        return self.metric("saved", rule=rule)
+
     def intensity(self, form: str = "compulsory") -> Any:
         """Operational intensity: FLOP per byte at the stated form of bytes."""
         return self.metric("intensity", form=form)
@@ -244,6 +248,19 @@ class Cost(_Prices):
         from costmodel.sweep import sweep
 
         return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy)
+
+    def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
+        """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
+        of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""
+        from costmodel.asymptotics import in_parameters, leading_term
+
+        price = self.metric(metric, **options)
+        if large == "params":
+            return in_parameters(price, self.params)
+        unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
+        if unknown:
+            raise DomainError(f"unknown symbol {', '.join(unknown)}: the symbols here are {', '.join(self.symbols) or 'none'}")
+        return leading_term(price, {_symbol(name) for name in large.replace(",", " ").split()})
 
     def to_json(self, indent: int | None = None) -> str:
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""

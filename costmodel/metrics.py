@@ -16,6 +16,7 @@ from sympy import Add, Expr, Rational
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO, PeakMax
 from costmodel.fusion import POLICIES, aliases, plan, read_once
+from costmodel.saved import saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
 
 
@@ -170,6 +171,18 @@ def activations(table: CostTable, rule: str = "total") -> Expr:
 @metric("activations_peak", unit="elements", convention="activations with rule=peak")
 def activations_peak(table: CostTable) -> Expr:
     return activations(table, "peak")
+
+
+@metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")
+def optimizer_state(table: CostTable) -> Expr:
+    return total(v.array.size * Rational(v.array.bits, 8) for v in table.inputs if v.origin == "optimizer")
+
+
+@metric("saved", unit="B",
+        convention="residuals: values that the forward pass makes or receives as data and the backward pass reads, once each; "
+                   "residuals+parameters: with the parameters among them; tinytl, tinytl-shared: the rule of TinyTL's paper")
+def saved(table: CostTable, rule: str = "residuals") -> Expr:
+    return saved_bytes(table, rule)
 
 
 @metric("intensity", unit="FLOP/B", convention="FLOP per byte at the stated form of bytes")

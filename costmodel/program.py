@@ -120,7 +120,7 @@ def reshapes_hold(raw: Iterable[Raw], domain: Domain) -> tuple[Relation, ...]:
         sizes = [str(domain.in_user_symbols(size)) for size in (before, after)]
         if max(lower_bound(difference, domain.assumptions), lower_bound(-difference, domain.assumptions)) > 0:
             raise CostModelError(f"reshape at {'/'.join(r.path) or 'the top level'} of {r.ins[0].array} to {r.outs[0].array} turns "
-                                 f"{sizes[0]} elements into {sizes[1]}, which jax does not check where a dimension is symbolic")
+                                 f"{sizes[0]} elements into {sizes[1]}, which jax does not check")
         text = " = ".join(sizes)
         found[difference] = Relation(text, difference)
         found[-difference] = Relation(text, -difference)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sympy import Add, Expr
+from sympy import Add, Expr, Rational
 
 from costmodel import metrics
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO
 from costmodel.fusion import Kernel, plan
+from costmodel.saved import residuals, saved_bytes
 from costmodel.work import CostTable, Equation, Value, total
 
 if TYPE_CHECKING:
@@ -182,7 +183,19 @@ def _by_phase(table: CostTable, depth: int | None):
     return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
 
 
-_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase}
+def _by_saved(table: CostTable, depth: int | None):
+    """What the backward pass needs, by the module that made it; ``saved`` is bytes of data, ``weights`` of parameters."""
+    rows: dict[str, list[list[Expr]]] = {}
+    for v, path in residuals(table):
+        size = v.array.size * Rational(v.array.bits, 8)
+        data, weights = rows.setdefault("/".join(path[:depth]) or "(root)", [[], []])
+        (data if v.is_activation else weights).append(size)
+    drafts = [_Draft(name, (total(data), total(weights))) for name, (data, weights) in rows.items()]
+    kept = saved_bytes(table)
+    return (("saved", "B"), ("weights read", "B")), drafts, (kept, (saved_bytes(table, "residuals+parameters") - kept).expand())
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase, "saved": _by_saved}
 
 
 def _collapse(rows: list[Row]) -> list[Row]:

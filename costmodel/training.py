@@ -113,7 +113,8 @@ class Step:
             updates, state = self.optimizer.update(grads, state, params)
             return value, others, optax.apply_updates(params, updates), state
 
-    def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any, targets: Any) -> tuple[Any, Any, Any]:
+    def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any,
+                    targets: Any) -> tuple[Any, Any, Any]:
         """Gradients of the microbatches, added up in a scan; their mean."""
         def split(x: Any) -> Any:
             return x.reshape(self.microbatches, x.shape[0] // self.microbatches, *x.shape[1:])

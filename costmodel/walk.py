@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 from sympy import Add, Expr, Integer, Rational
 
@@ -26,13 +27,13 @@ from costmodel.trace import Traced
 from costmodel.trips import integer_result, is_integer, trip_count
 from costmodel.work import BITS, Array, CostTable, Value
 
-# Calls that run their body once, and the parameter that holds it.
-CALLS = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "call": "call_jaxpr",
-    "remat2": "jaxpr", "remat": "jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr", "custom_lin": "call_jaxpr", "eval_jaxpr": "jaxpr", "custom_partitioning": "call",
-}
-CONTROL_FLOW = ("scan", "while", "cond", "shard_map", "custom_linear_solve")
+# Calls that run their body once, and the parameters that may hold it: the name differs between versions.
+CALLS = frozenset({
+    "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call",
+    "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr", "custom_partitioning", "composite",
+})
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+CONTROL_FLOW = ("scan", "while", "cond", "shard_map", "custom_linear_solve", "call_hi_primitive")
 
 # The scope in which a training step updates its parameters.
 UPDATE_SCOPE = "costmodel_update"
@@ -110,7 +111,7 @@ class _Inliner:
         found = self._arrays.get(id(aval))
         if found is None:
             shaped = getattr(aval, "inner_aval", aval)  # a mutable reference has the shape of what it holds
-            shape, dtype = getattr(shaped, "shape", ()), str(getattr(shaped, "dtype", "float0"))
+            shape, dtype = getattr(shaped, "shape", ()), _dtype_name(getattr(shaped, "dtype", jax.dtypes.float0))
             if dtype not in BITS:
                 raise CostModelError(f"dtype {dtype} is unknown; its width in bits belongs into costmodel.work.BITS")
             found = (aval, Array(tuple(map(internal, shape)), dtype))
@@ -160,8 +161,8 @@ class _Inliner:
                 self._emit(str(eqn.params["name"]), eqn.params, ins, outs, place, bool(eqn.effects))
             elif name in CONTROL_FLOW:
                 outs = getattr(self, f"_{name}")(eqn, ins, place)
-            elif name in CALLS and CALLS[name] in eqn.params:
-                outs = self._body(eqn.params[CALLS[name]], ins, place)
+            elif name in CALLS and (body := next((eqn.params[key] for key in _BODIES if key in eqn.params), None)) is not None:
+                outs = self._body(body, ins, place)
             else:
                 outs = [Value(self.array(v)) for v in eqn.outvars]
                 self._follow_integers(eqn, ins, outs)
@@ -348,6 +349,10 @@ class _Inliner:
             self._emit("shard_view", {}, [shard], [whole], inside)
         return outs
 
+    def _call_hi_primitive(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
+        """What a high-level primitive (``nonzero``, ``searchsorted``) lowers to."""
+        return self._body(compat.expand_high_level(eqn), ins, at)
+
     def _custom_linear_solve(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
         """The user's ``solve`` on its constants and the right-hand side; the other functions serve derivatives only."""
         lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
@@ -359,6 +364,10 @@ class _Inliner:
 def _joined(scopes: list[str], more: list[str]) -> list[str]:
     """Scopes on both sides of a transformation; one that starts again at the same module replaces what was before it."""
     return more if scopes and more[:1] == scopes[:1] else scopes + more
+
+
+def _dtype_name(dtype: Any) -> str:
+    return "float0" if dtype == jax.dtypes.float0 else str(dtype)
 
 
 def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:

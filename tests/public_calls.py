@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.stats
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 NAMESPACES = (
     "jax.lax", "jax.lax.linalg", "jax.numpy", "jax.numpy.linalg", "jax.numpy.fft", "jax.scipy.linalg", "jax.scipy.special",
@@ -51,7 +52,7 @@ HOST = frozenset({
     "array_str", "can_cast", "einsum_path", "from_dlpack", "frombuffer", "fromfile", "fromiter", "frompyfunc", "fromstring",
     "get_printoptions", "isdtype", "isscalar", "issubdtype", "iterable", "load", "ndim", "printoptions", "promote_types",
     "result_type", "save", "savez", "set_printoptions", "shape", "size", "get_scaled_dot_general_config", "key_dtype", "key_impl",
-    "iscomplexobj", "isrealobj", "trim_zeros",
+    "iscomplexobj", "isrealobj", "trim_zeros", "Key",
 })
 
 
@@ -127,6 +128,8 @@ PARTICULAR: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "reduce_xor": lambda f: (lambda x: f(x, (0,)), I),
     "reduce_precision": lambda f: (lambda x: f(x, 5, 10), V),
     "reduce_window": lambda f: (lambda x: f(x, 0.0, lambda a, b: a + b * 2.0, (2,), (1,), "SAME"), V),
+    "reshape": lambda f: (lambda x: f(x, (4, 2)), V),
+    "with_sharding_constraint": lambda f: (lambda x: f(x, jax.sharding.SingleDeviceSharding(jax.devices()[0])), V),
     "rng_bit_generator": lambda f: (lambda k: f(k, (8,)), array(4, dtype="uint32")),
     "rng_uniform": lambda f: (lambda a, b: f(a, b, (8,)), SCALAR, SCALAR),
     "scan": lambda f: (lambda c, x: f(lambda c, x: (c + x, c), c, x), V4, M),
@@ -173,6 +176,7 @@ PARTICULAR: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "tensorsolve": lambda f: (f, array(2, 2, 4), array(2, 2)),
     "cho_solve": lambda f: (lambda c, b: f((c, True), b), M, V4),
     "eigh_tridiagonal": lambda f: (lambda d, e: f(d, e, eigvals_only=True), V4, array(3)),
+    "funm": lambda f: (lambda x: f(x, jnp.sin, disp=False), M),
     "leslie": lambda f: (f, V4, array(3)),
     "lu_solve": lambda f: (lambda a, p, b: f((a, p), b), M, array(4, dtype="int32"), V4),
     "solve_sylvester": lambda f: (f, M, M, M),
@@ -213,14 +217,13 @@ def _pools() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
 def _randoms() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     for impl in ("threefry2x32", "rbg", "unsafe_rbg"):
         yield f"random {impl}", lambda i=impl: jax.random.normal(jax.random.split(jax.random.key(0, impl=i))[0], (8,)), ()
-        yield f"legacy random {impl}", lambda i=impl: jax.random.uniform(jax.random.PRNGKey(0, impl=i), (8,)), ()
 
 
 def programs_beside_functions() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Programs whose primitives no single function of the namespaces makes."""
     yield from _pools()
     yield from _randoms()
-    yield "checkpoint name", jax.checkpoint(lambda x: jax.ad_checkpoint.checkpoint_name(jnp.sin(x @ x), "y")), (M,)
+    yield "checkpoint name", jax.checkpoint(lambda x: checkpoint_name(jnp.sin(x @ x), "y")), (M,)
     yield "updates", lambda x, i: x.at[i].mul(2.0).at[i].min(1.0).at[0].set(3.0).at[1:3].add(1.0), (V, I)
     yield "mutable reference", _with_reference, (V,)
     yield "small floats", lambda x: (x.astype("float8_e4m3fn").astype("bfloat16") @ jnp.ones((4, 4), "bfloat16")).sum(), (M,)

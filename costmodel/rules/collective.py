@@ -72,7 +72,12 @@ def ragged_all_to_all(eqn: Eqn, **_) -> Work:
     return eqn.work(wire("all_to_all", eqn.operand.dtype, eqn.operand.size))
 
 
-@rule("ppermute", "pbroadcast", "collective_permute")
+@rule("precv", status="free", why="what arrives on the wire is counted where it is sent")
+def precv(eqn: Eqn, **_) -> Work:
+    return eqn.work(read=[ZERO] * len(eqn.ins))
+
+
+@rule("ppermute", "pbroadcast", "collective_permute", "psend")
 def ppermute(eqn: Eqn, **_) -> Work:
     """The whole operand, once, to one neighbour."""
     return eqn.work(*(wire("permute", a.dtype, a.size) for a in eqn.ins))

@@ -19,7 +19,7 @@ from sympy import Expr, Integer, Mul, Rational
 
 from costmodel.dims import internal
 from costmodel.forms import CeilLog2, PeakMax, ceil_div, lower_bound, minimum
-from costmodel.rules import Eqn, Op, real_dtype, rule, vector
+from costmodel.rules import Eqn, Op, multiply_accumulate, real_dtype, rule, vector
 from costmodel.work import Work
 
 _ITERATIVE = "iterative: the number of sweeps depends on the data; Golub & Van Loan's estimate"
@@ -91,6 +91,31 @@ def householder_product(eqn: Eqn, **_) -> Work:
     """Q from k reflectors (LAWN 41, DORGQR)."""
     m, n = eqn.operand.shape[-2:]
     return eqn.work(_flops(eqn, _orgqr(m, n, eqn.ins[1].shape[-1])))
+
+
+@rule("ormqr")
+def ormqr(eqn: Eqn, *, left: bool = True, **_) -> Work:
+    """k reflectors applied to an m × n matrix: left 4mnk - 2nk² + 3nk, right 4mnk - 2mk² + 2mk + nk - k(k - 1)/2 (LAWN 41,
+    DORMQR)."""
+    (m, n), k = eqn.out.shape[-2:], eqn.ins[1].shape[-1]
+    if left:
+        return eqn.work(_flops(eqn, 4 * m * n * k - 2 * n * k**2 + 3 * n * k))
+    return eqn.work(_flops(eqn, 4 * m * n * k - 2 * m * k**2 + 2 * m * k + n * k - k * (k - 1) / 2))
+
+
+@rule("symmetric_product")
+def symmetric_product(eqn: Eqn, *, alpha: float = 1.0, beta: float = 0.0, **_) -> Work:
+    """The triangle of α·A·Aᵀ + β·C for A of m × k: k·m(m + 1)/2 multiply-accumulates (LAWN 41, DSYRK) and the scalings."""
+    m, k = eqn.operand.shape[-2:]
+    triangle = (Mul(*eqn.operand.shape[:-2]) * m * (m + 1) / 2).expand()
+    return eqn.work(multiply_accumulate(eqn.operand.dtype, (triangle * k).expand()),
+                    vector("mul", eqn.out.dtype, triangle * (int(alpha != 1) + int(beta not in (0, 1)))),
+                    vector("add", eqn.out.dtype, triangle * int(beta != 0)))
+
+
+@rule("lu_pivots_to_permutation", status="free", why="swaps entries of a permutation, computes nothing")
+def lu_pivots_to_permutation(eqn: Eqn, **_) -> Work:
+    return eqn.work()
 
 
 @rule("qr")

@@ -14,7 +14,8 @@ from costmodel.rules import Eqn, rule
 from costmodel.work import Work
 
 VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
-         "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view")
+         "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view",
+         "dce_sink")
 COPIES = ("broadcast_in_dim", "transpose", "concatenate", "pad", "rev", "copy", "convert_element_type", "bitcast_convert_type",
           "reduce_precision", "split", "stack", "unstack", "tile")
 
