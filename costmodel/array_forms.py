@@ -1,7 +1,7 @@
 """``TapCount`` and ``CeilLog2`` on arrays: as exact as on integers, in numpy, JAX and JavaScript.
 
-Python's version of the former takes a modular inverse to skip the outputs that fall into a hole. Arrays go through the residues of the
-output modulo ``hole`` instead: within one residue a tap meets holes always or never.
+Python's version of the former takes a modular inverse to skip the outputs that fall into a hole. Arrays go through the
+residues of the output modulo ``hole`` instead: within one residue a tap meets holes always or never.
 """
 
 from __future__ import annotations

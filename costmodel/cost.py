@@ -229,6 +229,11 @@ class Cost(_Prices):
         verify(self, env, values)
         self.verified |= {v.symbol for v in self.domain.variables if env[_symbol(v.name)] == 1}
 
+    def filter_phase(self, phase: str) -> Cost:
+        """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
+        program = self.program.filter_by(lambda e: e.phase == phase)
+        return Cost(program, self.domain, name=f"{self.name}, {phase or 'forward'}", verified=self.domain.symbols)
+
     def reprice(self, dtype: str) -> Cost:
         """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
         stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""

@@ -12,8 +12,8 @@ CeilDiv(h, 4)
 
 from __future__ import annotations
 
-import re
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -229,7 +229,7 @@ def _merge_nested(a: Expr, b: Expr) -> Expr | None:
 
 
 def undominated(args: Iterable[Expr]) -> list[Expr]:
-    """``args`` without duplicates and without those that another argument is never below, at all values that the symbols may take."""
+    """``args`` without duplicates, and without those that another one is never below, whatever values the symbols take."""
     unique = sorted(set(args), key=sympy.default_sort_key)
     samples = _samples(unique) if len(unique) > 2 else {arg: [] for arg in unique}
 

@@ -23,12 +23,12 @@ from typing import Any
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
+from costmodel.array_forms import JAVASCRIPT_PRELUDE, ceil_log2_jax, ceil_log2_numpy, tap_count_jax, tap_count_numpy
 from costmodel.errors import CostModelError
 from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax
 from costmodel.latex import latex
 from costmodel.magnitude import grid_dtype, magnitude_bound
 from costmodel.quotients import is_whole_valued, over_common_denominator, split, terms
-from costmodel.array_forms import JAVASCRIPT_PRELUDE, ceil_log2_jax, ceil_log2_numpy, tap_count_jax, tap_count_numpy
 from costmodel.taps import TapCount, count_pairs
 
 # How tightly a text binds, which decides where parentheses go. A negated text may lose or gain its sign in a sum; a floor
@@ -46,7 +46,7 @@ def _within(text: _Text, level: int) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the languages: the two divisions, the maximum of two or more, powers, and the names of TapCount and CeilLog2."""
+    """What differs between the languages: the two divisions, the maximum of two or more, powers, TapCount's and CeilLog2's names."""
 
     floor: Callable[[_Text, _Text], _Text]
     ceil: Callable[[_Text, _Text], _Text]

@@ -96,7 +96,8 @@ def _nnx(request: Request) -> Pure:
     params, others = (jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part) for part in (params, others))
 
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
-        model = nnx.merge(graph, params, others)
+        # Fresh variables: those of the state belong to the trace outside, and the call may update them.
+        model = nnx.merge(graph, params, others, copy=True)
         run = model if request.method is None else _nnx_method(model, request.method)
         with _nnx_scopes(model):
             outputs = run(*inputs, **static, **kw)

@@ -192,10 +192,13 @@ def _by_saved(table: CostTable, depth: int | None):
         (data if v.is_activation else weights).append(size)
     drafts = [_Draft(name, (total(data), total(weights))) for name, (data, weights) in rows.items()]
     kept = saved_bytes(table)
-    return (("saved", "B"), ("weights read", "B")), drafts, (kept, (saved_bytes(table, "residuals+parameters") - kept).expand())
+    weights_read = (saved_bytes(table, "residuals+parameters") - kept).expand()
+    return (("saved", "B"), ("weights read", "B")), drafts, (kept, weights_read)
 
 
-_BUILDERS: dict[str, Callable[..., Any]] = {"module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase, "saved": _by_saved}
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase, "saved": _by_saved,
+}
 
 
 def _collapse(rows: list[Row]) -> list[Row]:

@@ -31,8 +31,9 @@ from costmodel.work import BITS, Array, CostTable, Value
 CALLS = frozenset({
     "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call",
     "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr", "custom_partitioning", "composite",
+    "custom_vmap_call", "custom_jvp_call_jaxpr", "compute_on", "linear_call", "remat_opt", "xla_metadata_call", "program_order",
 })
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 CONTROL_FLOW = ("scan", "while", "cond", "shard_map", "custom_linear_solve", "call_hi_primitive")
 
 # The scope in which a training step updates its parameters.

@@ -49,8 +49,8 @@ class Config:
 
 GPT2 = Config(layers=12, width=768, heads=12)
 GPT2_MEDIUM = Config(layers=24, width=1024, heads=16)
-GPT2_LARGE = Config(layers=36, width=1280, heads=20)
-GPT2_XL = Config(layers=48, width=1600, heads=25)
+GPT2_LARGE = Config(layers=36, width=1280, heads=20, scan=True)
+GPT2_XL = Config(layers=48, width=1600, heads=25, scan=True)
 GPT3_175B = Config(layers=96, width=12288, heads=96, context=2048, scan=True)
 OPT_13B = Config(layers=40, width=5120, heads=40, context=2050, vocabulary=50272, activation=nn.relu, scan=True)
 
@@ -178,8 +178,8 @@ MODELS = (
     language_model("gpt2", GPT2, "GPT-2, 12 layers"),
     language_model("gpt2_scan", replace(GPT2, scan=True), "GPT-2, 12 layers as a loop"),
     language_model("gpt2_medium", GPT2_MEDIUM, "GPT-2 medium, 24 layers"),
-    language_model("gpt2_large", GPT2_LARGE, "GPT-2 large, 36 layers"),
-    language_model("gpt2_xl", GPT2_XL, "GPT-2 XL, 48 layers"),
+    language_model("gpt2_large", GPT2_LARGE, "GPT-2 large, 36 layers as a loop"),
+    language_model("gpt2_xl", GPT2_XL, "GPT-2 XL, 48 layers as a loop"),
     language_model("gpt3_175b", GPT3_175B, "GPT-3, 96 layers as a loop"),
     language_model("opt_13b", OPT_13B, "OPT-13B, 40 layers as a loop"),
     decoding_step("gpt2_decode", GPT2, "GPT-2, one token with a cache of t positions"),

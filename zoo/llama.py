@@ -50,8 +50,10 @@ class Config:
 
 LLAMA_7B = Config(layers=32, width=4096, heads=32, kv_heads=32, hidden=11008)
 LLAMA2_70B = Config(layers=80, width=8192, heads=64, kv_heads=8, hidden=28672, scan=True)
-LLAMA3_8B = Config(layers=32, width=4096, heads=32, kv_heads=8, hidden=14336, vocabulary=128256, rope_base=500_000.0)
-MISTRAL_7B = Config(layers=32, width=4096, heads=32, kv_heads=8, hidden=14336, window=4096)
+LLAMA3_8B = Config(
+    layers=32, width=4096, heads=32, kv_heads=8, hidden=14336, vocabulary=128256, rope_base=500_000.0, scan=True
+)
+MISTRAL_7B = Config(layers=32, width=4096, heads=32, kv_heads=8, hidden=14336, window=4096, scan=True)
 
 
 def rotation(positions, head_width: int, base: float):
@@ -191,8 +193,8 @@ MODELS = (
     decode("llama_7b_decode", LLAMA_7B, 2048, "LLaMA-7B, one token with a cache of t positions"),
     prefill("llama2_70b", LLAMA2_70B, 4096, "Llama-2-70B, 80 layers as a loop, grouped queries"),
     decode("llama2_70b_decode", LLAMA2_70B, 4096, "Llama-2-70B, one token with a cache of t positions"),
-    prefill("llama3_8b", LLAMA3_8B, 8192, "Llama-3-8B, 32 layers, grouped queries"),
+    prefill("llama3_8b", LLAMA3_8B, 8192, "Llama-3-8B, 32 layers as a loop, grouped queries"),
     decode("llama3_8b_decode", LLAMA3_8B, 8192, "Llama-3-8B, one token with a cache of t positions"),
-    prefill("mistral_7b", MISTRAL_7B, 8192, "Mistral 7B, grouped queries, sliding window (computed densely, masked)"),
+    prefill("mistral_7b", MISTRAL_7B, 8192, "Mistral 7B, 32 layers as a loop, sliding window (computed densely, masked)"),
     decode("mistral_7b_decode", MISTRAL_7B, 4096, "Mistral 7B, one token with a cache of at most the window"),
 )

@@ -145,19 +145,20 @@ class Layer(nn.Module):
         return x + MoE(experts, c.experts, c.active, name="moe")(norm(name="moe_norm")(x)), cache
 
 
-def moe_layer(e, f) -> MoE:
-    return MoE(CapacityExperts(f), e)
+def moe_layer(f) -> MoE:
+    return MoE(CapacityExperts(f), number=8)
 
 
-def moe_layer_dropless(e, f) -> MoE:
-    return MoE(DroplessExperts(f), e)
+def moe_layer_dropless(f) -> MoE:
+    return MoE(DroplessExperts(f), number=8)
 
 
 layer_entry = partial(
     ModelEntry,
     inputs=("b,s,d:float32",),
-    dims="e f",
-    at={"b": 1, "s": 2048, "d": 4096, "e": 8, "f": 14336},
+    dims="f",
+    where="16 | s",  # then the 5/16·s places of an expert are a whole number
+    at={"b": 1, "s": 2048, "d": 4096, "f": 14336},
 )
 
 MODELS = (
@@ -177,6 +178,6 @@ MODELS = (
         at={"b": 1, "t": 4096},
         published=language("mixtral_8x7b_decode"),
     ),
-    layer_entry("moe_layer", moe_layer, where="e >= 2", summary="2 of e experts a token, capacity factor 5/4"),
-    layer_entry("moe_layer_dropless", moe_layer_dropless, where="e >= 2", summary="2 of e experts a token, none dropped"),
+    layer_entry("moe_layer", moe_layer, summary="2 of 8 experts a token, capacity factor 5/4"),
+    layer_entry("moe_layer_dropless", moe_layer_dropless, summary="2 of 8 experts a token, none dropped"),
 )

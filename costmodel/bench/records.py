@@ -15,7 +15,7 @@ from costmodel.report.terminal import si
 
 _HEAD = """# Predicted and measured
 
-Written by `python -m costmodel.bench.records docs/measurements/*.jsonl` from the raw records beside it; nothing here is typed by hand.
+Written by `python -m costmodel.bench.records docs/measurements/*.jsonl` from the raw records beside it, nothing by hand.
 A record is what `costmodel check MODEL --at … --save FILE` appends: every sample, the machine, the versions, the date.
 
 `lower` and `upper` are the roofline's bounds on the ceilings that `costmodel hw measure` found on that machine, for two extremes of

@@ -14,17 +14,24 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Rational
 
 from costmodel.forms import ZERO
 from costmodel.rules import Eqn, Op, rule, vector
 from costmodel.work import OpKind, Work
 
 
-def _devices(axes: Any, axis_sizes: Mapping[str, int]) -> int:
-    """Number of devices along the named axes; positional axes are local."""
+def _devices(axes: Any, axis_sizes: Mapping[str, int] | None, groups: Any = None) -> int:
+    """Number of devices that take part: along the named axes, or in a group; positional axes are local."""
+    if groups is not None:
+        return len(groups[0])
     names = axes if isinstance(axes, tuple | list) else (axes,)
-    return prod(axis_sizes.get(str(a), 1) for a in names if not isinstance(a, int))
+    return prod((axis_sizes or {}).get(str(a), 1) for a in names if not isinstance(a, int))
+
+
+def _share(devices: int) -> Rational:
+    """(p - 1)/p: what does not stay at home."""
+    return Rational(devices - 1, devices)
 
 
 def wire(name: str, dtype: str, elements: Expr) -> Op:
@@ -32,38 +39,39 @@ def wire(name: str, dtype: str, elements: Expr) -> Op:
     return OpKind(name, "link", dtype), elements, elements
 
 
-_REDUCTIONS = {"psum": "add", "psum2": "add", "psum_invariant": "add", "pmax": "max", "pmin": "min", "unreduced_psum": "add"}
+_REDUCTIONS = {"psum": "add", "psum2": "add", "psum_invariant": "add", "unreduced_psum": "add", "psum_start": "add",
+               "psum_invariant_start": "add", "unreduced_psum_start": "add", "pmax": "max", "pmin": "min", "unreduced_pmax": "max",
+               "unreduced_pmin": "min"}
 
 
 @rule(*_REDUCTIONS)
-def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, **_) -> Work:
+def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """2·(p-1)/p of each operand on the wire (reduce-scatter, then all-gather), and (p-1)/p operations."""
-    share = Rational(1) - Rational(1, _devices(axes, axis_sizes or {}))
+    share = _share(_devices(axes, axis_sizes, axis_index_groups))
     ops: list[Op] = []
     for a in eqn.ins:
         ops += [wire("all_reduce", a.dtype, 2 * share * a.size), vector(_REDUCTIONS[eqn.primitive], a.dtype, share * a.size)]
     return eqn.work(*ops)
 
 
-@rule("all_gather", "all_gather_invariant", "all_gather_reduced")
-def all_gather(eqn: Eqn, *, axis_name, axis_sizes=None, axis_size=None, **_) -> Work:
+@rule("all_gather", "all_gather_invariant", "all_gather_reduced", "all_gather_start", "all_gather_reduced_start")
+def all_gather(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """Each device's part goes round the ring: p - 1 times."""
-    p = axis_size or _devices(axis_name, axis_sizes or {})
+    p = _devices(axis_name, axis_sizes, axis_index_groups)
     return eqn.work(*(wire("all_gather", a.dtype, (p - 1) * a.size) for a in eqn.ins))
 
 
-@rule("reduce_scatter", "psum_scatter", "unreduced_reduce_scatter")
-def reduce_scatter(eqn: Eqn, *, axis_name, axis_sizes=None, axis_size=None, **_) -> Work:
+@rule("reduce_scatter", "psum_scatter", "unreduced_reduce_scatter", "reduce_scatter_start", "unreduced_reduce_scatter_start")
+def reduce_scatter(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """(p-1)/p of the operand on the wire, as many operations."""
-    share = Rational(1) - Rational(1, axis_size or _devices(axis_name, axis_sizes or {}))
-    a = eqn.operand
+    share, a = _share(_devices(axis_name, axis_sizes, axis_index_groups)), eqn.operand
     return eqn.work(wire("reduce_scatter", a.dtype, share * a.size), vector("add", a.dtype, share * a.size))
 
 
-@rule("all_to_all")
-def all_to_all(eqn: Eqn, *, axis_name, axis_sizes=None, **_) -> Work:
+@rule("all_to_all", "all_to_all_start")
+def all_to_all(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """Every device keeps 1/p of its operand and sends the rest."""
-    share = Rational(1) - Rational(1, _devices(axis_name, axis_sizes or {}))
+    share = _share(_devices(axis_name, axis_sizes, axis_index_groups))
     return eqn.work(*(wire("all_to_all", a.dtype, share * a.size) for a in eqn.ins))
 
 
@@ -72,15 +80,24 @@ def ragged_all_to_all(eqn: Eqn, **_) -> Work:
     return eqn.work(wire("all_to_all", eqn.operand.dtype, eqn.operand.size))
 
 
-@rule("precv", status="free", why="what arrives on the wire is counted where it is sent")
-def precv(eqn: Eqn, **_) -> Work:
+@rule("ppermute", "ppermute_start", "psend")
+def ppermute(eqn: Eqn, *, axis_name, perm, axis_sizes=None, **_) -> Work:
+    """The whole operand, once, from each device that has a partner: the mean over the devices, since costs are their sum."""
+    partners = Rational(len(perm), _devices(axis_name, axis_sizes))
+    return eqn.work(*(wire("permute", a.dtype, partners * a.size) for a in eqn.ins if a.dtype != "float0"))
+
+
+@rule("pbroadcast", "pbroadcast_start", "pbroadcast_dynamic")
+def pbroadcast(eqn: Eqn, *, axis_name, axis_sizes=None, **_) -> Work:
+    """p - 1 copies leave one device: (p-1)/p of the operand in the mean over the devices."""
+    a = eqn.operand
+    return eqn.work(wire("broadcast", a.dtype, _share(_devices(axis_name, axis_sizes)) * a.size))
+
+
+@rule("psum_done", "all_gather_done", "reduce_scatter_done", "all_to_all_done", "ppermute_done", "pbroadcast_done", "precv",
+      status="free", why="what arrives on the wire is counted where it is sent")
+def arrival(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins))
-
-
-@rule("ppermute", "pbroadcast", "collective_permute", "psend")
-def ppermute(eqn: Eqn, **_) -> Work:
-    """The whole operand, once, to one neighbour."""
-    return eqn.work(*(wire("permute", a.dtype, a.size) for a in eqn.ins))
 
 
 @rule("axis_index", "axis_size", status="free", why="a device knows its place")
@@ -88,7 +105,7 @@ def axis_index(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins))
 
 
-@rule("pcast", "reduced_vary_cast", "vary_unreduced_cast", "preduced", "core_pmap_view", status="free",
-      why="a change of the type system's view of a sharded value")
+@rule("pcast", "reduced_vary_cast", "reduced_vary_cast_p", "vary_unreduced_cast", "vary_unreduced_cast_p", "preduced",
+      "core_pmap_view", status="free", why="a change of the type system's view of a sharded value")
 def cast(eqn: Eqn, **_) -> Work:
-    return eqn.work(read=[Integer(0)] * len(eqn.ins), written=[Integer(0)] * len(eqn.outs))
+    return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO] * len(eqn.outs))

@@ -16,8 +16,8 @@ from costmodel.work import Work
 
 # One operation per output element, on the operands' type.
 ARITHMETIC = (
-    "add", "add_any", "sub", "mulhi", "div", "rem", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp", "nextafter",
-    "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "lt_to", "le_to", "is_finite",
+    "add", "add_any", "sub", "mulhi", "div", "rem", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp",
+    "nextafter", "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "lt_to", "le_to", "is_finite",
     "and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic", "population_count", "clz",
 )
 

@@ -78,7 +78,7 @@ def swap(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[eqn.out.size, *(i.size for i in eqn.ins[1:])])
 
 
-@rule("addupdate", "ref_addupdate")
+@rule("addupdate", "ref_addupdate", "accum_grad_in_ref")
 def addupdate(eqn: Eqn, **_) -> Work:
     """Adds a value into a mutable reference."""
     value = eqn.ins[1]

@@ -32,10 +32,14 @@ def _refuse(what: str):
     return refuse
 
 
-for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "outside_call",
+for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "buffer_callback",
               "inspect_sharding"):
     rule(_name)(_refuse("runs Python on the host, whose cost the program does not show"))
 for _name in ("ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"):
     rule(_name)(_refuse("calls foreign code, whose cost the program does not show"))
+for _name in ("check", "unreachable"):
+    rule(_name)(_refuse("may raise an error at run time; functionalise it with checkify.checkify"))
+for _name in ("run_state", "call_hi_primitive_linearized"):
+    rule(_name)(_refuse("is internal to jax and has no body that can be counted"))
 for _name in ("infeed", "outfeed", "send", "recv"):
     rule(_name)(_refuse("exchanges data with the host"))

@@ -23,6 +23,20 @@ def threefry2x32(eqn: Eqn, **_) -> Work:
     return eqn.work(vector("threefry", "uint32", THREEFRY * eqn.out.size))
 
 
+@rule("threefry4x32")
+def threefry4x32(eqn: Eqn, **_) -> Work:
+    """Four words from four: 20 rounds of two mixes, five injections of 5 additions, 4 additions before the first."""
+    return eqn.work(vector("threefry", "uint32", (20 * 2 * 5 + 5 * 5 + 4) * eqn.out.size))
+
+
+@rule("philox2x32", "philox4x32")
+def philox(eqn: Eqn, **_) -> Work:
+    """Salmon et al., section 3.3: 10 rounds of a product's two halves and two exclusive ors for each pair of words, and 9 additions
+    to each word of the key, of which there is one a pair."""
+    pairs = len(eqn.outs) // 2
+    return eqn.work(vector("philox", "uint32", pairs * (10 * 4 + 9) * eqn.out.size))
+
+
 @rule("random_bits")
 def random_bits(eqn: Eqn, *, bit_width: int, **_) -> Work:
     """One Threefry block an element (jax's partitionable default): 64 bits are both of its words, fewer are their exclusive or."""
