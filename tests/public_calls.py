@@ -64,9 +64,7 @@ def _double(x: Any) -> Any:
     return x * 2.0
 
 
-def _scatter(f: Any) -> Any:
-    numbers = lax.ScatterDimensionNumbers((1,), (0,), (0,))
-    return lambda x, i, u: f(x, i, u, numbers)
+_SCATTER = lax.ScatterDimensionNumbers((1,), (0,), (0,))
 
 
 def _axis(f: Callable[..., Any], *args: Any) -> Any:
@@ -133,14 +131,9 @@ PARTICULAR: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "rng_bit_generator": lambda f: (lambda k: f(k, (8,)), array(4, dtype="uint32")),
     "rng_uniform": lambda f: (lambda a, b: f(a, b, (8,)), SCALAR, SCALAR),
     "scan": lambda f: (lambda c, x: f(lambda c, x: (c + x, c), c, x), V4, M),
-    "scatter": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_add": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_sub": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_mul": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_min": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_max": lambda f: (_scatter(f), M, array(3, 1, dtype="int32"), array(3, 4)),
-    "scatter_apply": lambda f: (lambda x, i: f(x, i, _double, lax.ScatterDimensionNumbers((1,), (0,), (0,)), update_shape=(3, 4)), M,
-                                array(3, 1, dtype="int32")),
+    **dict.fromkeys(("scatter", "scatter_add", "scatter_sub", "scatter_mul", "scatter_min", "scatter_max"),
+                    lambda f: (lambda x, i, u: f(x, i, u, _SCATTER), M, array(3, 1, dtype="int32"), array(3, 4))),
+    "scatter_apply": lambda f: (lambda x, i: f(x, i, _double, _SCATTER, update_shape=(3, 4)), M, array(3, 1, dtype="int32")),
     "slice": lambda f: (lambda x: f(x, (1,), (5,), (2,)), V),
     "split": lambda f: (lambda x: f(x, (4, 4)) if f is lax.split else f(x) if f is jax.random.split else f(x, 2), V)
              if f is not jax.random.split else (f, KEY),
@@ -209,9 +202,12 @@ for _name in ("logpmf", "pmf"):
     PARTICULAR[f"jax.scipy.stats.multinomial.{_name}"] = lambda f: (f, array(4, dtype="int32"), array(dtype="int32"), V4)
 
 
+_WINDOW = (1, 2, 2, 1)
+
+
 def _pools() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     for name, init, operation in (("max", -jnp.inf, lax.max), ("min", jnp.inf, lax.min), ("sum", 0.0, lax.add)):
-        yield f"pool {name}", lambda x, i=init, o=operation: lax.reduce_window(x, i, o, (1, 2, 2, 1), (1, 2, 2, 1), "SAME"), (IMAGE,)
+        yield f"pool {name}", lambda x, i=init, o=operation: lax.reduce_window(x, i, o, _WINDOW, _WINDOW, "SAME"), (IMAGE,)
 
 
 def _randoms() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:

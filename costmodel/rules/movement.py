@@ -15,8 +15,8 @@ from costmodel.work import Work
 
 VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
          "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view",
-         "dce_sink", "freeze", "free_ref", "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike", "pin",
-         "unpin", "stage", "tie", "xla_metadata_value")
+         "dce_sink", "freeze", "free_ref", "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike",
+         "pin", "unpin", "stage", "tie", "xla_metadata_value")
 COPIES = ("broadcast_in_dim", "transpose", "concatenate", "pad", "rev", "copy", "convert_element_type", "bitcast_convert_type",
           "reduce_precision", "split", "stack", "unstack", "tile", "broadcast_to", "new_ref", "zeros_like")
 
@@ -54,7 +54,7 @@ def branch_result(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO])
 
 
-@rule("iota", "iota_2x32_shape", "empty_ref", "create_linear", "after_all", "empty", "empty2", "dim_as_value", "platform_index", "create_token", "full", status="free",
-      why="a constant or a shape's value: nothing is read")
+@rule("iota", "iota_2x32_shape", "empty_ref", "create_linear", "after_all", "empty", "empty2", "dim_as_value", "platform_index",
+      "create_token", "full", status="free", why="a constant or a shape's value: nothing is read")
 def constant(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins))
