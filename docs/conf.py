@@ -1,8 +1,36 @@
 """Sphinx configuration; `make docs` builds into docs/_build/html."""
 
+import re
+
 project = "costmodel"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "alabaster"
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # README links to files of the repository, which are pages here
 exclude_patterns = ["_build"]
+
+_ARGUMENT = re.compile(r"^(\w[\w, ]*): +(\S.*)$")
+
+
+def arguments_as_list(app, what, name, obj, options, lines):
+    """Docstrings list arguments as ``name:   text`` with indented continuation lines; make each block a bullet list."""
+    out, inside = [], False
+    for line in lines:
+        match = _ARGUMENT.match(line)
+        if match:
+            if not inside:
+                out.append("")
+            out.append(f"* **{match[1]}**: {match[2]}")
+            inside = True
+        elif inside and line.startswith(" "):
+            out.append("  " + line.strip())
+        else:
+            if inside and line:
+                out.append("")
+            inside = False
+            out.append(line)
+    lines[:] = out
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", arguments_as_list)
