@@ -81,6 +81,8 @@ def _checked(work: Work, found: Rule, r: Raw, domain: Domain) -> Work:
         return expr
 
     def operation(kind: OpKind, dense: object, valid: object) -> tuple[OpKind, Expr, Expr]:
+        if not isinstance(kind, OpKind):
+            raise CostModelError(f"{where} counts operations of {kind!r}; use vector, transcendental or multiply_accumulate")
         if kind.engine not in ENGINES:
             raise CostModelError(f"{where} runs on {kind.engine!r}; the engines are {', '.join(ENGINES)}")
         return kind, exact(kind.name, dense), exact(kind.name, valid)

@@ -369,5 +369,6 @@ def user_text(text: str) -> str:
         if v.name != v.symbol and name in text:
             divisor = str(v.divisor)
             quotient = v.symbol if divisor == "1" else f"({v.symbol}/{divisor})"
-            text = text.replace(f"{divisor}*{name}", v.symbol).replace(name, quotient)
+            text = re.sub(rf"\b{divisor}\*{name}\b", v.symbol, text) if divisor != "1" else text
+            text = re.sub(rf"\b{name}\b", quotient, text)
     return text

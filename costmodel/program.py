@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sympy import Expr
@@ -89,6 +89,25 @@ def shape_constants(raw: list[Raw], results: Iterable[Value]) -> tuple[set[int],
             else:
                 needed.update(id(v) for v in r.ins if not any(v is i for i in _indices(r)))
     return constant, {id(v) for r in raw if id(r) in constant and not r.counter for v in r.outs}
+
+
+def pads(raw: Iterable[Raw], zeros: Set[int]) -> list[Raw]:
+    """The program with what is placed once into zeros written as a pad: a symbolic slice is a gather, so its gradient adds into
+    zeros at known places; a concrete one's is a pad. ``zeros`` are literals that are 0, by id."""
+    derived: set[int] = set()
+    blank = set(zeros)
+    made = []
+    for r in raw:
+        if not r.effects and r.primitive not in _VARIES and all(is_immediate(v) or id(v) in derived for v in r.ins):
+            derived.update(id(v) for v in r.outs)
+        if r.primitive == "broadcast_in_dim" and id(r.ins[0]) in blank:
+            blank.add(id(r.outs[0]))
+        placed = {"scatter-add": 2, "dynamic_update_slice": 1}.get(r.primitive)
+        if (placed is not None and id(r.ins[0]) in blank and r.params.get("unique_indices", True)
+                and all(is_immediate(v) or id(v) in derived for v in _indices(r))):
+            r = replace(r, primitive="pad", ins=(r.ins[placed],))
+        made.append(r)
+    return made
 
 
 def is_immediate(value: Value) -> bool:

@@ -182,6 +182,9 @@ def _function(request: Request) -> Pure:
 
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         given: Sequence[Any] = inputs if position is None else (*inputs[:position], params, *inputs[position:])
-        return request.model(*given, **static, **kw), {}
+        with _nnx_scopes():
+            return request.model(*given, **static, **kw), {}
 
-    return Pure(call, params, {}, {}, inputs, kw, (*leaves("parameter", params), *leaves("input", inputs), *leaves("input", kw)))
+    # An input is named by its place among the function's arguments.
+    data = [Leaf("input", (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]
+    return Pure(call, params, {}, {}, inputs, kw, (*leaves("parameter", params), *data, *leaves("input", kw)))

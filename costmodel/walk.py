@@ -21,7 +21,7 @@ from costmodel.costing import cost_equation
 from costmodel.dims import Domain, Relation, Variable, internal
 from costmodel.errors import CostModelError
 from costmodel.forms import ONE, ZERO, PeakMax, lower_bound, symbol
-from costmodel.program import Raw, dimensions, is_immediate, remove_dead, reshapes_hold, shape_constants
+from costmodel.program import Raw, dimensions, is_immediate, pads, remove_dead, reshapes_hold, shape_constants
 from costmodel.rules import lookup_function
 from costmodel.trace import Traced
 from costmodel.trips import integer_result, is_integer, trip_count
@@ -43,6 +43,9 @@ _RECOMPUTE_SCOPE = "rematted_computation"
 # Scopes that jax itself opens; they name no module.
 _JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
                          "cond", "body", "cond_fun", "shard_map"})
+
+# What an operation's other operand may be without changing anything.
+_NEUTRAL = {"mul": 1, "add": 0}
 
 BRANCHES = ("max", "min", "mean", "symbol")
 
@@ -66,7 +69,7 @@ def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tu
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     inliner.inline(jaxpr, env, _Place())
     outputs = tuple(inliner.read(v, env) for v in jaxpr.outvars)
-    alive, dead = remove_dead(inliner.raw, outputs, inliner.carried)
+    alive, dead = remove_dead(pads(inliner.raw, inliner.zeros), outputs, inliner.carried)
     domain = inliner.complete_domain(dimensions(alive, inputs))
     domain = replace(domain, relations=(*domain.relations, *reshapes_hold(alive, domain)))
     constant, constants = shape_constants(alive, [*outputs, *(after for _, after in inliner.carried)])
@@ -101,8 +104,10 @@ class _Inliner:
         self.relations: list[Relation] = []
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._known: dict[int, Expr] = {}
-        self._kept: list[Value] = []  # literals whose ids are keys of _known must stay alive
+        self._kept: list[Value] = []  # literals whose ids are keys of _known or in zeros must stay alive
+        self.zeros: set[int] = set()
         self._axes: dict[str, int] = {}
+        self._ranges: set[int] = set()
         self._counters: Counter[str] = Counter()
 
     # -- values ----------------------------------------------------------------------------------------------------------------
@@ -112,7 +117,8 @@ class _Inliner:
         found = self._arrays.get(id(aval))
         if found is None:
             shaped = getattr(aval, "inner_aval", aval)  # a mutable reference has the shape of what it holds
-            shape, dtype = getattr(shaped, "shape", ()), _dtype_name(getattr(shaped, "dtype", jax.dtypes.float0))
+            shape, kind = getattr(shaped, "shape", ()), getattr(shaped, "dtype", jax.dtypes.float0)
+            dtype = "float0" if kind == jax.dtypes.float0 else str(kind)
             if dtype not in BITS:
                 raise CostModelError(f"dtype {dtype} is unknown; its width in bits belongs into costmodel.work.BITS")
             found = (aval, Array(tuple(map(internal, shape)), dtype))
@@ -122,9 +128,13 @@ class _Inliner:
     def constant(self, var: Any, value: Any = None) -> Value:
         """A literal or a constant of a closed jaxpr."""
         made = Value(self.array(var), "literal")
-        if value is not None and np.ndim(value) == 0 and made.array.dtype.startswith(("int", "uint")):
+        if value is None or np.ndim(value) != 0 or not made.array.dtype.startswith(("int", "uint", "float", "bfloat")):
+            return made
+        if value == 0:
+            self.zeros.add(id(made))
+        if made.array.dtype.startswith(("int", "uint")):
             self._known[id(made)] = Integer(int(value))
-            self._kept.append(made)
+        self._kept.append(made)
         return made
 
     def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:
@@ -164,6 +174,8 @@ class _Inliner:
                 outs = getattr(self, f"_{name}")(eqn, ins, place)
             elif name in CALLS and (body := next((eqn.params[key] for key in _BODIES if key in eqn.params), None)) is not None:
                 outs = self._body(body, ins, place)
+            elif name in _NEUTRAL and (same := self._unchanged_range(eqn, ins)) is not None:
+                outs = [same]
             else:
                 outs = [Value(self.array(v)) for v in eqn.outvars]
                 self._follow_integers(eqn, ins, outs)
@@ -171,6 +183,8 @@ class _Inliner:
                 if "axes" in params or "axis_name" in params:
                     params = {**params, "axis_sizes": self._axes}
                 self._emit(name, params, ins, outs, place, bool(eqn.effects))
+                if name == "iota":
+                    self._ranges.add(id(outs[0]))
             env.update(zip(eqn.outvars, outs, strict=True))
 
     def _place(self, eqn: Any, at: _Place) -> _Place:
@@ -212,6 +226,14 @@ class _Inliner:
         value = integer_result(eqn, [self._known.get(id(v)) for v in ins])
         if value is not None:
             self._known[id(outs[0])] = value
+
+    def _unchanged_range(self, eqn: Any, ins: Sequence[Value]) -> Value | None:
+        """The iota that this equation leaves as it is: jax's ``arange`` is 0 + 1·iota where its length is symbolic, and iota alone
+        where it is not."""
+        neutral = _NEUTRAL[eqn.primitive.name]
+        if not any(compat.is_literal(v) and np.ndim(v.val) == 0 and v.val == neutral for v in eqn.invars):
+            return None
+        return next((v for v in ins if id(v) in self._ranges), None)
 
     # -- control flow ----------------------------------------------------------------------------------------------------------
 
@@ -365,10 +387,6 @@ class _Inliner:
 def _joined(scopes: list[str], more: list[str]) -> list[str]:
     """Scopes on both sides of a transformation; one that starts again at the same module replaces what was before it."""
     return more if scopes and more[:1] == scopes[:1] else scopes + more
-
-
-def _dtype_name(dtype: Any) -> str:
-    return "float0" if dtype == jax.dtypes.float0 else str(dtype)
 
 
 def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:

@@ -9,13 +9,13 @@ from typing import Any
 import jax
 
 
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Every equation, bodies of calls included. The programs counted here have no loops and no branches."""
+def equations(jaxpr: Any, *, loops: bool = False) -> Iterator[Any]:
+    """Every equation, bodies of calls included. With ``loops`` a loop's body is listed too, once; without, there must be none."""
     for eqn in jaxpr.eqns:
-        assert eqn.primitive.name not in ("scan", "while", "cond"), eqn.primitive
+        assert loops or eqn.primitive.name not in ("scan", "while", "cond"), eqn.primitive
         bodies = [value for value in eqn.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")]
         for body in bodies:
-            yield from equations(getattr(body, "jaxpr", body))
+            yield from equations(getattr(body, "jaxpr", body), loops=loops)
         if not bodies:
             yield eqn
 

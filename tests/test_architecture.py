@@ -21,11 +21,11 @@ ROOT = Path(costmodel.__file__).parent
 LAYERS = (
     {"errors"},
     {"forms", "_jax_compat"},
-    {"quotients", "taps", "magnitude", "array_forms", "latex", "printers", "tree", "dims"},
+    {"quotients", "taps", "magnitude", "array_forms", "latex", "printers", "tree", "dims", "asymptotics"},
     {"work"},
     {"rules"},
     {"program", "trips", "costing", "pure", "trace", "walk"},
-    {"fusion", "metrics"},
+    {"fusion", "saved", "metrics"},
     {"cost", "training", "explain", "table", "verify", "serialize", "points", "models", "arguments", "hardware"},
     {"roofline", "sweep"},
     {"report", "bench"},

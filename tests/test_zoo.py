@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from conftest import ENTRIES
+from conftest import ENTRIES, marks
 
 import costmodel as cm
 from costmodel.table import Row, Table
@@ -77,7 +77,7 @@ def test_most_of_torchvisions_table_is_in_the_zoo():
     assert len(IN_ZOO) >= 11
 
 
-@pytest.mark.parametrize("name", IN_ZOO)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in IN_ZOO])
 def test_torchvisions_integers(name, cost_of):
     row = TORCHVISION[name]
     cost = cost_of(TWINS.get(name, name)).at(n=1, h=int(row["resolution"]), w=int(row["resolution"]))

@@ -31,7 +31,7 @@ with (files("zoo") / "data" / "language.csv").open(encoding="utf-8", newline="")
 def test_published_integers(row, cost_of):
     at = dict(binding.split("=") for binding in row["at"].split())
     value = cost_of(row["model"]).metric(row["metric"])
-    assert value.xreplace({cm.symbols(name): int(number) for name, number in at.items()} | {cm.symbols("n"): 1}) == int(row["value"])
+    assert value.xreplace({cm.symbols(name): int(number) for name, number in at.items()}) == int(row["value"])
 
 
 def test_the_integers_of_the_best_known_models(cost_of):
@@ -74,7 +74,7 @@ def test_kaplans_two_flop_a_parameter_and_token(cost_of):
     """Forward per token 2·N + 4·L·n_ctx·d, dense, with N the parameters in matrices that multiply (Kaplan et al. 2020)."""
     c = gpt.GPT3_175B
     in_matrices = 12 * c.layers * c.width**2 + c.width * c.vocabulary
-    assert 2 * cost_of("gpt3_175b").macs / (b * s) - 2 * in_matrices == 4 * c.layers * s * c.width
+    assert 2 * cost_of("gpt3_175b").macs == expand(b * s * (2 * in_matrices + 4 * c.layers * s * c.width))
     # The paper's 3.14e23 FLOP for 300 G tokens is 6 a parameter and token; parameters are nearly all in matrices.
     assert 6 * cost_of("gpt3_175b").params * 300e9 == pytest.approx(3.14e23, rel=0.005)
 
@@ -117,26 +117,33 @@ def test_a_decoding_step_is_the_last_row_of_a_forward_pass(name, decode, cost_of
 
 
 def tiny(kind: str):
+    sizes = {"layers": 2, "width": 16, "heads": 4, "vocabulary": 11, "scan": True}
     if kind == "gpt":
-        return gpt.GPT(gpt.Config(layers=2, width=16, heads=4, context=8, vocabulary=11, scan=True)), 4
-    if kind == "moe":
-        sizes = {"layers": 2, "width": 16, "heads": 4, "kv_heads": 2, "hidden": 24, "vocabulary": 11}
-        return llama.Llama(moe.Config(**sizes, experts=4, scan=True), moe.Layer), 2
-    kv_heads, window = {"multi_query": (1, None), "window": (2, 5)}[kind]
-    config = llama.Config(layers=2, width=16, heads=4, kv_heads=kv_heads, hidden=24, vocabulary=11, window=window, scan=True)
-    return llama.Llama(config), kv_heads
+        return gpt.GPT(gpt.Config(**sizes, context=8)), 4
+    if kind == "multi_query":
+        return llama.Llama(llama.Config(**sizes, kv_heads=1, hidden=24)), 1
+    return llama.Llama(moe.Config(**sizes, kv_heads=2, hidden=24, experts=4), moe.Layer), 2
 
 
-@pytest.mark.parametrize("kind", ["gpt", "multi_query", "window", "moe"])
+def random_variables(model, *inputs):
+    """Arrays of the model's parameters, drawn by numpy: compiling an initialisation takes longer than what is tested."""
+    draw = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    return jax.tree.map(lambda x: jnp.asarray(draw.normal(0, 0.3, x.shape), x.dtype), shapes)
+
+
+# Compiling and running takes seconds a model; the rest of this file only traces.
+@pytest.mark.parametrize("kind", ["gpt", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("multi_query", "moe"))])
 def test_decoding_token_by_token_computes_what_a_forward_pass_does(kind):
     model, kv_heads = tiny(kind)
-    tokens = jax.random.randint(jax.random.key(0), (2, 5), 0, 11)
-    variables = model.init(jax.random.key(1), tokens)
-    expected = model.apply(variables, tokens)
+    tokens = jnp.array([[3, 1, 4], [10, 0, 7]])
+    variables = random_variables(model, tokens)
+    step = jax.jit(model.apply)
+    expected = step(variables, tokens)
     cache = (jnp.zeros((2, 2, 0, kv_heads, 4)),) * 2
-    for i in range(5):
+    for i in range(3):
         cache = tuple(jnp.pad(part, ((0, 0), (0, 0), (0, 1), (0, 0), (0, 0))) for part in cache)
-        logits, cache = model.apply(variables, tokens[:, i : i + 1], *cache)
+        logits, cache = step(variables, tokens[:, i : i + 1], *cache)
         np.testing.assert_allclose(logits[:, 0], expected[:, i], rtol=1e-4, atol=1e-5)
 
 
@@ -157,7 +164,7 @@ def test_half_precision_halves_the_weights():
 
 def test_mixtral_multiplies_its_active_parameters_only(cost_of):
     c, cost = moe.MIXTRAL_8X7B, cost_of("mixtral_8x7b")
-    active = moe.active_params(c, cost.params)
+    active = moe.active_params(c, int(cost.params))
     assert round(active / 1e9, 1) == 12.9  # the paper's figure
     weights = active - c.vocabulary * c.width - (2 * c.layers + 1) * c.width
     combine = c.layers * c.active * c.width  # the weighted sum of the experts' results
@@ -172,14 +179,16 @@ def test_capacity_computes_its_factor_more_than_dropless(cost_of):
     assert cost_of("moe_layer").params == cost_of("moe_layer_dropless").params == 8 * 3 * d * f + 8 * d
 
 
+@pytest.mark.slow
 def test_ample_capacity_gives_the_dropless_result():
-    x = jax.random.normal(jax.random.key(0), (2, 12, 8))
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 12, 8)), jnp.float32)
     dropless = moe.MoE(moe.DroplessExperts(16), number=4)
     ample = moe.MoE(moe.CapacityExperts(16, capacity_factor=Fraction(2)), number=4)  # 12 places: all tokens of a sequence
-    variables = dropless.init(jax.random.key(1), x)
-    np.testing.assert_allclose(ample.apply(variables, x), dropless.apply(variables, x), rtol=1e-4, atol=1e-6)
+    variables = random_variables(dropless, x)
+    expected = jax.jit(dropless.apply)(variables, x)
+    np.testing.assert_allclose(jax.jit(ample.apply)(variables, x), expected, rtol=1e-4, atol=1e-6)
     scarce = moe.MoE(moe.CapacityExperts(16, capacity_factor=Fraction(1, 4)), number=4)
-    assert not np.allclose(scarce.apply(variables, x), dropless.apply(variables, x), atol=1e-3)
+    assert not np.allclose(jax.jit(scarce.apply)(variables, x), expected, atol=1e-3)
 
 
 # -- encoders, T5, recurrent models ------------------------------------------------------------------------------------------
@@ -221,10 +230,10 @@ def test_a_mamba_block(cost_of):
 
 
 def test_a_selective_scan_is_its_recurrence():
-    keys = jax.random.split(jax.random.key(0), 5)
-    x, delta = (jax.random.normal(key, (2, 6, 3)) for key in keys[:2])
-    select_b, select_c = (jax.random.normal(key, (2, 6, 4)) for key in keys[2:4])
-    a = -jnp.exp(jax.random.normal(keys[4], (3, 4)))
+    draw = np.random.default_rng(0)
+    x, delta = draw.normal(size=(2, 2, 6, 3)).astype(np.float32)
+    select_b, select_c = draw.normal(size=(2, 2, 6, 4)).astype(np.float32)
+    a = -np.exp(draw.normal(size=(3, 4))).astype(np.float32)
     state, expected = np.zeros((2, 3, 4)), []
     for i in range(6):
         decay = np.exp(delta[:, i, :, None] * a)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sympy import expand
+from sympy import Rational, expand
 
 import costmodel as cm
 from zoo import convnext, dit, efficientnet, unet, vit
@@ -22,7 +22,7 @@ def test_vit(name, config, cost_of):
     layers = config.layers * (12 * tokens * width**2 + 2 * tokens**2 * width)
     cost = cost_of(name)
     assert cost.macs == expand(n * (patches * 3 * config.patch**2 * width + layers + width * config.num_classes))
-    assert cost.params.coeff(h * w) == width / cm.symbols("p").subs("p", config.patch**2)  # the table of positions
+    assert cost.params.coeff(h * w) == Rational(width, config.patch**2)  # the table of positions
 
 
 def test_vits_published_integers(cost_of):
@@ -66,8 +66,8 @@ def test_efficientnet(cost_of):
     at = cost.at(n=1, h=224, w=224)
     assert (at.params, at.macs) == (5_288_548, 385_814_752)
     gates = cost.macs.xreplace({h: 0, w: 0})  # what does not grow with the image: squeeze-and-excitation and the classifier
-    inputs = [16] + [features for _, _, _, features, blocks in efficientnet.STAGES for _ in range(blocks)][:-1]
-    inputs[0] = 32  # the stem's
+    outputs = [features for _, _, _, features, blocks in efficientnet.STAGES for _ in range(blocks)]
+    inputs = [32, *outputs[:-1]]  # the stem has 32
     expansions = [expansion for expansion, *_, blocks in efficientnet.STAGES for _ in range(blocks)]
     squeeze = sum(2 * (features // 4) * features * expansion for features, expansion in zip(inputs, expansions, strict=True))
     assert gates == n * (squeeze + 1280 * 1000)
@@ -103,7 +103,6 @@ def test_unet(cost_of):
     params += widths[0] * 2 + 2
     cost = cost_of("unet")
     assert cost.params == params == 31_037_698
-    assert cost.metric("macs", taps="valid").xreplace({n: 64, h: 64, w: 64}) <= expand(64 * macs).xreplace({h: 64, w: 64})
     assert cost.macs == expand(n * macs)
 
 

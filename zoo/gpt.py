@@ -162,7 +162,7 @@ def decoding_step(name: str, config: Config, summary: str) -> ModelEntry:
         name,
         partial(GPT, replace(config, scan=True)),
         inputs=("b,1:int32", *cache_inputs(config.layers, config.heads, config.head_width)),
-        where=f"t <= {config.context}",
+        where=f"t >= 2, t <= {config.context}",  # the first token comes by a forward pass
         summary=summary,
         at={"b": 1, "t": config.context},
         published=language(name),

@@ -73,7 +73,9 @@ class GPT(nnx.Module):
         x = self.wte(tokens) + self.wpe[: tokens.shape[1]]
         for name in self.block_names:
             x = getattr(self, name)(x)
-        return self.wte.attend(self.ln_f(x))
+        x = self.ln_f(x)
+        with jax.named_scope("wte"):  # only calls of modules, not their other methods, get a scope of their own
+            return self.wte.attend(x)
 
 
 def gpt2() -> GPT:

@@ -174,6 +174,7 @@ MODELS = (
         "mixtral_8x7b_decode",
         partial(llama.Llama, MIXTRAL_8X7B, Layer),
         inputs=("b,1:int32", *llama.cache_inputs(MIXTRAL_8X7B.layers, MIXTRAL_8X7B.kv_heads, MIXTRAL_8X7B.head_width)),
+        where="t >= 2",
         summary="Mixtral 8x7B, one token with a cache of t positions",
         at={"b": 1, "t": 4096},
         published=language("mixtral_8x7b_decode"),

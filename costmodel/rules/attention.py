@@ -20,18 +20,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
+from costmodel.forms import minimum
 from costmodel.rules import Eqn, multiply_accumulate, transcendental, vector
 from costmodel.work import Work
 
 
 def attention_pairs(queries: Expr, keys: Expr, causal: bool) -> Expr:
-    """(query, key) pairs: all of them, or with a causal mask aligned at the last query those with key ≤ query."""
+    """(query, key) pairs: all of them, or with a causal mask aligned at the last query those with key ≤ query: the last query meets
+    every key, each one before it one less, and queries that come before the first key meet none.
+
+    >>> from costmodel.forms import symbol
+    >>> attention_pairs(symbol("s"), symbol("s"), causal=True)
+    s**2/2 + s/2
+    """
     if not causal:
         return queries * keys
-    return (queries * keys - queries * (queries - 1) * Rational(1, 2)).expand()
+    rows = _rows(queries, keys, causal)
+    return (rows * keys - rows * (rows - 1) * Rational(1, 2)).expand()
+
+
+def _rows(queries: Expr, keys: Expr, causal: bool) -> Expr:
+    """Queries that meet a key."""
+    return minimum(queries, keys) if causal else queries
 
 
 def fused_attention(causal: bool = False) -> Callable[..., Work]:
@@ -43,11 +56,10 @@ def fused_attention(causal: bool = False) -> Callable[..., Work]:
         batch, queries, heads, depth = eqn.ins[0].shape
         keys, depth_v = eqn.ins[1].shape[1], eqn.out.shape[3]
         scores = (batch * heads * attention_pairs(queries, keys, causal)).expand()
-        rows = batch * heads * queries
+        rows = batch * heads * _rows(queries, keys, causal)
         # Softmax of a row of t scores: t differences from its maximum, t exponentials, t - 1 comparisons and sums, one division
         # per result element (the kernel divides once, after the second product).
         return eqn.work(multiply_accumulate(eqn.operand.dtype, (scores * (depth + depth_v)).expand(), accumulate=eqn.out.dtype),
                         vector("softmax", eqn.out.dtype, (3 * scores - 2 * rows + rows * depth_v).expand()),
-                        transcendental("exp", eqn.out.dtype, scores), read=[a.size for a in eqn.ins],
-                        written=[eqn.out.size] + [Integer(0)] * (len(eqn.outs) - 1))
+                        transcendental("exp", eqn.out.dtype, scores))
     return rule

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from sympy import Mul
+from sympy import Expr, Mul
 
+from costmodel.forms import ZERO
 from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
 from costmodel.work import Work
 
@@ -25,14 +26,19 @@ def reduce(eqn: Eqn, **_) -> Work:
     """A line of n elements takes n - 1 operations to reduce to one."""
     name, dtype = _OPERATION[eqn.primitive], eqn.operand.dtype
     real = {"add": 2, "mul": 6}.get(name, 1) if real_dtype(dtype) != dtype else 1
-    return eqn.work(vector(name, dtype, real * (eqn.operand.size - eqn.out.size)))
+    return eqn.work(vector(name, dtype, real * _reduced(eqn)))
+
+
+def _reduced(eqn: Eqn) -> Expr:
+    """Elements but one of each line; a line without elements takes no operation."""
+    return ZERO if eqn.operand.size == 0 else eqn.operand.size - eqn.out.size
 
 
 @rule("reduce")
 def generic_reduce(eqn: Eqn, *, jaxpr, **_) -> Work:
     """``lax.reduce`` with a computation of the user's: its operations, inputs - outputs times. With k operands it reduces k arrays
     side by side by one computation of 2k scalars."""
-    steps = eqn.operand.size - eqn.out.size
+    steps = _reduced(eqn)
     body = getattr(jaxpr, "jaxpr", jaxpr)
     return eqn.work(*(vector(e.primitive.name, str(e.outvars[0].aval.dtype), steps) for e in body.eqns))
 
@@ -40,8 +46,10 @@ def generic_reduce(eqn: Eqn, *, jaxpr, **_) -> Work:
 _CUMULATIVE = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}
 
 
-def _steps(eqn: Eqn, axis: int):
+def _steps(eqn: Eqn, axis: int) -> Expr:
     """Elements but the first of each line."""
+    if eqn.operand.size == 0:
+        return ZERO
     lines = Mul(*(d for i, d in enumerate(eqn.operand.shape) if i != axis))
     return (eqn.operand.size - lines).expand()
 

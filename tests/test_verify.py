@@ -1,0 +1,202 @@
+"""A symbolic trace may branch otherwise than the program runs: jax calls an undecided ``==`` False. A concrete trace tells."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+import costmodel as cm
+
+N = cm.dims("n")
+LONG = cm.dims("n", min=4)
+
+
+class WithPositions(nn.Module):
+    """A table of 16 positions, resized for any other length: at its native length there is nothing to resize."""
+
+    @nn.compact
+    def __call__(self, x):
+        table = self.param("positions", nn.initializers.zeros, (16, x.shape[-1]))
+        if x.shape[1] != 16:
+            table = jax.image.resize(table, (x.shape[1], x.shape[-1]), "linear")
+        return nn.Dense(8, name="head")(x + table)
+
+
+def squeezed(x):
+    """Sums the batch, unless there is only one of it."""
+    if x.shape[0] == 1:
+        return jnp.sin(x[0])
+    return jnp.sin(x).sum(axis=0) * 2.0
+
+
+# -- wrong branches ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_resize_that_the_native_size_skips_is_caught():
+    cost = cm.analyze(WithPositions(), cm.spec((2, cm.dims("s"), 8)))
+    cost.verify(s=20)
+    with pytest.raises(cm.CostModelError, match=r"does not hold at s=16: at .* it has \w+") as caught:
+        cost.verify(s=16)
+    assert "analyse it with that dimension as an integer" in str(caught.value)
+    assert cm.analyze(WithPositions(), cm.spec((2, 16, 8))).macs == 2 * 16 * 8 * 8
+
+
+def test_a_branch_on_one_is_caught_by_verify_and_by_evaluation():
+    cost = cm.analyze(squeezed, cm.spec((N, 8)))
+    cost.verify(n=2)
+    for check in (lambda: cost.verify(n=1), lambda: cost.at(n=1)):
+        with pytest.raises(cm.CostModelError, match="only the symbolic trace has mul"):
+            check()
+    assert cost.at(n=2).transcendentals == 16
+
+
+def test_a_loop_that_one_size_skips_is_caught():
+    def function(x):
+        return x if x.shape[0] == 5 else lax.while_loop(lambda c: c.sum() < 3, lambda c: c * 2, x)
+
+    cost = cm.analyze(function, cm.spec((N,)))
+    cost.verify(n=4, trips_0=3)
+    with pytest.raises(cm.CostModelError, match="does not hold at n=5"):
+        cost.verify(n=5, trips_0=3)
+
+
+def test_a_loop_that_only_one_size_has_is_caught():
+    def function(x):
+        return lax.while_loop(lambda c: c.sum() < 3, lambda c: c * 2, x) if x.shape[0] == 5 else x
+
+    cost = cm.analyze(function, cm.spec((N,)))
+    with pytest.raises(cm.CostModelError, match="only a concrete trace has trips_0"):
+        cost.verify(n=5)
+
+
+def test_the_first_equation_that_differs_is_named():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(8, name="first")(x)
+            return nn.Dense(8 if x.shape[0] == 3 else 16, name="second")(x)
+
+    cost = cm.analyze(Net(), cm.spec((N, 4)))
+    cost.verify(n=2)
+    with pytest.raises(cm.CostModelError, match="at second it has dot_general 384 mac, a concrete trace has dot_general 192 mac"):
+        cost.verify(n=3)
+
+
+def test_results_of_another_shape_are_caught_where_nothing_is_counted():
+    cost = cm.analyze(lambda x: x if x.shape[0] == 3 else x[:2], cm.spec((LONG,)))
+    cost.verify(n=5)
+    assert cost.at(n=5).flops == 0
+    cost = cm.analyze(lambda x: x[:3] if x.shape[0] == 6 else x[:2], cm.spec((LONG,)))
+    with pytest.raises(cm.CostModelError, match="results have shapes"):
+        cost.verify(n=6)
+
+
+# -- what may differ and still be the same -------------------------------------------------------------------------------------
+
+SLICES = {
+    "rows 1:": lambda x: x[1:], "first row": lambda x: x[0], "last row": lambda x: x[-1], "last two": lambda x: x[-2:],
+    "columns 1:": lambda x: x[:, 1:], "first column": lambda x: x[:, 0], "last column": lambda x: x[:, -1],
+    "every second column": lambda x: x[:, ::2], "all but one": lambda x: x[:, :-1], "of a new axis": lambda x: x[:, None, 1],
+    "lax": lambda x: lax.slice_in_dim(x, 0, 2, axis=1), "update": lambda x: x.at[:, 0].set(1.0),
+    "add": lambda x: x.at[:, 1:].add(1.0), "split": lambda x: jnp.split(x, 2, axis=1)[1],
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_slice_counts_the_same_as_the_gather_that_it_becomes(name):
+    """A symbolic dimension anywhere turns static slices into gathers; both touch the same elements."""
+    function = SLICES[name]
+    symbolic, concrete = cm.analyze(function, cm.spec((LONG, 8))), cm.analyze(function, cm.spec((6, 8)))
+    symbolic.verify(n=6)
+    for metric in ("macs", "flops", "ops", "transcendentals"):
+        assert symbolic.at(n=6).metric(metric) == concrete.metric(metric)
+    for form in ("compulsory", "unfused", "layer"):
+        assert symbolic.at(n=6).bytes(form) == concrete.bytes(form)
+
+
+@pytest.mark.parametrize("start, step", [(0, 1), (1, 1), (0, 2), (1, 3)])
+def test_a_range_counts_the_same_as_its_concrete_trace(start, step):
+    """Where its length is symbolic, jax computes start + step · iota, step 1 and start 0 too."""
+    def function(x):
+        return x.sum() + jnp.arange(start, x.shape[0], step, dtype=jnp.float32).sum()
+
+    cost = cm.analyze(function, cm.spec((LONG,)))
+    for n in (4, 5, 9):
+        cost.verify(n=n)
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_gradient_of_a_slice_counts_the_same_as_that_of_the_gather(name):
+    function = jax.grad(lambda x: (SLICES[name](x) ** 2).sum())
+    symbolic, concrete = cm.analyze(function, cm.spec((LONG, 8))), cm.analyze(function, cm.spec((6, 8)))
+    symbolic.verify(n=6)
+    for metric in ("macs", "flops", "ops", "transcendentals"):
+        assert symbolic.at(n=6).metric(metric) == concrete.metric(metric)
+    assert symbolic.at(n=6).bytes("compulsory") == concrete.bytes("compulsory")
+
+
+def test_an_index_of_data_is_read():
+    cost = cm.analyze(lambda x, i: x[i], cm.spec((LONG, 8)), cm.spec((3,), "int32"))
+    assert cost.bytes("compulsory") == 4 * (3 * 8 + 3 + 3 * 8)
+
+
+RESHAPES = {
+    "merge": lambda x: x.reshape(-1), "split heads": lambda x: x.reshape(x.shape[0], 2, 4),
+    "merge and split": lambda x: x.reshape(x.shape[0] * 2, 4), "flatten": lambda x: x.reshape(x.shape[0], -1),
+}
+
+
+@pytest.mark.parametrize("name", RESHAPES)
+def test_reshapes_keep_their_total(name):
+    cost = cm.analyze(lambda x: RESHAPES[name](x) * 2.0, cm.spec((LONG, 8)))
+    cost.verify(n=6)
+    assert cost.flops == 8 * cm.symbols("n")
+    assert not cost.domain.relations
+
+
+def test_a_mean_divides_by_a_number_that_follows_from_shapes():
+    cost = cm.analyze(lambda x: x.mean(), cm.spec((N, 8)))
+    cost.verify(n=3)
+    assert cost.flops == 8 * cm.symbols("n")  # sums, and one division
+
+
+# -- when it is done -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_is_verified_once():
+    traces = []
+
+    def function(x):
+        traces.append(x.shape)
+        return x * 2.0
+
+    cost = cm.analyze(function, cm.spec((N,)))
+    for _ in range(3):
+        assert cost.at(n=1).flops == 1
+    assert len(traces) == 2
+    cost.at(n=2)
+    assert len(traces) == 2
+
+
+def test_trip_counts_of_one_need_no_concrete_trace():
+    cost = cm.analyze(lambda x: lax.while_loop(lambda c: c.sum() < 3, lambda c: c * 2, x), cm.spec((4,)))
+    assert cost.at(trips_0=1).flops == 4 + 2 * 4
+
+
+def test_a_saved_cost_says_what_it_cannot_verify():
+    saved = cm.from_json(cm.analyze(lambda x: x * 2.0, cm.spec((N,))).to_json())
+    assert saved.at(n=3).flops == 3
+    with pytest.raises(cm.CostModelError, match="verify before saving"):
+        saved.verify(n=3)
+    with pytest.raises(cm.DomainError, match="n=1 was not verified"):
+        saved.at(n=1)
+
+
+def test_a_symbol_inside_the_function_cannot_be_verified():
+    cost = cm.analyze(lambda x: jnp.broadcast_to(x, (N, 3)) * 2.0, cm.spec((3,)))
+    assert cost.flops == 3 * cm.symbols("n")
+    with pytest.raises(cm.CostModelError, match="n cannot be replaced by an integer"):
+        cost.verify(n=2)
