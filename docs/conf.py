@@ -5,11 +5,12 @@ import re
 project = "costmodel"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "alabaster"
+html_theme_options = {"page_width": "1300px", "body_max_width": "none"}
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # README links to files of the repository, which are pages here
 exclude_patterns = ["_build"]
 
-_ARGUMENT = re.compile(r"^(\w[\w, ]*): +(\S.*)$")
+_ARGUMENT = re.compile(r"^([a-z_]\w*(?:, [a-z_]\w*)*): +(\S.*)$")
 
 
 def arguments_as_list(app, what, name, obj, options, lines):

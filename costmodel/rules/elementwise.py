@@ -30,14 +30,16 @@ SPECIAL = (
 )
 
 # Real operations in one complex one (Golub & Van Loan, Matrix Computations, 1.1.15: a complex product is 4 mul + 2 add).
-_COMPLEX = {"add": 2, "add_any": 2, "sub": 2, "neg": 2, "mul": 6, "div": 11, "eq": 3, "ne": 3, "abs": 4}
+_COMPLEX = {"add": 2, "add_any": 2, "sub": 2, "neg": 2, "mul": 6, "div": 11, "eq": 3, "ne": 3, "abs": 3}
 
 
 @rule(*ARITHMETIC)
 def elementwise(eqn: Eqn, **_) -> Work:
     dtype = eqn.operand.dtype
-    real = _COMPLEX.get(eqn.primitive, 1) if real_dtype(dtype) != dtype else 1
-    return eqn.work(vector(eqn.primitive, dtype, real * eqn.out.size))
+    if real_dtype(dtype) == dtype:
+        return eqn.work(vector(eqn.primitive, dtype, eqn.out.size))
+    root = [transcendental("sqrt", dtype, eqn.out.size)] if eqn.primitive == "abs" else []
+    return eqn.work(vector(eqn.primitive, dtype, _COMPLEX.get(eqn.primitive, 1) * eqn.out.size), *root)
 
 
 @rule("mul", "square")
