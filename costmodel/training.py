@@ -43,14 +43,22 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     >>> cost.macs                       # forward, and the gradient of the weights; nobody needs that of the input
     20*d*n
     """
+    step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
+                            compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
+    return analyze_request(step, unknown=unknown, branches=branches)
+
+
+def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
+                     microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
+                     kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None) -> Step:
+    """The checked request that :func:`analyze_training` traces; the same arguments."""
     if microbatches < 1:
         raise CostModelError(f"microbatches={microbatches} must be at least 1")
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, params=params)
     if asked.kind == "function" and params is None:
         raise CostModelError("say which argument of the function holds the parameters: analyze_training(f, params, x, params=0, …)")
-    step = Step(replace(asked, mutable=_every_state(asked.kind)), request(None, *targets).inputs, loss, optimizer, microbatches,
+    return Step(replace(asked, mutable=_every_state(asked.kind)), request(None, *targets).inputs, loss, optimizer, microbatches,
                 compute_dtype)
-    return analyze_request(step, unknown=unknown, branches=branches)
 
 
 def _every_state(kind: str) -> Any:

@@ -352,7 +352,7 @@ class _Inliner:
             weight = ONE
             for j, other in enumerate(costs):
                 if j != i:
-                    weight = weight * _at_least(cost, other if j > i else other + 1, domain)
+                    weight = weight * _at_least(cost, other, domain, strictly=j < i)
             weights.append(weight)
         return weights
 
@@ -389,9 +389,10 @@ def _joined(scopes: list[str], more: list[str]) -> list[str]:
     return more if scopes and more[:1] == scopes[:1] else scopes + more
 
 
-def _at_least(a: Expr, b: Expr, domain: Domain) -> Expr:
-    """1 if a ≥ b else 0, for integers: decided where the domain decides, else max(0, 1 - max(0, b - a))."""
-    difference = (a - b).expand()
+def _at_least(a: Expr, b: Expr, domain: Domain, *, strictly: bool) -> Expr:
+    """1 if a ≥ b (or ``strictly`` a > b) else 0, for integers: decided where the domain decides, else max(0, 1 - max(0, b - a)).
+    A common factor does not matter, so that a loop around a branch does not change how its weight is written."""
+    difference = ((a - b).as_content_primitive()[1] - int(strictly)).expand()
     if lower_bound(difference, domain.assumptions) >= 0:
         return ONE
     if lower_bound(-difference - 1, domain.assumptions) >= 0:

@@ -197,11 +197,16 @@ def test_convolutions():
 
 MOVES: dict[str, Callable[[Any], Any]] = {
     "transpose": jnp.transpose, "reshape": lambda x: x.reshape(-1), "concatenate": lambda x: jnp.concatenate([x, x]),
-    "pad": lambda x: jnp.pad(x, 1), "slice": lambda x: x[1:, ::2], "reverse": lambda x: lax.rev(x, (0,)),
-    "broadcast": lambda x: jnp.broadcast_to(x, (3, *x.shape)), "convert": lambda x: x.astype("bfloat16"),
-    "bits": lambda x: lax.bitcast_convert_type(x, jnp.int32), "squeeze": lambda x: jnp.squeeze(x[:1], 0),
+    "pad": lambda x: lax.pad(x, 0.0, ((1, 1, 0), (0, 2, 1))), "slice": lambda x: x[1:, ::2], "reverse": lambda x: lax.rev(x, (0,)),
+    "broadcast": lambda x: jnp.broadcast_to(x, (3, *x.shape)),
+    "squeeze": lambda x: jnp.squeeze(x[:1], 0),
     "expand": lambda x: x[:, None], "update": lambda x: lax.dynamic_update_slice(x, x[:1], (0, 0)), "copy": jnp.copy,
-    "stack": lambda x: jnp.stack([x, x]), "split": lambda x: jnp.split(x, [1], axis=0), "complex": lambda x: lax.complex(x, x),
+    "stack": lambda x: jnp.stack([x, x]), "split": lambda x: jnp.split(x, [1], axis=0),
+}
+# XLA counts one operation an element; nothing is computed.
+CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "convert": lambda x: x.astype("bfloat16"), "bits": lambda x: lax.bitcast_convert_type(x, jnp.int32),
+    "complex": lambda x: lax.complex(x, x),
 }
 
 
@@ -209,6 +214,13 @@ MOVES: dict[str, Callable[[Any], Any]] = {
 def test_moves_compute_nothing(name):
     for shape in ((4, 6), (3, 5)):
         assert ours(MOVES[name], cm.spec(shape)) == xla(MOVES[name], cm.spec(shape)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_a_conversion_is_a_move(name):
+    x = cm.spec((4, 6))
+    assert ours(CONVERSIONS[name], x) == (0, 0)
+    assert xla(CONVERSIONS[name], x) == (24, 0)
 
 
 def test_scatters_add_once_an_update():

@@ -50,8 +50,8 @@ def ours_and_xlas(cost: cm.Cost, point: dict[str, int]) -> list[tuple[int, float
 # One network of each kind; all others are checked by `make test-slow`.
 REPRESENTATIVE = (
     "alexnet", "conv1d", "conv2d_dilated", "conv2d_grouped", "conv2d_padded", "conv2d_strided", "efficientnet_b0", "gemm", "gpt2",
-    "gpt2_scan", "lstm_layer", "lstm_lm_medium", "mcunet_in3", "mobilenet_v2", "mobilenet_v2_nnx", "resnet50", "unet_small", "vgg11",
-    "vit_b_16",
+    "gpt2_scan", "lstm_layer", "lstm_lm_medium", "mcunet_in3", "mobilenet_v2", "mobilenet_v2_nnx", "resnet50", "unet_small",
+    "vgg11", "vit_b_16",
 )
 
 

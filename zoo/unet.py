@@ -3,7 +3,7 @@
 Four halvings of h and w and four doublings back, each of which gets the features that its level had on the way down: so
 activations, held until then, weigh more than parameters. Padded convolutions with batch normalisation, as it is built today.
 
-Inputs are images ``(n, h, w, c)``, h and w multiples of 16, or the levels would not meet.
+Inputs are images ``(n, h, w, c)``, h and w multiples of 32 (16 would do): levels meet only where every halving is exact.
 """
 
 from __future__ import annotations

@@ -1,0 +1,59 @@
+"""A language model with symbolic depth: closed forms of its forward pass and of its training step."""
+
+from __future__ import annotations
+
+import functools
+
+import optax
+from scanned_gpt import gpt2, next_token_loss, parameters
+
+import costmodel as cm
+
+b, s, L = cm.symbols("b s L")
+d, v = 768, 50257
+
+
+@functools.cache
+def costs() -> tuple[cm.Cost, cm.Cost]:
+    batch, depth = cm.dims("b L")
+    length = cm.dims("s", max=1024)
+    tokens = cm.spec((batch, length), "int32")
+    forward = cm.analyze(gpt2, parameters(depth), tokens, params=0)
+    step = cm.analyze_training(gpt2, parameters(depth), tokens, params=0, loss=next_token_loss, targets=[tokens],
+                               optimizer=optax.adamw(1e-3))
+    return forward, step
+
+
+def test_forward_contractions_are_the_textbook_formula() -> None:
+    forward, _ = costs()
+    assert (2 * forward.macs - 2 * b * s * (12 * L * d**2 + 2 * L * s * d + d * v)).expand() == 0
+    assert 2 * forward.at(b=1, s=1024, L=12).macs == 291_648_307_200
+    assert forward.at(b=1, s=1024, L=12).params == 124_439_808
+
+
+def test_training_contractions_are_three_times_forward() -> None:
+    forward, step = costs()
+    assert (step.macs - 3 * forward.macs).expand() == 0
+
+
+def test_leading_orders_are_kaplans() -> None:
+    forward, step = costs()
+    # With depth the embedding is negligible: two FLOPs a parameter and token forward, six to train, were it not for attention.
+    attention = 4 * L * s**2 * b * d
+    assert forward.leading_order("L", metric="macs") * 2 - attention == 24 * L * b * s * d**2
+    assert step.leading_order("L", metric="macs") * 2 - 3 * attention == 72 * L * b * s * d**2
+    assert forward.leading_order("L", metric="params") == 12 * L * d**2 + 13 * L * d
+
+
+def test_what_is_saved_grows_with_depth_and_with_the_square_of_the_context() -> None:
+    _, step = costs()
+    leading = step.leading_order("s", metric="saved")
+    assert leading.has(L) and leading.has(s**2) and leading.has(b)
+    small, large = (step.at(b=4, s=256, L=depth).saved() for depth in (6, 12))
+    assert 1.8 < large / small < 2
+
+
+def test_verified_at_a_point() -> None:
+    forward, step = costs()
+    forward.verify(b=2, s=16, L=3)
+    step.verify(b=2, s=16, L=3)
