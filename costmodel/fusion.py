@@ -66,8 +66,14 @@ class Kernel:
         return Add(*(elements for v, elements in self.writes if v.is_activation))
 
 
+# Rules of equations that write into the memory of their first operand (a donated buffer, a key-value cache) and leave the rest
+# of it as it is: their result is that memory.
+IN_PLACE = ("dynamic_update_slice", "scatter", "scatter_combine")
+
+
 def aliases(table: CostTable) -> Callable[[Value], Value]:
-    """A function from a value to the one whose memory it shows: views are other names of what they view."""
+    """A function from a value to the one whose memory it shows: views are other names of what they view, and an update in
+    place is another name of what it updates."""
     source: dict[int, Value] = {}
 
     def root(value: Value) -> Value:
@@ -76,6 +82,8 @@ def aliases(table: CostTable) -> Callable[[Value], Value]:
     for e in table:
         if e.rule == "view":
             source.update((id(out), root(into)) for into, out in zip(e.ins, e.outs, strict=False))
+        elif e.rule in IN_PLACE:
+            source[id(e.outs[0])] = root(e.ins[0])
     return root
 
 
@@ -111,7 +119,7 @@ def _kernels(table: CostTable, groups: list[list[Equation]], *, materialised: bo
                     touched.setdefault(id(source), (source, []))[1].append(elements)
         reads = tuple((v, read_once(v, parts)) for v, parts in touched.values())
         writes = tuple((out, written) for e in group for out, written in zip(e.outs, e.work.written, strict=True)
-                       if written != 0 and (materialised or id(out) in results or consumers.get(id(out), set()) - {i}))
+                       if written != 0 and (materialised or id(root(out)) in results or consumers.get(id(root(out)), set()) - {i}))
         kernels.append(Kernel(len(kernels), _kind(group), tuple(group), reads, writes))
     return tuple(k for k in kernels if k.reads or k.writes or any(e.work.ops for e in k.equations))
 

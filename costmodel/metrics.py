@@ -15,7 +15,7 @@ from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO, PeakMax
-from costmodel.fusion import POLICIES, aliases, plan, read_once
+from costmodel.fusion import IN_PLACE, POLICIES, aliases, plan, read_once
 from costmodel.saved import saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
 
@@ -146,13 +146,15 @@ def _compulsory(table: CostTable) -> Expr:
                 parts, times = touched.setdefault(id(root(v)), ([], []))
                 parts.append(elements)
                 times.append(e.times)
-    results = {id(v): v for v in table.outputs if v.origin != "literal"}
+    # An output that was made by an update in place is written where it was updated; any other as a whole.
+    updated = {id(e.outs[0]): e.work.written[0] * e.times for e in table if e.rule in IN_PLACE}
+    results = {id(v): updated.get(id(v), v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
 
     def read(v: Value) -> Expr:
         return read_once(v, *touched[id(v)]) if id(v) in touched else ZERO
 
     return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
-                  *(v.array.size * Rational(v.array.bits, 8) for v in results.values())])
+                  *results.values()])
 
 
 @metric("activations", unit="elements",

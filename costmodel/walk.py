@@ -202,7 +202,9 @@ class _Inliner:
                 phase = "recompute"
             else:
                 # Linen names the method after the module when it is not __call__: "encoder.attend".
-                since_transform += [part.split(".")[0] for part in name.split("/") if part and part not in _JAX_SCOPES]
+                # jnp.einsum opens a scope of its specification, "bshd,bthd->bhst": no module either.
+                since_transform += [part.split(".")[0] for part in name.split("/")
+                                    if part and part not in _JAX_SCOPES and "," not in part and "->" not in part]
         scopes = _joined(scopes, since_transform)
         if self.root and scopes[:1] == [self.root]:
             scopes = scopes[1:]

@@ -22,13 +22,16 @@ ENTRIES = {e.name: e for e in zoo.models()}
 with (Path(zoo.__file__).parent / "data" / "torchvision.csv").open(encoding="utf-8") as _file:
     TORCHVISION = {row["model"]: row for row in csv.DictReader(line for line in _file if not line.startswith("#"))}
 
-# Our name -> torchvision's, the modules' training options, and a fixed size where the default domain is not divisible.
+# Our name -> torchvision's, its `train` argument (None: it has none), and a fixed size where the default domain is not divisible.
 NETWORKS = {
     "alexnet_torchvision": ("alexnet", True, 224), "resnet18": ("resnet18", True, None), "resnet50": ("resnet50", True, None),
     "resnet152": ("resnet152", True, None), "mobilenet_v2": ("mobilenet_v2", True, None),
     "vgg16": ("vgg16", False, None), "vgg16_bn": ("vgg16_bn", True, None), "resnet50_nnx": ("resnet50", True, None),
-    "mobilenet_v2_nnx": ("mobilenet_v2", True, None),
+    "mobilenet_v2_nnx": ("mobilenet_v2", True, None), "efficientnet_b0": ("efficientnet_b0", True, None),
+    "convnext_tiny": ("convnext_tiny", None, None), "vit_b_16": ("vit_b_16", None, None),
 }
+
+SLOW = ("resnet152", "vgg16_bn", "mobilenet_v2_nnx")
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -43,7 +46,7 @@ def training(name: str, optimizer: bool = False) -> cm.Cost:
         entry = entry.with_inputs([f"n,{size},{size},3:float32"], where="")
     model, inputs = entry.make()
     return cm.analyze_training(model, *inputs, loss=cross_entropy, targets=(cm.spec((cm.dims("n"),), "int32"),),
-                               optimizer=optax.adamw(1e-3) if optimizer else None, kwargs={"train": train},
+                               optimizer=optax.adamw(1e-3) if optimizer else None, kwargs={} if train is None else {"train": train},
                                rngs=() if isinstance(model, nnx.Module) else ("dropout",))
 
 
@@ -52,7 +55,7 @@ def at(cost: cm.Cost, n: int) -> cm.CostAt:
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.slow] if name in ("resnet152", "vgg16_bn", "mobilenet_v2_nnx") else []) for name in NETWORKS])
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS])
 def test_forward_and_backward_are_six_macs_less_the_first_layers_input_gradient(name: str) -> None:
     published = TORCHVISION[NETWORKS[name][0]]["train_fwd_bwd_flop_per_image"]
     assert published, "the data file has no figure for this network"

@@ -53,8 +53,8 @@ print(json.dumps({"trace": middle - start, "derivation": time.perf_counter() - m
 @pytest.mark.parametrize("model", ["resnet50", "gpt2"])
 def test_derivation_of_a_training_step_costs_no_more_than_one_and_a_half_traces(model):
     tests = str(Path(__file__).parents[1])
-    runs = [json.loads(subprocess.run([sys.executable, "-c", SCRIPT, model, tests], capture_output=True, text=True, check=True).stdout)
-            for _ in range(REPETITIONS)]
+    command = [sys.executable, "-c", SCRIPT, model, tests]
+    runs = [json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(REPETITIONS)]
     median = statistics.median(run["derivation"] / run["trace"] for run in runs)
     print(f"\n{model} training step, {runs[0]['equations']} equations: trace {statistics.median(r['trace'] for r in runs):.2f} s, "
           f"derivation / trace {median:.2f} (limit {MAX_RATIO})")
