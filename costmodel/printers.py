@@ -46,7 +46,7 @@ def _within(text: _Text, level: int) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the languages: the two divisions, the maximum of two or more, powers, TapCount's and CeilLog2's names."""
+    """What differs between languages: the two divisions, the maximum of two or more, powers, TapCount's and CeilLog2's names."""
 
     floor: Callable[[_Text, _Text], _Text]
     ceil: Callable[[_Text, _Text], _Text]

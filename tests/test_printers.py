@@ -48,7 +48,8 @@ def test_python_text_is_the_expression(rng):
     text = printers.python(expr)
     for _ in range(5):
         at = random_point(rng, 12)
-        value = eval(text, {"tap_count": count_pairs, "ceil_log2": ceil_log2, **{symbol.name: value for symbol, value in at.items()}})
+        names = {symbol.name: value for symbol, value in at.items()}
+        value = eval(text, {"tap_count": count_pairs, "ceil_log2": ceil_log2, **names})
         assert value == evaluate(expr, at) and isinstance(value, int)
 
 

@@ -52,7 +52,7 @@ def test_a_time_that_is_not_positive_is_refused() -> None:
 
 def test_the_figure_of_a_probe_is_the_least_median_of_whole_blocks() -> None:
     probe = Probe("f", "s", 10.0, lambda: 0)
-    probe.samples = [5.0, 4.0, 9.0, 4.0, 5.0] + [2.0, 2.0, 8.0, 1.0, 9.0] + [0.5]
+    probe.samples = [5.0, 4.0, 9.0, 4.0, 5.0, *[2.0, 2.0, 8.0, 1.0, 9.0], 0.5]
     assert len(probe.samples) % BLOCK == 1
     assert probe.seconds == 2.0 and probe.rate == 5.0
     probe.samples = [3.0, 1.0]
