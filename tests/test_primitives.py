@@ -189,7 +189,8 @@ def test_gradients_of_collectives_are_counted_on_the_wire(name, p):
 def test_an_axis_of_a_mesh_of_two_has_its_own_size():
     for axes, p in ((("a", "b"), 8), ("b", 4), ("a", 2)):
         left = PartitionSpec(*(a for a in ("a", "b") if a not in axes))
-        cost = analyzed(lambda x, axes=axes: lax.psum(x, axes), left, mesh(2, 4, names=("a", "b")), (64, 64), PartitionSpec("a", "b"))
+        cost = analyzed(lambda x, axes=axes: lax.psum(x, axes), left, mesh(2, 4, names=("a", "b")), (64, 64),
+                        PartitionSpec("a", "b"))
         part = 64 * 64 // 8
         assert on_the_wire(cost) == 8 * 2 * (p - 1) * part // p
 

@@ -129,7 +129,7 @@ WRONG = {
     "nothing": (lambda eqn, **_: None, "returns NoneType"),
     "reads": (lambda eqn, **_: eqn.work(read=[]), "states 0 reads and 1 writes for 1 operands and 1 results"),
     "writes": (lambda eqn, **_: eqn.work(written=[1, 1]), "states 1 reads and 2 writes"),
-    "negative": (lambda eqn, **_: eqn.work(vector("mul", "float32", -eqn.out.size)), r"counts -8\*n mul; a count is never negative"),
+    "negative": (lambda eqn, **_: eqn.work(vector("mul", "float32", -eqn.out.size)), r"counts -8\*n mul; a count is never neg"),
     "negative reads": (lambda eqn, **_: eqn.work(read=[-1]), "counts -1 elements read; a count is never negative"),
     "symbol": (lambda eqn, **_: eqn.work(vector("mul", "float32", cm.symbols("q") * eqn.out.size)), "the program has no q"),
     "floating point": (lambda eqn, **_: eqn.work(vector("mul", "float32", 0.5 * eqn.out.size)), "a count is an integer or an expr"),
