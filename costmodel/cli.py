@@ -154,15 +154,13 @@ def _json(answer: Answer) -> str:
     import json
 
     from costmodel import metrics
-    from costmodel.fusion import POLICIES
 
-    traffic, taps = ("form", ("compulsory", *POLICIES)), ("taps", ("dense", "valid"))
-    forms = {"bytes": traffic, "intensity": traffic, "activations": ("rule", ("total", "peak")), "macs": taps, "flops": taps,
-             "ops": taps}
     flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
     for name in metrics.available():
-        option, choices = forms.get(name, ("", ("",)))
-        for choice in choices:
+        option, choices = metrics.get(name).option
+        if not metrics.get(name).applies(answer.cost.program):
+            continue
+        for choice in choices or ("",):
             value = answer.result.metric(name, **({option: choice} if option else {}))
             flat[f"{name}_{choice}" if option else name] = {"value": value if isinstance(value, int) else float(value),
                                                             "unit": metrics.get(name).unit}

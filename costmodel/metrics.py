@@ -16,31 +16,39 @@ from sympy import Add, Expr, Rational
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO, PeakMax
 from costmodel.fusion import IN_PLACE, POLICIES, aliases, plan, read_once
-from costmodel.saved import saved_bytes
+from costmodel.saved import RULES, has_backward, saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
+
+
+def _always(table: CostTable) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named price: a function of the table (and options), its unit, and the convention that makes it unambiguous."""
+    """A named price: a function of the table (and options), its unit, and the convention that makes it unambiguous.
+
+    ``option`` is the name of the option that chooses a form, and its values; ``applies`` says which programs have the metric.
+    """
 
     name: str
     unit: str
     convention: str
     price: Callable[..., Expr]
-    # The price of one equation's work, for metrics that are sums over equations and so have rows that add up.
-    of_work: Callable[..., Expr] | None = None
+    option: tuple[str, tuple[str, ...]] = ("", ())
+    applies: Callable[[CostTable], bool] = _always
 
 
 _registry: dict[str, Metric] = {}
 
 
-def metric(name: str, *, unit: str, convention: str,
-           of_work: Callable[..., Expr] | None = None) -> Callable[..., Callable[..., Expr]]:
+def metric(name: str, *, unit: str, convention: str, option: tuple[str, tuple[str, ...]] = ("", ()),
+           applies: Callable[[CostTable], bool] = _always) -> Callable[..., Callable[..., Expr]]:
+    """Register the decorated function of a cost table as a metric; see :class:`Metric`."""
     def decorate(price: Callable[..., Expr]) -> Callable[..., Expr]:
         if name in _registry:
             raise CostModelError(f"metric {name!r} is registered already")
-        _registry[name] = Metric(name, unit, convention, price, of_work)
+        _registry[name] = Metric(name, unit, convention, price, option, applies)
         return price
     return decorate
 
@@ -102,31 +110,35 @@ def model_size(table: CostTable, bits: int | None = None) -> Expr:
     return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
 
 
-@metric("macs", unit="MAC", of_work=work_macs,
+_TAPS = ("taps", ("dense", "valid"))
+_FORMS = ("form", ("compulsory", *POLICIES))
+
+
+@metric("macs", unit="MAC", option=_TAPS,
         convention="multiply-accumulates of contractions; a complex one is 4; "
                    "taps=dense counts kernel taps on padding, valid does not")
 def macs(table: CostTable, taps: str = "dense") -> Expr:
     return table.sum(lambda e: work_macs(e.work, taps))
 
 
-@metric("flops", unit="FLOP", of_work=work_flops,
+@metric("flops", unit="FLOP", option=_TAPS,
         convention="2 per floating-point MAC + 1 per element of floating-point elementwise arithmetic; transcendentals apart")
 def flops(table: CostTable, taps: str = "dense") -> Expr:
     return table.sum(lambda e: work_flops(e.work, taps))
 
 
-@metric("ops", unit="OP", of_work=work_ops, convention="as flops, on integer and boolean types")
+@metric("ops", unit="OP", option=_TAPS, convention="as flops, on integer and boolean types")
 def ops(table: CostTable, taps: str = "dense") -> Expr:
     return table.sum(lambda e: work_ops(e.work, taps))
 
 
-@metric("transcendentals", unit="evaluations", of_work=work_transcendentals,
+@metric("transcendentals", unit="evaluations",
         convention="evaluations of exp, tanh, rsqrt, erf …; counted apart from FLOPs, priced by a device's stated weight")
 def transcendentals(table: CostTable) -> Expr:
     return table.sum(lambda e: work_transcendentals(e.work))
 
 
-@metric("bytes", unit="B",
+@metric("bytes", unit="B", option=_FORMS,
         convention="compulsory: touched elements of each input, parameter and output once; "
                    "a fusion policy's name (unfused, layer): what crosses its kernels' borders")
 def bytes_(table: CostTable, form: str) -> Expr:
@@ -157,7 +169,7 @@ def _compulsory(table: CostTable) -> Expr:
                   *results.values()])
 
 
-@metric("activations", unit="elements",
+@metric("activations", unit="elements", option=("rule", ("total", "peak")),
         convention="total: input + every layer's output; peak: max over layers of in + out. A layer is a convolution, linear or "
                    "pooling with the activation, normalisation, bias and reshape that follow folded in")
 def activations(table: CostTable, rule: str = "total") -> Expr:
@@ -180,13 +192,13 @@ def optimizer_state(table: CostTable) -> Expr:
     return total(v.array.size * Rational(v.array.bits, 8) for v in table.inputs if v.origin == "optimizer")
 
 
-@metric("saved", unit="B",
+@metric("saved", unit="B", option=("rule", tuple(RULES)), applies=has_backward,
         convention="residuals: values that the forward pass makes or receives as data and the backward pass reads, once each; "
                    "residuals+parameters: with the parameters among them; tinytl, tinytl-shared: the rule of TinyTL's paper")
 def saved(table: CostTable, rule: str = "residuals") -> Expr:
     return saved_bytes(table, rule)
 
 
-@metric("intensity", unit="FLOP/B", convention="FLOP per byte at the stated form of bytes")
+@metric("intensity", unit="FLOP/B", option=_FORMS, convention="FLOP per byte at the stated form of bytes")
 def intensity(table: CostTable, form: str = "compulsory") -> Expr:
     return flops(table) / bytes_(table, form)

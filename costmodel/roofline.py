@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 _RUNS_ON = {"matrix": "matrix", "vector": "vector", "transcendental": "vector"}
 
 
+def unit_of(device: Hardware, kind: OpKind) -> str:
+    """The unit of the device that is busy with such an operation; work on different units can overlap, on one it cannot."""
+    return "compute" if device.one_unit else _RUNS_ON[kind.engine]
+
+
 @dataclass(frozen=True)
 class RooflineRow:
     """One kernel on a device. Times in seconds, ``attainable`` in FLOP/s, ``intensity`` in FLOP/B; ``bound`` names what binds:
-    ``memory``, or an engine."""
+    ``memory``, an engine, or ``compute`` where the device has one unit for both."""
 
     label: str
     kind: str
@@ -135,7 +140,7 @@ def _row(cost: CostAt, device: Hardware, kernel: Kernel) -> RooflineRow:
     for e in kernel.equations:
         flops += cost._value(metrics.work_flops(e.work, taps="valid"))
         for kind, _, valid in e.work.ops:
-            engine = _RUNS_ON[kind.engine]
+            engine = unit_of(device, kind)
             seconds[engine] = seconds.get(engine, 0.0) + operation_seconds(device, kind, cost._value(valid))
     crossing = float(cost._value(kernel.bytes))
     launch = device.launch_overhead.value if device.launch_overhead else 0.0

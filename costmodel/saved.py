@@ -17,6 +17,10 @@ from costmodel.work import CostTable, Equation, Value, total
 BACKWARD_PHASES = ("backward", "recompute")
 
 
+def has_backward(table: CostTable) -> bool:
+    return any(e.phase in BACKWARD_PHASES for e in table)
+
+
 def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
     """(value, module path that made it) of each residual once, in order of first use; parameters and inputs have their own
     path. A view of a value is that value.
@@ -24,7 +28,7 @@ def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
     Raises CostModelError for a program without a backward pass.
     """
     root = aliases(table)
-    if not any(e.phase in BACKWARD_PHASES for e in table):
+    if not has_backward(table):
         raise CostModelError("this program has no backward pass; analyse a gradient, or use analyze_training")
     home: dict[int, Equation] = {id(out): e for e in table for out in e.outs}
     found: dict[int, tuple[Value, tuple[str, ...]]] = {}

@@ -33,8 +33,10 @@ def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardwa
     for name in metrics:
         metric, _, option = name.partition(":")
         found = metric_registry.get(metric)
-        key = next((k for k in ("form", "rule", "taps") if k in found.price.__code__.co_varnames), None)
-        expr = cost._internal(metric, **({key: option} if option and key else {}))
+        key, choices = found.option
+        if option and option not in choices:
+            raise CostModelError(f"{option!r} is no form of {metric}; choose one of {', '.join(choices) or 'none'}")
+        expr = cost._internal(metric, **({key: option} if option else {}))
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
         data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)
@@ -117,7 +119,7 @@ def _times(cost: Cost, env: Mapping[Any, np.ndarray], dims: tuple[str, ...], sha
            policy: str) -> dict[str, Any]:
     """Lower and upper time bounds of every kernel, summed, on every device; the roofline of a point, on arrays."""
     from costmodel.hardware import load
-    from costmodel.roofline import _RUNS_ON, operation_seconds
+    from costmodel.roofline import operation_seconds, unit_of
     from costmodel.work import total
 
     devices = [load(h) if isinstance(h, str) else h for h in hardware]
@@ -138,7 +140,7 @@ def _times(cost: Cost, env: Mapping[Any, np.ndarray], dims: tuple[str, ...], sha
         for k, counts in zip(kernels, work, strict=True):
             seconds: dict[str, Any] = {"memory": value[k.bytes] / device.bandwidth.value}
             for kind, expr in counts.items():
-                engine = _RUNS_ON[kind.engine]
+                engine = unit_of(device, kind)
                 seconds[engine] = seconds.get(engine, 0.0) + operation_seconds(device, kind, 1) * value[expr]
             low = low + value[k.times] * (np.maximum.reduce([np.broadcast_to(s, shape) for s in seconds.values()]) + launch)
             high = high + value[k.times] * (sum(seconds.values()) + launch)

@@ -128,7 +128,8 @@ class _Inliner:
     def constant(self, var: Any, value: Any = None) -> Value:
         """A literal or a constant of a closed jaxpr."""
         made = Value(self.array(var), "literal")
-        if value is None or np.ndim(value) != 0 or not made.array.dtype.startswith(("int", "uint", "float", "bfloat")):
+        if value is None or np.ndim(value) != 0 or made.array.dtype == "float0" or not made.array.dtype.startswith(
+                ("int", "uint", "float", "bfloat")):
             return made
         if value == 0:
             self.zeros.add(id(made))

@@ -76,7 +76,7 @@ LAYERS = {
     "op4": (nn.Conv(64, (7, 7), strides=2, padding=3, use_bias=False), (1, 224, 224, 3)),
     "op6": (same3x3(128), (1, 28, 28, 128)),
 }
-BOUND = {"op1": "memory", "op3": "memory", "op4": "matrix", "op6": "matrix"}
+BOUND = {"op1": "memory", "op3": "memory", "op4": "compute", "op6": "compute"}
 
 
 def layer(name: str) -> cm.Cost:
@@ -120,7 +120,7 @@ def test_what_binds_the_layers_is_what_the_slide_says(name):
     roofline = layer(name).roofline("lecture")
     (row,) = roofline.rows
     assert row.bound == BOUND[name]
-    assert (EXAMPLES[name]["gflops"] == "4608") == (BOUND[name] == "matrix")
+    assert (EXAMPLES[name]["gflops"] == "4608") == (BOUND[name] == "compute")
 
 
 def test_latency_is_the_larger_of_computation_and_memory():
@@ -153,7 +153,7 @@ def test_fewer_bytes_are_no_speed_up_when_compute_bound():
     assert square.flops == thin.flops
     assert square.bytes("layer") < 0.6 * thin.bytes("layer")
     times = [cost.roofline("lecture") for cost in (square, thin)]
-    assert {row.bound for roofline in times for row in roofline.rows} == {"matrix"}
+    assert {row.bound for roofline in times for row in roofline.rows} == {"compute"}
     assert times[0].lower == times[1].lower
 
 
@@ -165,7 +165,7 @@ def test_fewer_bytes_are_no_speed_up_when_compute_bound():
 def test_platforms_differ(name, memory_bound_on, compute_bound_on):
     cost = layer(name)
     assert [row.bound for row in cost.roofline(memory_bound_on).rows] == ["memory"]
-    assert [row.bound for row in cost.roofline(compute_bound_on).rows] == ["matrix"]
+    assert [row.bound for row in cost.roofline(compute_bound_on).rows] == ["compute"]
     assert load(memory_bound_on).ridge_point("matrix", "float32") > load(compute_bound_on).ridge_point("matrix", "float32")
 
 
@@ -174,7 +174,7 @@ def test_one_formula_crosses_the_ridge():
     n = cm.dims("n")
     cost = cm.analyze(nn.Dense(4096, use_bias=False), cm.spec((n, 4096)))
     bounds = [cost.roofline("lecture", n=batch).rows[0].bound for batch in (1, 16, 64, 512)]
-    assert bounds == ["memory", "memory", "memory", "matrix"]
+    assert bounds == ["memory", "memory", "memory", "compute"]
     # 2·n·c² / (4·(c² + 2·n·c)) = 48 at n = 96·c/(c - 192) = 100.7
     assert cost.roofline("lecture", n=100).rows[0].bound == "memory"
-    assert cost.roofline("lecture", n=101).rows[0].bound == "matrix"
+    assert cost.roofline("lecture", n=101).rows[0].bound == "compute"

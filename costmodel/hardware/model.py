@@ -123,6 +123,12 @@ class Hardware:
         return self.measurement is not None
 
     @property
+    def one_unit(self) -> bool:
+        """Contractions and elementwise work share the arithmetic units, so their times add: processors, microcontrollers, and
+        the single roof of a textbook's example."""
+        return self.kind in ("cpu", "mcu", "example")
+
+    @property
     def transcendental_weight(self) -> float:
         """FLOP of the float32 vector peak that one transcendental costs."""
         return self.weight.value
