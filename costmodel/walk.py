@@ -17,10 +17,11 @@ import numpy as np
 from sympy import Add, Expr, Integer, Rational
 
 from costmodel import _jax_compat as compat
+from costmodel.branches import branch_operations, extreme_weights
 from costmodel.costing import cost_equation
 from costmodel.dims import Domain, Relation, Variable, internal
 from costmodel.errors import CostModelError
-from costmodel.forms import ONE, ZERO, PeakMax, lower_bound, symbol
+from costmodel.forms import ONE, symbol
 from costmodel.program import Raw, dimensions, is_immediate, pads, remove_dead, reshapes_hold, shape_constants
 from costmodel.rules import lookup_function
 from costmodel.trace import Traced
@@ -339,25 +340,9 @@ class _Inliner:
                 self.relations.append(Relation(f"{' + '.join(map(str, taken))} <= 1", first))
             return [first, *taken]
         domain = self.complete_domain(dimensions([r for p in parts for r in p], ()))
-        costs = []
-        for part, result in zip(parts, results, strict=True):
-            alive, _ = remove_dead(part, result, self.carried)
-            constant, _ = shape_constants(alive, result)
-            equations = [cost_equation(0, r, domain, self.unknown) for r in alive if id(r) not in constant]
-            # A multiply-accumulate is two operations.
-            costs.append(Add(*((e.work.count(lambda _: True) + e.work.count(lambda k: k.name == "mac")) * e.times
-                               for e in equations)).expand())
-        if self.branches == "min":
-            costs = [-c for c in costs]
-        weights: list[Expr] = []
-        for i, cost in enumerate(costs):
-            # 1 where this branch costs at least as much as later ones and more than earlier ones, else 0.
-            weight = ONE
-            for j, other in enumerate(costs):
-                if j != i:
-                    weight = weight * _at_least(cost, other, domain, strictly=j < i)
-            weights.append(weight)
-        return weights
+        costs = [branch_operations(part, result, self.carried, domain, self.unknown)
+                 for part, result in zip(parts, results, strict=True)]
+        return extreme_weights(costs, domain, dearest=self.branches == "max")
 
     def _shard_map(self, eqn: Any, ins: list[Value], at: _Place) -> list[Value]:
         """The per-device body, once for every device of the mesh: costs are totals over the devices."""
@@ -390,14 +375,3 @@ class _Inliner:
 def _joined(scopes: list[str], more: list[str]) -> list[str]:
     """Scopes on both sides of a transformation; one that starts again at the same module replaces what was before it."""
     return more if scopes and more[:1] == scopes[:1] else scopes + more
-
-
-def _at_least(a: Expr, b: Expr, domain: Domain, *, strictly: bool) -> Expr:
-    """1 if a ≥ b (or ``strictly`` a > b) else 0, for integers: decided where the domain decides, else max(0, 1 - max(0, b - a)).
-    A common factor does not matter, so that a loop around a branch does not change how its weight is written."""
-    difference = ((a - b).as_content_primitive()[1] - int(strictly)).expand()
-    if lower_bound(difference, domain.assumptions) >= 0:
-        return ONE
-    if lower_bound(-difference - 1, domain.assumptions) >= 0:
-        return ZERO
-    return PeakMax(ZERO, ONE - PeakMax(ZERO, -difference))

@@ -24,7 +24,7 @@ LAYERS = (
     {"quotients", "taps", "magnitude", "array_forms", "latex", "printers", "tree", "dims", "asymptotics"},
     {"work"},
     {"rules"},
-    {"program", "trips", "costing", "pure", "trace", "walk"},
+    {"program", "trips", "costing", "branches", "pure", "trace", "walk"},
     {"fusion", "saved", "metrics"},
     {"cost", "training", "explain", "table", "verify", "serialize", "points", "models", "arguments", "hardware"},
     {"roofline", "sweep"},
