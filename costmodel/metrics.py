@@ -192,6 +192,12 @@ def optimizer_state(table: CostTable) -> Expr:
     return total(v.array.size * Rational(v.array.bits, 8) for v in table.inputs if v.origin == "optimizer")
 
 
+@metric("gradients", unit="B", convention="bytes of the gradients: one element a trainable parameter, in its type",
+        applies=has_backward)
+def gradients(table: CostTable) -> Expr:
+    return model_size(table)
+
+
 @metric("saved", unit="B", option=("rule", tuple(RULES)), applies=has_backward,
         convention="residuals: values that the forward pass makes or receives as data and the backward pass reads, once each; "
                    "residuals+parameters: with the parameters among them; tinytl, tinytl-shared: the rule of TinyTL's paper")

@@ -75,6 +75,7 @@ class Roofline:
     policy: str
     rows: tuple[RooflineRow, ...]
     batch: int
+    coverage: str = ""
 
     @property
     def lower(self) -> float:
@@ -131,7 +132,7 @@ def roofline(cost: CostAt, hardware: str | Hardware, *, policy: str = "layer") -
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
     rows = tuple(_row(cost, device, kernel) for kernel in cost.kernels(policy))
-    return Roofline(cost.name, device, dict(cost.values), policy, rows, cost.values.get("n", 1))
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, cost.values.get("n", 1), str(cost.coverage))
 
 
 def _row(cost: CostAt, device: Hardware, kernel: Kernel) -> RooflineRow:

@@ -74,6 +74,7 @@ def rich_roofline(roofline: Roofline) -> Any:
             f"bytes across the borders of policy {roofline.policy!r}; padding taps are not computed; " + (
                 f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
                 else "the device states no launch overhead: none is added"))
+    note = f"{note}\n{roofline.coverage}"
     out = RichTable(title=f"{roofline.name} at {point} on {device.title}", title_justify="left", box=box.SIMPLE, caption=note,
                     caption_justify="left")
     out.add_column("layer", overflow="fold")
