@@ -71,5 +71,6 @@ def test_a_bert_large_layer_takes_twice_its_forward_contractions_backward() -> N
     step = cm.analyze(jax.value_and_grad(lambda p, x: model.apply(p, x).sum(), (0, 1)), variables, x, params=0)
     forward, backward = step.filter_phase("").macs, step.filter_phase("backward").macs
     assert round(float(2 * forward) / 1e9, 3) == 111.669 and backward == 2 * forward
-    # The paper has 99.80 %: it counts one operation an element for each operator, we count each primitive of a GELU.
-    assert 99.7 <= 100 * 2 * step.macs / step.flops < 99.8
+    # The paper has 99.80 %: it counts one operation an element for each operator, we count each primitive of a GELU and of a
+    # normalisation (99.73 % as jax 0.10 spells them, 99.65 % as 0.12 does).
+    assert 99.6 < 100 * 2 * step.macs / step.flops < 99.8
