@@ -6,7 +6,7 @@ integers in place of formulas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -173,12 +173,13 @@ class Cost(_Prices):
     """Closed-form cost of a program over a domain. Every metric is a sympy expression in the user's symbols."""
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Request | Step | None = None,
-                 verified: Sequence[str] = (), branches: str = "max") -> None:
+                 verified: Iterable[str] = (), branches: str = "max", source: Cost | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
         self.request = request
         self.branches = branches
+        self.source = source  # the cost this one was made from by another type or a choice of equations; it is what is verified
         # Symbols for which a concrete trace with a dimension of 1 gave the same counts; see `at`.
         self.verified = set(verified)
         self._prices: dict[tuple[Any, ...], Expr] = {}
@@ -213,7 +214,7 @@ class Cost(_Prices):
         return CostAt(self, values, env)
 
     def _verify_ones(self, ones: Sequence[str], values: Mapping[str, int]) -> None:
-        if self.request is None:
+        if self.request is None and self.source is None:
             raise DomainError(f"{', '.join(f'{s}={values[s]}' for s in ones)} was not verified by a concrete trace before this "
                               "cost was saved; call cost.verify(...) at such a point before to_json()")
         self.verify(**values)
@@ -226,13 +227,17 @@ class Cost(_Prices):
         from costmodel.verify import verify
 
         env = self.domain.bind(values)
-        verify(self, env, values)
+        if self.source is not None:
+            self.source.verify(**values)
+        else:
+            verify(self, env, values)
         self.verified |= {v.symbol for v in self.domain.variables if env[_symbol(v.name)] == 1}
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
         program = self.program.filter_by(lambda e: e.phase == phase)
-        return Cost(program, self.domain, name=f"{self.name}, {phase or 'forward'}", verified=self.domain.symbols)
+        return Cost(program, self.domain, name=f"{self.name}, {phase or 'forward'}", verified=self.verified,
+                    source=self.source or self)
 
     def reprice(self, dtype: str) -> Cost:
         """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
@@ -241,7 +246,7 @@ class Cost(_Prices):
         if wanted not in BITS:
             raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
         program = retype(self.program, lambda name: wanted if is_floating(name) else name)
-        return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.domain.symbols)
+        return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.verified, source=self.source or self)
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str = "layer", **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput."""

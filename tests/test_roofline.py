@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax.numpy as jnp
 import pytest
 
 import costmodel as cm
@@ -69,3 +70,15 @@ def test_a_missing_peak_is_named_and_reprice_is_the_way_out(cost_of):
         cost.reprice("float31")
     half = cost.reprice("bf16")
     assert 2 * half.model_size() == cost.model_size() and half.macs == cost.macs
+
+
+def test_another_type_or_a_part_of_the_program_is_verified_through_its_source():
+    n = cm.dims("n")
+
+    def squeezes_single_items(x):
+        return (x[0] if x.shape[0] == 1 else x) @ jnp.ones((3, 3))  # the undecided == takes the wrong branch at n = 1
+
+    half = cm.analyze(squeezes_single_items, cm.spec((n, 3))).reprice("bf16")
+    assert half.at(n=2).macs == 18
+    with pytest.raises(CostModelError, match="does not hold at n=1"):
+        half.at(n=1)
