@@ -20,7 +20,8 @@ ROOT = Path(costmodel.__file__).parent
 # A file imports from its own layer and from those before it, when it is imported itself.
 LAYERS = (
     {"errors"},
-    {"forms", "_jax_compat"},
+    {"division", "_jax_compat"},
+    {"forms"},
     {"quotients", "taps", "magnitude", "array_forms", "latex", "printers", "tree", "dims", "asymptotics"},
     {"work"},
     {"rules"},
