@@ -15,7 +15,7 @@ from sympy import Expr
 from costmodel import metrics
 from costmodel.dims import Domain
 from costmodel.errors import CostModelError, DomainError
-from costmodel.forms import evaluate
+from costmodel.forms import evaluate, symbol
 from costmodel.fusion import Kernel, plan
 from costmodel.trace import Request, request
 from costmodel.walk import BRANCHES, walk
@@ -208,7 +208,7 @@ class Cost(_Prices):
         The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts.
         """
         env = self.domain.bind(values)
-        ones = {v.symbol for v in self.domain.variables if v.is_dimension and env[_symbol(v.name)] == 1} - self.verified
+        ones = {v.symbol for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1} - self.verified
         if ones:
             self._verify_ones(sorted(ones), values)
         return CostAt(self, values, env)
@@ -231,7 +231,7 @@ class Cost(_Prices):
             self.source.verify(**values)
         else:
             verify(self, env, values)
-        self.verified |= {v.symbol for v in self.domain.variables if env[_symbol(v.name)] == 1}
+        self.verified |= {v.symbol for v in self.domain.variables if env[symbol(v.name)] == 1}
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
@@ -270,7 +270,7 @@ class Cost(_Prices):
         unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
         if unknown:
             raise DomainError(f"unknown symbol {', '.join(unknown)}: the symbols here are {', '.join(self.symbols) or 'none'}")
-        return leading_term(price, {_symbol(name) for name in large.replace(",", " ").split()})
+        return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_json(self, indent: int | None = None) -> str:
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
@@ -364,9 +364,3 @@ class Coverage:
         return f"{text} ({', '.join(parts)})" if parts else text
 
     __repr__ = __str__
-
-
-def _symbol(name: str) -> Any:
-    from costmodel.forms import symbol
-
-    return symbol(name)

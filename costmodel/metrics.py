@@ -189,7 +189,7 @@ def activations_peak(table: CostTable) -> Expr:
 
 @metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")
 def optimizer_state(table: CostTable) -> Expr:
-    return total(v.array.size * Rational(v.array.bits, 8) for v in table.inputs if v.origin == "optimizer")
+    return total(v.bytes for v in table.inputs if v.origin == "optimizer")
 
 
 @metric("gradients", unit="B", convention="bytes of the gradients: one element a trainable parameter, in its type",

@@ -55,11 +55,11 @@ def saved_bytes(table: CostTable, rule: str = "residuals") -> Expr:
 
 
 def _residuals(table: CostTable) -> Expr:
-    return total(v.array.size * Rational(v.array.bits, 8) for v, _ in residuals(table) if v.is_activation)
+    return total(v.bytes for v, _ in residuals(table) if v.is_activation)
 
 
 def _residuals_and_parameters(table: CostTable) -> Expr:
-    return total(v.array.size * Rational(v.array.bits, 8) for v, _ in residuals(table))
+    return total(v.bytes for v, _ in residuals(table))
 
 
 def _tinytl(table: CostTable, *, shared: bool = False) -> Expr:
@@ -75,12 +75,12 @@ def _tinytl(table: CostTable, *, shared: bool = False) -> Expr:
         if e.primitive in ("conv_general_dilated", "dot_general"):
             data = [v for v in e.ins if v.is_activation]
             if data and any(root(v).origin == "parameter" for v in e.ins):
-                kept.append((id(root(data[0])), data[0].array.size * Rational(data[0].array.bits, 8)))
+                kept.append((id(root(data[0])), data[0].bytes))
         elif e.path in normalised and e.path not in seen_normalisation:
             data = [v for v in e.ins if v.is_activation and len(v.array.shape) > 1]
             if data:
                 seen_normalisation.add(e.path)
-                kept.append((id(root(data[0])), data[0].array.size * Rational(data[0].array.bits, 8)))
+                kept.append((id(root(data[0])), data[0].bytes))
         if _is_relu(e):
             kept.append((-id(e), e.outs[0].array.size * Rational(1, 8)))
     return total(dict(kept).values() if shared else (size for _, size in kept))

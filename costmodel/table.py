@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sympy import Add, Expr, Rational
+from sympy import Add, Expr
 
 from costmodel import metrics
 from costmodel.errors import CostModelError
@@ -131,15 +132,23 @@ def _unfused_traffic(table: CostTable) -> dict[int, Expr]:
     return {k.main.index: k.bytes * k.times for k in plan(table, "unfused")}
 
 
-def _by_op(table: CostTable, depth: int | None):
-    groups: dict[str, list[Equation]] = {}
-    for e in table:
-        groups.setdefault(e.primitive, []).append(e)
+def _by_kind(table: CostTable, key: Callable[[Equation], str]):
+    """Rows of work and traffic, without parameters, for equations grouped by ``key``, in order of first appearance."""
     traffic = _unfused_traffic(table)
-    rows = [_Draft(f"{name} ({len(es)})", (*_work_cells(es), total(traffic.get(e.index, ZERO) for e in es)))
-            for name, es in sorted(groups.items())]
+    rows = [_Draft(str(name), (*_work_cells(list(group)), total(traffic.get(e.index, ZERO) for e in group)))
+            for name, group in table.group_by(key).items()]
     totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
     return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
+
+
+def _by_op(table: CostTable, depth: int | None):
+    counts = Counter(e.primitive for e in table)
+    columns, rows, totals = _by_kind(table, lambda e: f"{e.primitive} ({counts[e.primitive]})")
+    return columns, sorted(rows, key=lambda row: row.label), totals
+
+
+def _by_phase(table: CostTable, depth: int | None):
+    return _by_kind(table, lambda e: e.phase or "forward")
 
 
 def _by_layer(table: CostTable, depth: int | None):
@@ -172,22 +181,11 @@ def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int,
     return owner
 
 
-def _by_phase(table: CostTable, depth: int | None):
-    names = {"": "forward"}
-    groups: dict[str, list[Equation]] = {}
-    for e in table:
-        groups.setdefault(names.get(e.phase, e.phase), []).append(e)
-    traffic = _unfused_traffic(table)
-    rows = [_Draft(name, (*_work_cells(es), total(traffic.get(e.index, ZERO) for e in es))) for name, es in groups.items()]
-    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
-    return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
-
-
 def _by_saved(table: CostTable, depth: int | None):
     """What the backward pass needs, by the module that made it; ``saved`` is bytes of data, ``weights`` of parameters."""
     rows: dict[str, list[list[Expr]]] = {}
     for v, path in residuals(table):
-        size = v.array.size * Rational(v.array.bits, 8)
+        size = v.bytes
         data, weights = rows.setdefault("/".join(path[:depth]) or "(root)", [[], []])
         (data if v.is_activation else weights).append(size)
     drafts = [_Draft(name, (total(data), total(weights))) for name, (data, weights) in rows.items()]

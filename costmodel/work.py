@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sympy import Add, Expr, Mul
+from sympy import Add, Expr, Mul, Rational
 
 from costmodel.forms import ONE
 
 ENGINES = ("matrix", "vector", "transcendental", "link")
-ORIGINS = ("literal", "parameter", "buffer", "rng", "input", "equation")
+ORIGINS = ("literal", "parameter", "optimizer", "buffer", "rng", "input", "equation")
 
 # Bits of one element, by jax's dtype name; what is not here is not costed silently.
 BITS = {
@@ -57,12 +57,17 @@ class Array:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A value of the program; compared by identity. ``origin`` is one of ``literal``, ``parameter``, ``buffer``, ``rng``,
+    """A value of the program; compared by identity. ``origin`` is one of ``literal``, ``parameter``, ``optimizer``, ``buffer``, ``rng``,
     ``input`` or ``equation``; ``name`` is the path of a parameter or input."""
 
     array: Array
     origin: str = "equation"
     name: str = ""
+
+    @property
+    def bytes(self) -> Expr:
+        """Bytes of the whole array."""
+        return self.array.size * Rational(self.array.bits, 8)
 
     @property
     def is_activation(self) -> bool:

@@ -244,3 +244,10 @@ def test_leading_order_of_a_transformer_is_six_flops_a_parameter_and_token() -> 
     assert forward.leading_order("s", metric="macs") == 2 * b_ * d_ * s_**2
     with pytest.raises(CostModelError, match="make a width or depth symbolic"):
         cm.analyze(nn.Dense(3), cm.spec((b, 4))).leading_order("params")
+
+
+def test_a_training_cost_reads_back_from_json() -> None:
+    cost = training("resnet18", optimizer=True)
+    again = cm.from_json(cost.to_json())
+    assert again.to_json() == cost.to_json()
+    assert again.saved() == cost.saved() and again.metric("optimizer_state") == cost.metric("optimizer_state")
