@@ -57,8 +57,8 @@ class Array:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A value of the program; compared by identity. ``origin`` is one of ``literal``, ``parameter``, ``optimizer``, ``buffer``, ``rng``,
-    ``input`` or ``equation``; ``name`` is the path of a parameter or input."""
+    """A value of the program; compared by identity. ``origin`` is one of :data:`ORIGINS`; ``name`` is the path of a parameter or
+    input."""
 
     array: Array
     origin: str = "equation"
