@@ -1,0 +1,55 @@
+"""The command line: parses, calls, prints. Every import but click's stands inside a command, so that help costs nothing.
+
+One file a group of commands, each of which is listed at the end. An error that the user can mend is one line on stderr and exit
+code 2; any other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from costmodel import __version__
+from costmodel.cli import bench, hw, model, price
+from costmodel.cli.options import help_if_alone
+from costmodel.errors import CostModelError
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+
+
+class _OneLineErrors(click.Group):
+    """Ends a mendable error, a usage error too, with one line; an interrupt with 130. click sees to broken pipes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except CostModelError as error:
+            code = _complain(str(error))
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            code = _complain(error.format_message() + (f" See `{context.command_path} --help`" if context else ""))
+        except click.Abort:
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    click.echo(f"costmodel: {' '.join(message.split())}", err=True)
+    return 2
+
+
+@click.group("costmodel", cls=_OneLineErrors, invoke_without_command=True)
+@click.version_option(__version__, message="costmodel %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """What does a neural network cost, and why? Closed forms from one symbolic trace of an unmodified model.
+
+    MODEL is a name that `costmodel list` shows, or package.module:attribute.
+    """
+    help_if_alone(context)
+
+
+for command in (model.show, model.explain, price.roofline, bench.check, model.list_models, hw.hw):
+    main.add_command(command)

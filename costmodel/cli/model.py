@@ -1,0 +1,97 @@
+"""Commands about a model alone: its formulas, its equations, and which models there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from costmodel.cli.options import columns, model_options, say_verified, width
+
+if TYPE_CHECKING:
+    from costmodel.arguments import Answer, Asked
+    from costmodel.cost import Cost, CostAt
+
+
+@click.command()
+@model_options
+@click.option("--depth", type=int, help="Levels of modules in the table.")
+@click.option("--by", default="module", metavar="module|layer|op", show_default=True, help="What a row of the table is.")
+@click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
+              help="valid: also MACs and FLOPs without kernel taps on padding.")
+@click.option("--json", "form", flag_value="json", help="The whole result, loss-free; with --at the metrics there.")
+@click.option("--csv", "form", flag_value="csv", help="The table as CSV.")
+@click.option("--latex", "form", flag_value="latex", help="The headline formulas and the table as LaTeX.")
+def show(asked: Asked, depth: int | None, by: str, taps: str, form: str | None) -> None:
+    """Closed forms and a table of MODEL; with --at also their values."""
+    answer = asked.answer()
+    table = answer.result.table(depth=depth, by=by)
+    if form == "json":
+        click.echo(_json(answer) if answer.at else answer.cost.to_json())
+    elif form == "csv":
+        click.echo(table.to_csv(), nl=False)
+    elif form == "latex":
+        from costmodel.report.latex import table_latex
+
+        click.echo(f"{answer.result.latex()}\n{table_latex(table)}")
+    else:
+        from costmodel.report.terminal import render
+
+        click.echo("\n".join(_headline(answer, taps)))
+        click.echo(f"\n{render(table, width())}")
+    say_verified(answer, err=form is not None)  # what another program reads stays clean
+
+
+def _headline(answer: Answer, taps: str) -> Iterator[str]:
+    from costmodel.cost import headline
+    from costmodel.report.terminal import cell
+
+    def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
+        valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
+                 for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
+        return headline(priced) + (valid if taps == "valid" else [])
+
+    cost = answer.cost
+    yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
+    for (label, formula, unit), (_, value, _) in zip(lines(cost), lines(answer.result), strict=True):
+        equals = f" = {cell(value)}" if answer.at and formula.free_symbols else ""
+        yield f"  {label:<20} {cell(formula)}{equals} {unit}"
+
+
+def _json(answer: Answer) -> str:
+    """The metrics at a point, each with its unit; one that has several forms once a form, as ``bytes_layer``."""
+    import json
+
+    from costmodel import metrics
+
+    flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
+    for name in metrics.available():
+        option, choices = metrics.get(name).option
+        if not metrics.get(name).applies(answer.cost.program):
+            continue
+        for choice in choices or ("",):
+            value = answer.result.metric(name, **({option: choice} if option else {}))
+            flat[f"{name}_{choice}" if option else name] = {"value": value if isinstance(value, int) else float(value),
+                                                            "unit": metrics.get(name).unit}
+    return json.dumps(flat, indent=2)
+
+
+@click.command()
+@model_options
+@click.argument("layer", default="")
+def explain(asked: Asked, layer: str) -> None:
+    """Every equation of a LAYER of MODEL (default: all of it): its rule, its formula and, with --at, its value."""
+    answer = asked.answer()
+    click.echo(str(answer.result.explain(layer)))
+    say_verified(answer)
+
+
+@click.command("list")
+def list_models() -> None:
+    """Models that installed zoos offer."""
+    from costmodel.models import zoo
+
+    rows: list[tuple[str, ...]] = [("name", "summary", "inputs", "domain", "published figures")]
+    rows += [(e.name, e.summary, "; ".join(e.inputs), e.where or "-", str(len(e.published))) for e in zoo().values()]
+    click.echo(columns(rows))

@@ -1,0 +1,60 @@
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from costmodel.arguments import Answer
+
+_MODEL = (
+    click.argument("model"),
+    click.option("--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
+                 help="One an argument of the call, e.g. 'n,h,w,3:float32'; names become symbols."),
+    click.option("--where", metavar="CLAUSES", help="The symbols' domain, e.g. '32 | h, k <= h'."),
+    click.option("--kw", "keywords", multiple=True, metavar="NAME=VALUE", help="Keyword argument of the call, e.g. train=false."),
+    click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),
+    click.option("--rng", "rngs", multiple=True, metavar="NAME", help="A random stream the call needs, e.g. dropout."),
+    click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
+    click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
+)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
+    @functools.wraps(command)
+    def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], verify: bool, **options: Any) -> None:
+        from costmodel.arguments import Asked
+
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable), **options)
+
+    decorated: Callable[..., None] = gathered
+    for decorate in reversed(_MODEL):
+        decorated = decorate(decorated)
+    return decorated
+
+
+def width() -> int:
+    """Columns of the terminal; 200 where the output is no terminal."""
+    return shutil.get_terminal_size((200, 24)).columns
+
+
+def say_verified(answer: Answer, err: bool = False) -> None:
+    if answer.verified:
+        click.echo(answer.verified, err=err)
+
+
+def help_if_alone(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def columns(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
