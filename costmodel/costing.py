@@ -96,7 +96,8 @@ def _nothing(r: Raw) -> Work:
 
 
 def _equation(index: int, r: Raw, work: Work, rule: str, status: str) -> Equation:
-    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, detail(r), rule, status)
+    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, detail(r), rule, status,
+                    r.loops)
 
 
 def unknown_message(r: Raw, view: Eqn) -> str:

@@ -30,6 +30,7 @@ class Raw:
     effects: bool = False
     bounded: bool = False
     counter: bool = False  # counts the iterations of a loop that runs a known number of times
+    loops: tuple[int, ...] = ()  # the loops it is in, outermost first
 
 
 def remove_dead(raw: list[Raw], outputs: Iterable[Value], carried: Iterable[tuple[Value, Value]]) -> tuple[list[Raw], list[Raw]]:

@@ -14,7 +14,7 @@ from costmodel.rules import STATUSES
 from costmodel.tree import from_tree, to_tree
 from costmodel.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
 
-FORMAT = "costmodel-cost-1"
+FORMAT = "costmodel-cost-2"
 
 
 def to_json(cost: Cost, indent: int | None = None) -> str:
@@ -85,7 +85,7 @@ class _Writer:
         work = [[[self.kind(k), self.expr(d), self.expr(v)] for k, d, v in e.work.ops], [self.expr(x) for x in e.work.read],
                 [self.expr(x) for x in e.work.written]]
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
-                [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status]
+                [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops)]
 
 
 class _Reader:
@@ -120,14 +120,15 @@ class _Reader:
         return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
-        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status = e
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops = e
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
             raise ValueError(f"equation {index} touches {len(read)} + {len(written)} values and has {len(ins)} + {len(outs)}")
         return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times),
                         self.values_at(ins), self.values_at(outs), work, _text(detail), _text(rule),
-                        _one_of((*STATUSES, "unknown"), status))
+                        _one_of((*STATUSES, "unknown"), status),
+                        tuple(map(_integer, loops)))
 
 
 def _refer(store: Sequence[Any], index: Any) -> Any:

@@ -83,13 +83,16 @@ def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tu
 
 
 class _Place:
-    """Where inlined equations stand: their module path, phase, and how often they run."""
+    """Where inlined equations stand: their module path, phase, how often they run, and in which loops."""
 
-    def __init__(self, path: tuple[str, ...] = (), phase: str = "", times: Expr = ONE, bounded: bool = False) -> None:
-        self.path, self.phase, self.times, self.bounded = path, phase, times, bounded
+    def __init__(self, path: tuple[str, ...] = (), phase: str = "", times: Expr = ONE, bounded: bool = False,
+                 loops: tuple[int, ...] = ()) -> None:
+        self.path, self.phase, self.times, self.bounded, self.loops = path, phase, times, bounded, loops
 
-    def repeated(self, count: Expr) -> _Place:
-        return _Place(self.path, self.phase, (self.times * count).expand(), self.bounded)
+    def repeated(self, count: Expr, loop: int | None = None) -> _Place:
+        """``count`` times here, in a loop of that number."""
+        return _Place(self.path, self.phase, (self.times * count).expand(), self.bounded,
+                      self.loops if loop is None else (*self.loops, loop))
 
 
 class _Inliner:
@@ -159,7 +162,8 @@ class _Inliner:
 
     def _emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: _Place,
               effects: bool = False) -> None:
-        self.raw.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects, at.bounded))
+        self.raw.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects, at.bounded,
+                            loops=at.loops))
 
     # -- equations -------------------------------------------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class _Inliner:
         scopes = _joined(scopes, since_transform)
         if self.root and scopes[:1] == [self.root]:
             scopes = scopes[1:]
-        return _Place((*at.path, *scopes), phase, at.times, at.bounded)
+        return _Place((*at.path, *scopes), phase, at.times, at.bounded, at.loops)
 
     def _body(self, body: Any, ins: Sequence[Value], at: _Place) -> list[Value]:
         """Inline a (closed) jaxpr on these operands; returns its results."""
@@ -246,7 +250,7 @@ class _Inliner:
         params = eqn.params
         body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
         n_consts, n_carry = compat.scan_layout(params)
-        inside = at.repeated(internal(params["length"]))
+        inside = at.repeated(internal(params["length"]), self._next_loop())
         carry_in = self._carry(body.invars[n_consts:n_consts + n_carry], ins[n_consts:n_consts + n_carry], at)
         slices = []
         for var, stacked in zip(body.invars[n_consts + n_carry:], ins[n_consts + n_carry:], strict=True):
@@ -262,6 +266,10 @@ class _Inliner:
             self._emit("scan_write", {}, [piece], [stacked], inside)
             outs.append(stacked)
         return outs
+
+    def _next_loop(self) -> int:
+        self._counters["loop"] += 1
+        return self._counters["loop"]
 
     def _carry(self, variables: Sequence[Any], initial: Sequence[Value], at: _Place) -> list[Value]:
         """A loop's carried values as its body sees them; each starts as another name of its initial value."""
@@ -283,13 +291,14 @@ class _Inliner:
         if trips is None:
             trips = self._run_time_symbol("trips", 0)
         carry = self._carry(body.invars[n_body:], init, at)
+        loop = self._next_loop()
         mark = len(self.raw)
-        self._body(params["cond_jaxpr"], [*cond_consts, *carry], at.repeated(trips + 1))
+        self._body(params["cond_jaxpr"], [*cond_consts, *carry], at.repeated(trips + 1, loop))
         for r in self.raw[mark:]:
             r.effects = True  # the condition decides how often the loop runs: it is never dead
             r.counter = known
         mark = len(self.raw)
-        results = self._body(params["body_jaxpr"], [*body_consts, *carry], at.repeated(trips))
+        results = self._body(params["body_jaxpr"], [*body_consts, *carry], at.repeated(trips, loop))
         self._mark_counters(self.raw[mark:], carry, results)
         self.carried += zip(carry, results, strict=True)
         return results

@@ -109,7 +109,8 @@ class Work:
 @dataclass(frozen=True, eq=False)
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``detail`` its
-    parameters as text, ``rule`` the rule's name and ``status`` one of exact, bounded, free."""
+    parameters as text, ``rule`` the rule's name, ``status`` one of exact, bounded, free, and ``loops`` the numbers of the loops
+    whose body it is in, outermost first."""
 
     index: int
     primitive: str
@@ -122,6 +123,7 @@ class Equation:
     detail: str = ""
     rule: str = ""
     status: str = "exact"
+    loops: tuple[int, ...] = ()
 
     @property
     def module(self) -> str:

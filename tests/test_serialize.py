@@ -127,7 +127,7 @@ def test_a_damaged_file_is_an_error_in_one_line(kind, sound):
     assert "\n" not in str(raised.value)
 
 
-NO_COSTS = ["", "{", "null", "[]", "3", '"cost"', "{}", '{"format": "costmodel-cost-1"}', "[" * 100_000, "NaN"]
+NO_COSTS = ["", "{", "null", "[]", "3", '"cost"', "{}", '{"format": "costmodel-cost-2"}', "[" * 100_000, "NaN"]
 
 
 @pytest.mark.parametrize("text", NO_COSTS, ids=range(len(NO_COSTS)))
