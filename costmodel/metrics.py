@@ -15,7 +15,8 @@ from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO, PeakMax
-from costmodel.fusion import IN_PLACE, POLICIES, aliases, plan, read_once
+from costmodel.fusion import POLICIES, plan, read_once
+from costmodel.graph import IN_PLACE, aliases
 from costmodel.saved import RULES, has_backward, saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
 

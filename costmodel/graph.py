@@ -1,0 +1,77 @@
+"""Who makes and who uses each value of a program, with views seen through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from costmodel.work import CostTable, Equation, Value
+
+# Rules of equations that write into the memory of their first operand (a donated buffer, a key-value cache) and leave the rest
+# of it as it is: their result is that memory.
+IN_PLACE = ("dynamic_update_slice", "scatter", "scatter_combine")
+
+
+def aliases(table: CostTable) -> Callable[[Value], Value]:
+    """A function from a value to the one whose memory it shows: views are other names of what they view, and an update in
+    place is another name of what it updates."""
+    return _names(table, in_place=True)
+
+
+def _names(table: CostTable, *, in_place: bool) -> Callable[[Value], Value]:
+    source: dict[int, Value] = {}
+
+    def root(value: Value) -> Value:
+        return source.get(id(value), value)
+
+    for e in table:
+        if e.rule == "view":
+            source.update((id(out), root(into)) for into, out in zip(e.ins, e.outs, strict=False))
+        elif in_place and e.rule in IN_PLACE:
+            source[id(e.outs[0])] = root(e.ins[0])
+    return root
+
+
+class Graph:
+    """A program's equations but views, and their connections. ``index`` of an equation is its place in ``equations``."""
+
+    def __init__(self, table: CostTable) -> None:
+        self.table = table
+        self.name = _names(table, in_place=False)
+        self.equations = tuple(e for e in table if e.rule != "view")
+        self.index = {id(e): i for i, e in enumerate(self.equations)}
+        self._uses: dict[int, list[tuple[Equation, int]]] = {}
+        self._maker: dict[int, Equation] = {}
+        for e in self.equations:
+            for out in e.outs:
+                self._maker[id(out)] = e
+            for position, v in enumerate(e.ins):
+                if e.work.read[position] != 0 or (position == 0 and e.rule in IN_PLACE) or e.rule == "branch_result":
+                    self._uses.setdefault(id(self.name(v)), []).append((e, position))
+
+    @cached_property
+    def results(self) -> frozenset[int]:
+        """Values (by id) that something outside the equations reads: the program's outputs, and what a loop carries on."""
+        return frozenset(id(self.name(v)) for v in (*self.table.outputs, *(after for _, after in self.table.carried)))
+
+    def uses(self, value: Value) -> list[tuple[Equation, int]]:
+        """(equation, operand) of every use of a value that touches it."""
+        return self._uses.get(id(self.name(value)), [])
+
+    def users(self, e: Equation) -> list[tuple[Equation, int]]:
+        """The uses of an equation's results."""
+        return [use for out in e.outs for use in self.uses(out)]
+
+    def maker(self, value: Value) -> Equation | None:
+        """The equation that makes a value, or what it is a view of."""
+        return self._maker.get(id(self.name(value)))
+
+    def updates_in_place(self, e: Equation) -> bool:
+        """Whether an equation writes into memory that is there already, not into something that this program just made."""
+        if e.rule not in IN_PLACE:
+            return False
+        made = self.maker(e.ins[0])
+        return e.rule != "dynamic_update_slice" or made is None or made.primitive != "scan_read"
+
+    def is_result(self, e: Equation) -> bool:
+        return any(id(out) in self.results for out in e.outs)
