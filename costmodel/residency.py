@@ -1,0 +1,91 @@
+"""What reaches the main memory of a device that keeps arrays on the chip: a processor with a scratchpad, as TPUs have.
+
+Which arrays stay on the chip depends on their sizes, so this is computed at a point, not in closed form. Every array is either there
+from the kernel that makes it (or first reads it) to the last that uses it, or not at all; those that save most traffic per byte held
+and step come first, as in XLA's memory space assignment. No bandwidth is assumed: moving ahead of use is hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from costmodel.fusion import Kernel, plan
+from costmodel.work import Value
+
+if TYPE_CHECKING:
+    from costmodel.cost import CostAt
+
+
+@dataclass(eq=False)
+class _Array:
+    """An array's traffic in bytes, and the steps between which it is in use."""
+
+    value: Value
+    first: int
+    last: int
+    made: bool = False
+    moved: list[float] = field(default_factory=list)
+
+
+def main_memory_bytes(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] = (1, 1)) -> float:
+    """Bytes between the main memory and the chip, at least: kernels' borders under ``policy`` without what stays on the chip.
+
+    capacity: of the memory on the chip, in bytes.
+    tile:     the multiples to which the two innermost dimensions of an array are padded there; (8, 128) on TPUs for 32-bit types.
+    """
+    kernels = plan(cost.program, policy)
+    arrays = _arrays(cost, kernels)
+    results = {id(v) for v in cost.program.outputs}
+    total = 0.0
+    savings: list[tuple[float, float, _Array]] = []
+    for array in arrays.values():
+        traffic = sum(array.moved)
+        total += traffic
+        # What comes from outside is read once, what goes outside is written once.
+        due = array.moved[0] / max(1.0, _repeats(cost, kernels[array.first])) if not array.made else 0.0
+        due += float(cost._value(array.value.bytes)) if array.made and id(array.value) in results else 0.0
+        if traffic > due:
+            savings.append((traffic - due, _padded(cost, array.value, tile), array))
+    held = np.zeros(len(kernels))
+    for saved, size, array in sorted(savings, key=lambda s: -s[0] / (s[1] * (s[2].last - s[2].first + 1))):
+        steps = slice(array.first, array.last + 1)
+        if held[steps].max(initial=0.0) + size <= capacity:
+            held[steps] += size
+            total -= saved
+    return total
+
+
+def _arrays(cost: CostAt, kernels: Sequence[Kernel]) -> dict[int, _Array]:
+    ends = _ends_of_loops(kernels)
+    found: dict[int, _Array] = {}
+    for step, kernel in enumerate(kernels):
+        times = _repeats(cost, kernel)
+        for made, moved in ((False, kernel.reads), (True, kernel.writes)):
+            for value, elements in moved:
+                array = found.setdefault(id(value), _Array(value, step, step, made))
+                array.moved.append(float(cost._value(elements)) * value.array.bits / 8 * times)
+                # What is used in a loop that it was not made in is used until the loop ends.
+                outer = [loop for loop in kernel.main.loops if loop not in kernels[array.first].main.loops or not array.made]
+                array.last = max(array.last, step, *(ends[loop] for loop in outer))
+    return found
+
+
+def _ends_of_loops(kernels: Sequence[Kernel]) -> dict[int, int]:
+    return {loop: step for step, kernel in enumerate(kernels) for loop in kernel.main.loops}
+
+
+def _repeats(cost: CostAt, kernel: Kernel) -> float:
+    return float(cost._value(kernel.times))
+
+
+def _padded(cost: CostAt, value: Value, tile: Sequence[int]) -> float:
+    shape = [int(cost._value(d)) for d in value.array.shape]
+    for i, multiple in zip((-2, -1), tile, strict=True):
+        if len(shape) >= -i:
+            shape[i] = -(-shape[i] // multiple) * multiple
+    return math.prod(shape) * value.array.bits / 8
