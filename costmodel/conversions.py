@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from sympy import Expr
 
 from costmodel.forms import ONE
-from costmodel.work import CostTable, Equation, Value, Work
+from costmodel.work import Array, CostTable, Equation, Value, Work
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -42,6 +43,26 @@ def hoisted(table: CostTable) -> CostTable:
             e = replace(e, loops=outer, times=times[outer])
             made_in.update((id(v), outer) for v in e.outs)
         equations.append(e)
+    return replace(table, equations=tuple(equations))
+
+
+def every_pair(table: CostTable) -> CostTable:
+    """The program with each convolution in groups of its batch, as the gradient of a depthwise kernel is one, computed between all
+    channels; then what is not on the diagonal is masked, and the rest summed (XLA, ConvolutionGroupConverter)."""
+    equations: list[Equation] = []
+    for e in table:
+        groups = re.search(r"batch_group_count=(\S+)", e.detail)
+        if groups is None:
+            equations.append(e)
+            continue
+        pairs = Array((*e.outs[0].array.shape, e.outs[0].array.shape[-1]), e.outs[0].array.dtype)
+        computed, masked = Value(pairs), Value(pairs)
+        equations += [
+            replace(e, outs=(computed,), work=replace(e.work, written=(pairs.size,))),
+            replace(e, primitive="select_n", ins=(computed,), outs=(masked,), rule="select_n", detail="",
+                    work=Work((), (pairs.size,), (pairs.size,))),
+            replace(e, primitive="reduce_window_sum", ins=(masked,), rule="reduce_window", detail="",
+                    work=Work((), (pairs.size,), (e.outs[0].array.size,)))]
     return replace(table, equations=tuple(equations))
 
 

@@ -112,6 +112,12 @@ _SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs
           "batch_group_count", "window_dimensions", "axes", "dimension", "axis", "y", "precision", "permutation", "new_sizes")
 
 
+# Specifications of a convolution's operands and result by rank: (batch, features, space …) of (n, space, c), the kernel's
+# (output, input, space …) of (space, input, output), as Flax has them.
+_CHANNELS_LAST = {rank: ((0, rank - 1, *range(1, rank - 1)), (rank - 1, rank - 2, *range(rank - 2)),
+                         (0, rank - 1, *range(1, rank - 1))) for rank in range(3, 8)}
+
+
 def detail(r: Raw) -> str:
     """The parameters that decide the cost, as text."""
     shown = []
@@ -122,6 +128,8 @@ def detail(r: Raw) -> str:
         if key.endswith("dilation") and all(str(v) == "1" for v in value):
             continue
         if key == "dimension_numbers" and hasattr(value, "_fields"):
-            continue
+            if tuple(value[:3]) == _CHANNELS_LAST.get(len(value[0])):
+                continue
+            value = tuple(value[:3])
         shown.append(f"{key}={value}".replace(" ", ""))
     return " ".join(shown)

@@ -9,6 +9,7 @@ A policy is structure only: it looks at the equations, never at sizes or devices
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -227,7 +228,8 @@ def _merged(graph: Graph, kernels: list[_Growing]) -> list[_Growing]:
             if v.array.size != size:
                 continue
             maker = graph.maker(v)
-            made_by = home.get(id(maker)) if maker is not None and maker.outs[0].array.size == size and arithmetic(maker) else None
+            made_by = home.get(id(maker)) if maker is not None and maker.outs[0].array.size == size and arithmetic(maker) and not (
+                reduction(main) and not _along_lines(main)) else None
             for candidate in (over.get((id(v), main.loops)), made_by):
                 if candidate is not None and candidate.anchor is None and candidate.roots[0].loops == main.loops and all(
                         _made(graph, other) <= graph.index[id(candidate.roots[0])] - 1 or _element_by_element(graph, other, candidate, size)
@@ -242,6 +244,12 @@ def _merged(graph: Graph, kernels: list[_Growing]) -> list[_Growing]:
             home.update((id(root), target) for root in kernel.roots)
         over.update({(id(v), main.loops): target for v in arrays if v.array.size == size and (id(v), main.loops) not in over})
     return merged
+
+
+def _along_lines(e: Equation) -> bool:
+    """Reduces the innermost dimension, so that a line is one thread block's."""
+    axes = re.search(r"axes=\(([\d,]*)\)", e.detail)
+    return axes is not None and str(len(e.ins[0].array.shape) - 1) in axes[1].split(",")
 
 
 def _element_by_element(graph: Graph, value: Value, kernel: _Growing, size: Expr) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from costmodel.conversions import as_is, hoisted, relaid
+from costmodel.conversions import as_is, every_pair, hoisted, relaid
 from costmodel.graph import Graph
 from costmodel.layers import ANCHORS
 from costmodel.rules.movement import COPIES
@@ -62,6 +62,15 @@ def inner_batches(e: Equation) -> tuple[int, ...]:
         return ()
     batches = [[int(d) for d in side.split(",") if d] for side in numbers.groups()]
     return tuple(i for i, dims in enumerate(batches) if dims != list(range(len(dims))))
+
+
+def not_channels_last(e: Equation) -> tuple[int, ...]:
+    """Operands of a convolution that are not (n, space, c) or (space, input, output), as those of gradients are not."""
+    numbers = re.search(r"dimension_numbers=\(\((\d+),[\d,]*\),\((\d+),", e.detail)
+    if e.primitive != "conv_general_dilated" or numbers is None:
+        return ()
+    rank = len(e.ins[0].array.shape)
+    return tuple(i for i, first in enumerate(map(int, numbers.groups())) if first != (0, rank - 1)[i])
 
 
 def one_value_per_line(graph: Graph, e: Equation, operand: int) -> bool:
@@ -189,7 +198,8 @@ def _cpu_anew(graph: Graph, e: Equation) -> bool:
 
 
 def _cpu_prepare(table: CostTable) -> CostTable:
-    return relaid(hoisted(table), inner_batches)
+    """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
+    return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
 XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _never, _never, rejoins, prepare=_cpu_prepare, library=clusters, besides=True)
@@ -220,8 +230,12 @@ def _gpu_anew(graph: Graph, e: Equation) -> bool:
 
 
 def _gpu_prepare(table: CostTable) -> CostTable:
-    """cuDNN wants a convolution's kernel as (output, space, input) and not as jax has it, (space, input, output)."""
-    return relaid(hoisted(table), lambda e: (1,) if e.primitive == "conv_general_dilated" else inner_batches(e))
+    return relaid(hoisted(table), lambda e: (*inner_batches(e), *_kernel_of_convolution(e)))
+
+
+def _kernel_of_convolution(e: Equation) -> tuple[int, ...]:
+    """cuDNN wants it as (output, space, input) and not as jax has it, (space, input, output); it has the gradients itself."""
+    return (1,) if e.primitive == "conv_general_dilated" and 0 not in not_channels_last(e) else ()
 
 
 XLA_GPU = Policy("xla-gpu", _gpu_into, _gpu_anew, _gpu_epilogue, _one_chain, rejoins, prepare=_gpu_prepare, together=True)
