@@ -30,12 +30,13 @@ def hoisted(table: CostTable) -> CostTable:
     """The program with movement that every iteration of a loop repeats done once, before it."""
     made_in: dict[int, tuple[int, ...]] = {id(v): e.loops for e in table for v in e.outs}
     carried = {id(v) for v, _ in table.carried}
-    views: dict[int, bool] = {}  # names of carried values change with every iteration
+    views: set[int] = set()  # names of carried values change with every iteration
     times: dict[tuple[int, ...], Expr] = {(): ONE}
     equations: list[Equation] = []
     for e in table:
         times.setdefault(e.loops, e.times)
-        views.update((id(out), True) for out in e.outs if any(id(v) in carried or id(v) in views for v in e.ins) and e.rule == "view")
+        if e.rule == "view" and any(id(v) in carried or id(v) in views for v in e.ins):
+            views.update(id(out) for out in e.outs)
         still = e.loops and e.rule == "copy" and e.ins and all(
             made_in.get(id(v), ())[:len(e.loops)] != e.loops and id(v) not in carried and id(v) not in views for v in e.ins)
         outer = e.loops[:-1]

@@ -12,7 +12,15 @@ ANCHORS = {
     "reduce_window_min": "window", "select_and_scatter_add": "window", "gather": "gather", "scatter": "scatter",
     "scatter-add": "scatter", "scatter_add": "scatter", "sort": "sort", "cumsum": "cumulative", "cumprod": "cumulative",
     "cummax": "cumulative", "cummin": "cumulative", "cumlogsumexp": "cumulative", "fft": "fft", "ragged_dot": "dot",
+    "ragged_dot_general": "dot", "scaled_dot": "dot", "reduce_window": "window",
 }
+
+
+def anchor_kind(e: Equation) -> str | None:
+    """The kind of layer that an equation makes, if it makes one. A gather at known places is a slice of an array with symbolic
+    dimensions, so none."""
+    known = e.primitive == "gather" and not any(elements != 0 for elements in e.work.read[1:])
+    return None if known else ANCHORS.get(e.primitive)
 
 
 def layers(table: CostTable) -> list[int]:
@@ -23,7 +31,7 @@ def layers(table: CostTable) -> list[int]:
         for v in e.ins:
             users.setdefault(id(v), []).append(i)
     pools = _pooling_reductions(table, users)
-    anchors = [e.primitive in ANCHORS or i in pools for i, e in enumerate(equations)]
+    anchors = [anchor_kind(e) is not None or i in pools for i, e in enumerate(equations)]
     feeds = _fed_anchors(equations, users, anchors)
     on_data = _data_dependent(table)
     group: list[int | None] = [None] * len(equations)
@@ -91,7 +99,7 @@ def _rejoins(i: int, equations: tuple[Equation, ...], users: dict[int, list[int]
         for out in equations[j].outs:
             for u in users.get(id(out), ()):
                 e = equations[u]
-                if u in seen or e.primitive in ANCHORS:
+                if u in seen or anchor_kind(e) is not None:
                     continue
                 seen.add(u)
                 if e.work.ops and any(v.is_activation and v.array.size == reduced_size and v is not out for v in e.ins):

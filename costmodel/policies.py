@@ -1,7 +1,7 @@
 """Fusion policies: which values never leave a kernel. Each is a few predicates, with the compiler's pass or the experiment that it
 reflects; none looks at sizes, only at what equations are and how they are connected.
 
-To add a policy, write a :class:`Policy` and enter it in :data:`POLICIES`.
+To add a policy, write a :class:`Policy` and enter it in :data:`PREDICATES`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def loop(e: Equation) -> bool:
 
 def contraction(e: Equation) -> bool:
     """A matrix product, a convolution, or what else runs as a library's kernel."""
-    return ANCHORS.get(e.primitive) in ("dot", "conv") or e.rule in ("fused_attention", "pallas_call")
+    return any(kind.engine == "matrix" for kind, _, _ in e.work.ops) or e.rule == "pallas_call"
 
 
 def window(e: Equation) -> bool:
@@ -46,6 +46,12 @@ def window(e: Equation) -> bool:
 
 def reduction(e: Equation) -> bool:
     return e.rule in ("reduce", "generic_reduce")
+
+
+def along_lines(e: Equation) -> bool:
+    """Reduces the innermost dimension, so that a line is one thread block's."""
+    axes = re.search(r"axes=\(([\d,]*)\)", e.detail)
+    return axes is not None and str(len(e.ins[0].array.shape) - 1) in axes[1].split(",")
 
 
 def vector_product(e: Equation) -> bool:
@@ -82,6 +88,11 @@ def one_value_per_line(graph: Graph, e: Equation, operand: int) -> bool:
     return maker is not None and maker.primitive in ("broadcast_in_dim", "iota")
 
 
+def _large(graph: Graph, e: Equation) -> dict[int, Value]:
+    """Operands (by id) as large as the result."""
+    return {id(graph.name(v)): v for i, v in enumerate(e.ins) if not one_value_per_line(graph, e, i)}
+
+
 def unary(graph: Graph, e: Equation) -> bool:
     """Arithmetic on one operand; all others are literals."""
     return arithmetic(e) and sum(elements != 0 for elements in e.work.read) <= 1
@@ -94,7 +105,7 @@ def folds(producer: Equation, consumer: Equation) -> bool:
 
 def almost_unary(graph: Graph, e: Equation) -> bool:
     """Computing it again reads one large operand (XLA, InstructionFusion::EffectivelyAtMostUnary)."""
-    return sum(not one_value_per_line(graph, e, i) for i in range(len(e.ins))) <= 1
+    return len(_large(graph, e)) <= 1
 
 
 def rejoins(graph: Graph, e: Equation) -> bool:
@@ -120,10 +131,10 @@ def _lineage(graph: Graph, value: Value) -> set[int]:
         maker = graph.maker(value)
         if maker is None or not arithmetic(maker):
             break
-        large = [v for i, v in enumerate(maker.ins) if not one_value_per_line(graph, maker, i)]
+        large = _large(graph, maker)
         if len(large) != 1:
             break
-        value = large[0]
+        (value,) = large.values()
         found.add(id(graph.name(value)))
     return found
 
@@ -159,8 +170,13 @@ class Policy:
     together: bool = False
 
 
-def _never(*_: object) -> bool:
-    return False
+def _transposed(graph: Graph, anchor: Equation, consumer: Equation, operand: int) -> bool:
+    """The transpose of a product is the product of its operands in the other order (XLA, AlgebraicSimplifier)."""
+    return anchor.primitive == "dot_general" and consumer.primitive == "transpose"
+
+
+def _only_transposes(graph: Graph, members: Iterable[Equation]) -> bool:
+    return all(e.primitive == "transpose" for e in members)
 
 
 def _anything(*_: object) -> bool:
@@ -169,8 +185,8 @@ def _anything(*_: object) -> bool:
 
 def _one_chain(graph: Graph, members: Iterable[Equation]) -> bool:
     """One operation after the other on the result's elements where they are, each with one large operand."""
-    return all(e.primitive == "broadcast_in_dim" or arithmetic(e) and almost_unary(graph, e)
-               and (len(graph.users(e)) == 1 or not _used_among(graph, e, members)) for e in members)
+    return all(e.primitive in ("broadcast_in_dim", "transpose") or (arithmetic(e) and almost_unary(graph, e) and (
+        len(graph.users(e)) == 1 or not _used_among(graph, e, members))) for e in members)
 
 
 def _used_among(graph: Graph, e: Equation, members: Iterable[Equation]) -> bool:
@@ -189,7 +205,12 @@ def _cpu_into(graph: Graph, producer: Equation, consumer: Equation, operand: int
     """Loops fuse into loops. A contraction's and a window's operands are written first; a reduction takes what only it uses."""
     if reduction(consumer):
         return arithmetic(producer) and len(graph.users(producer)) == 1 and almost_unary(graph, producer)
-    return folds(producer, consumer) or (loop(consumer) and not (consumer.rule in ("gather",) and operand == 0))
+    return folds(producer, consumer) or (loop(consumer) and not (operand == 0 and _takes(consumer)))
+
+
+def _takes(e: Equation) -> bool:
+    """A gather at places that are data; a slice of an array with symbolic dimensions is a gather at known places."""
+    return e.primitive in ("gather", "dynamic_slice") and any(elements != 0 for elements in e.work.read[1:])
 
 
 def _cpu_anew(graph: Graph, e: Equation) -> bool:
@@ -202,7 +223,7 @@ def _cpu_prepare(table: CostTable) -> CostTable:
     return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
-XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _never, _never, rejoins, prepare=_cpu_prepare, library=clusters, besides=True)
+XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _transposed, _only_transposes, rejoins, prepare=_cpu_prepare, library=clusters, besides=True)
 
 
 # -- XLA for GPUs: PriorityFusion, MultiOutputFusion, Triton's matrix products, cuDNN's convolutions --------------------------
@@ -220,6 +241,8 @@ def _gpu_epilogue(graph: Graph, anchor: Equation, consumer: Equation, operand: i
     """A product's bias and scale, a convolution's bias and ReLU."""
     if vector_product(anchor):
         return False
+    if _transposed(graph, anchor, consumer, operand):
+        return True
     if ANCHORS.get(anchor.primitive) == "conv":
         return consumer.primitive in ("add", "max") and _bias(graph, consumer, operand)
     return contraction(anchor) and _bias(graph, consumer, operand)
@@ -270,4 +293,4 @@ def _ideal_epilogue(graph: Graph, anchor: Equation, consumer: Equation, operand:
 IDEAL = Policy("ideal", _ideal_into, lambda graph, e: loop(e) and almost_unary(graph, e), _ideal_epilogue, _anything,
                _anything, together=True)
 
-COMPILERS = {policy.name: policy for policy in (XLA_CPU, XLA_GPU, XLA_TPU, IDEAL)}
+PREDICATES = {policy.name: policy for policy in (XLA_CPU, XLA_GPU, XLA_TPU, IDEAL)}

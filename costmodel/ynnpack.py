@@ -29,7 +29,7 @@ def clusters(graph: Graph) -> dict[int, int]:
 
 
 def _seeds(e: Equation) -> bool:
-    return e.rule == "reduce" and e.primitive in _OPERATIONS or _separate_windows(e)
+    return (e.rule == "reduce" and e.primitive in _OPERATIONS) or _separate_windows(e)
 
 
 def _separate_windows(e: Equation) -> bool:

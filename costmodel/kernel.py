@@ -1,0 +1,90 @@
+"""A kernel: equations that run as one, and what crosses its border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sympy import Add, Expr, Rational
+
+from costmodel.layers import anchor_kind
+from costmodel.work import Equation, Value, total
+
+KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
+         "fft", "linear algebra", "collective")
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Equations that run as one: what they read from outside and write for others, in elements of each value.
+
+    kind:   one of :data:`KINDS`.
+    again:  equations of other kernels that this one computes, too, instead of reading their results.
+    """
+
+    index: int
+    kind: str
+    equations: tuple[Equation, ...]
+    reads: tuple[tuple[Value, Expr], ...]
+    writes: tuple[tuple[Value, Expr], ...]
+    again: tuple[Equation, ...] = ()
+
+    @cached_property
+    def main(self) -> Equation:
+        """The equation that gives the kernel its name: its anchor, else the last."""
+        return next((e for e in self.equations if anchor_kind(e) is not None), (self.equations or self.again)[-1])
+
+    @property
+    def times(self) -> Expr:
+        return self.main.times
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return self.main.path
+
+    @cached_property
+    def bytes(self) -> Expr:
+        """Bytes across the kernel's border, one run."""
+        return total(elements * Rational(v.array.bits, 8) for v, elements in (*self.reads, *self.writes))
+
+    @cached_property
+    def inputs(self) -> Expr:
+        """Elements of activations read."""
+        return Add(*(elements for v, elements in self.reads if v.is_activation))
+
+    @cached_property
+    def outputs(self) -> Expr:
+        """Elements of activations written."""
+        return Add(*(elements for v, elements in self.writes if v.is_activation))
+
+
+def kind_of(equations: Sequence[Equation]) -> str:
+    """The kind of a kernel of these equations: that of its anchor, else of what its loop does."""
+    for e in equations:
+        kind = anchor_kind(e)
+        if kind == "conv" and _is_depthwise(e):
+            return "depthwise conv"
+        if kind is not None:
+            return kind
+    engines = {kind.engine for e in equations for kind, _, _ in e.work.ops}
+    if "link" in engines:
+        return "collective"
+    if "matrix" in engines or any(kind.name == "flop" for e in equations for kind, _, _ in e.work.ops):
+        return "linear algebra"
+    if any(e.rule in ("reduce", "generic_reduce") for e in equations):
+        return "reduce"
+    return "elementwise" if engines else "copy"
+
+
+def _is_depthwise(e: Equation) -> bool:
+    """One input channel a group, forward or in a gradient: no sum over channels."""
+    return "group_count" in e.detail and 1 in e.ins[1].array.shape[-2:]
+
+
+def read_once(value: Value, parts: list[Expr], times: list[Expr] | None = None) -> Expr:
+    """Elements of ``value`` read by several readers that share one pass: all of it if one reads all; partial reads add up, each as
+    often as it happens."""
+    if value.array.size in parts:
+        return value.array.size
+    return Add(*parts) if times is None else Add(*(p * t for p, t in zip(parts, times, strict=True)))
