@@ -1,19 +1,20 @@
-"""Tables of a cost: per module, per layer or per primitive. Rows sum exactly to the total; renderers live in ``report``."""
+"""Tables of a cost: per module, layer, kernel or primitive. Rows sum exactly to the total; renderers live in ``report``."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sympy import Add, Expr
+from sympy import Add, Expr, Rational
 
 from costmodel import metrics
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO
-from costmodel.fusion import Kernel, plan
+from costmodel.fusion import POLICIES, Kernel, plan
 from costmodel.saved import residuals, saved_bytes
 from costmodel.work import CostTable, Equation, Value, total
 
@@ -66,17 +67,21 @@ class Table:
 _COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
 
 
-def build(cost: _Prices, *, depth: int | None, by: str, collapse: bool) -> Table:
+def build(cost: _Prices, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
     if by not in _BUILDERS:
         raise CostModelError(f"a table is by {', '.join(_BUILDERS)}; {by!r} is none of them")
     if depth is not None and depth < 1:
         raise CostModelError(f"depth={depth} must be at least 1")
-    columns, rows, totals = _BUILDERS[by](cost.program, depth)
+    if (by == "kernel") != (policy is not None):
+        raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(POLICIES)}, and nothing else does")
+    builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
+    columns, rows, totals = builder(cost.program, depth)
     priced = [Row(r.label, tuple(cost._value(c) for c in r.cells), 1, _show(cost, r.output)) for r in rows]
     if collapse:
         priced = _collapse(priced)
     notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
-    return Table(f"{cost.name}, by {by}", columns, tuple(priced), tuple(cost._value(t) for t in totals), notes)
+    title = f"{cost.name}, by {by}" + (f" under {policy}" if policy else "")
+    return Table(title, columns, tuple(priced), tuple(cost._value(t) for t in totals), notes)
 
 
 def _coverage(cost: Any) -> Any:
@@ -172,6 +177,19 @@ def _by_layer(table: CostTable, depth: int | None):
     return (*_COLUMNS, ("activations", "elements"), ("bytes, layer", "B")), rows, totals
 
 
+def _by_kernel(table: CostTable, depth: int | None, policy: str = "unfused"):
+    """Kernels in the order in which they run, with what crosses their borders."""
+    kernels = plan(table, policy)
+    rows = []
+    for k in kernels:
+        read, written = (total(n * Rational(v.array.bits, 8) * k.times for v, n in side) for side in (k.reads, k.writes))
+        label = f"{'/'.join(k.path[:depth]) or k.main.primitive} [{k.kind}]"
+        rows.append(_Draft(label, (*_work_cells(list(k.equations)), read, written), k.writes[0][0] if k.writes else ""))
+    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              *(total(row.cells[i] for row in rows) for i in (3, 4)))
+    return (*_COLUMNS[1:], ("read", "B"), ("written", "B")), rows, totals
+
+
 def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int, int]:
     """Each parameter's kernel: the first that reads it."""
     owner: dict[int, int] = {}
@@ -195,7 +213,7 @@ def _by_saved(table: CostTable, depth: int | None):
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
-    "module": _by_module, "layer": _by_layer, "op": _by_op, "phase": _by_phase, "saved": _by_saved,
+    "module": _by_module, "layer": _by_layer, "kernel": _by_kernel, "op": _by_op, "phase": _by_phase, "saved": _by_saved,
 }
 
 

@@ -63,5 +63,5 @@ def test_si_prefixes(value, text):
 
 
 def test_a_table_by_something_else_is_refused(cost_of):
-    with pytest.raises(CostModelError, match="a table is by module, layer, op"):
+    with pytest.raises(CostModelError, match="a table is by module, layer, kernel, op"):
         cost_of("resnet50").table(by="colour")

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @click.option("--depth", type=int, help="Levels of modules in the table.")
-@click.option("--by", default="module", metavar="module|layer|op", show_default=True, help="What a row of the table is.")
+@click.option("--by", default="module", metavar="module|layer|op|kernel", show_default=True, help="What a row of the table is.")
+@click.option("--policy", help="With --by kernel: which operations share one, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
 @click.option("--json", "form", flag_value="json", help="The whole result, loss-free; with --at the metrics there.")
 @click.option("--csv", "form", flag_value="csv", help="The table as CSV.")
 @click.option("--latex", "form", flag_value="latex", help="The headline formulas and the table as LaTeX.")
-def show(asked: Asked, depth: int | None, by: str, taps: str, form: str | None) -> None:
+def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, form: str | None) -> None:
     """Closed forms and a table of MODEL; with --at also their values."""
     answer = asked.answer()
-    table = answer.result.table(depth=depth, by=by)
+    table = answer.result.table(depth=depth, by=by, policy=policy)
     if form == "json":
         click.echo(_json(answer) if answer.at else answer.cost.to_json())
     elif form == "csv":
