@@ -320,7 +320,7 @@ MISTAKES = {
     "below the domain": (("show", "mlp", "--at", MLP_AT.replace("n=1", "n=0")), "n >= 1"),
     "no multiple": (("show", *NET, "--where", "8 | n", "--at", "n=12,d=1"), "8 | n"),
     "unknown layer": (("explain", "mlp", "linear7"), "did you mean linear"),
-    "unknown rows": (("show", "mlp", "--by", "rows"), "module, layer, op"),
+    "unknown rows": (("show", "mlp", "--by", "rows"), "module, layer, kernel, op"),
     "no depth": (("show", "mlp", "--depth", "0"), "at least 1"),
     "unknown device": (("roofline", "mlp", "--hw", "h200"), "did you mean h200-sxm"),
     "unknown device shown": (("hw", "show", "h200"), "did you mean h200-sxm"),
