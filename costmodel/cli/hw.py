@@ -11,7 +11,7 @@ from costmodel.cli.options import columns, help_if_alone
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
-    from costmodel.hardware import Hardware, Quantity
+    from costmodel.hardware import Energies, Hardware, Quantity
 
 
 @click.group("hw", invoke_without_command=True)
@@ -23,41 +23,133 @@ def hw(context: click.Context) -> None:
 
 @hw.command("list")
 def hw_list() -> None:
-    """The devices: those shipped, and the user's own."""
-    from costmodel.hardware import available, load
+    """The devices, those shipped and the user's own, and the tables of energies."""
+    from costmodel.hardware import available, energy_tables, read
 
-    devices = map(load, available())
-    click.echo(columns([("name", "kind", "title"), *((d.name, d.kind, d.title) for d in devices)]))
+    head = ("name", "kind", "year", "best dense matrix peak", "bandwidth", "capacity", "ridge point", "title")
+    click.echo(columns([head, *(_summary(read(name)) for name in (*available(), *energy_tables()))]))
+
+
+def _summary(found: Hardware | Energies) -> tuple[str, ...]:
+    from costmodel.hardware import Energies
+    from costmodel.report.terminal import si
+
+    year = str(found.year or "")
+    if isinstance(found, Energies):
+        return found.name, "energy", year, "", "", "", "", found.title
+    peaks = {dtype: q for (engine, dtype), q in found.peaks.items() if engine == "matrix" and q.unit == "FLOP/s"}
+    if not peaks:
+        return found.name, found.kind, year, "none", si(found.bandwidth.value, "B/s"), "", "", found.title
+    best = max(peaks, key=lambda dtype: peaks[dtype].value)
+    capacity = si(found.capacity.value, "B") if found.capacity else ""
+    return (found.name, found.kind, year, f"{si(peaks[best].value, 'FLOP/s')} {best}", si(found.bandwidth.value, "B/s"), capacity,
+            f"{peaks[best].value / found.bandwidth.value:.4g} FLOP/B", found.title)
 
 
 @hw.command("show")
 @click.argument("device")
 def hw_show(device: str) -> None:
-    """Peaks, memory and policies of a device (a name or a .toml file), each with its source."""
-    from costmodel.hardware import load
+    """All figures of a device or a table of energies (a name or a .toml file), each with its source."""
+    from costmodel.hardware import Energies, read
 
-    found = load(device)
-    click.echo(f"{found.name}: {found.title} ({found.kind})")
+    found = read(device)
+    if isinstance(found, Energies):
+        click.echo(f"{found.name}: {found.title} (energies)")
+        click.echo(columns([("figure", "value", "source"), *_energies(found)]))
+        return
+    click.echo(f"{found.name}: {found.title} ({found.kind}{f', {found.year}' if found.year else ''})")
     if found.measurement:
         click.echo(f"measured on {found.measurement.machine}, {found.measurement.date}")
     click.echo(columns(list(_figures(found))))
     policy = [f"{name} {how.dtype}" + (f" x{how.passes}" if how.passes > 1 else "") for name, how in found.float32.items()]
     click.echo(f"float32 contractions run as: {', '.join(policy)} ({found.float32_source})")
+    if found.vector_runs_as:
+        runs_as = ", ".join(f"{dtype} as {to}" for dtype, to in found.vector_runs_as.items())
+        click.echo(f"on the vector engine: {runs_as} ({found.vector_source})")
+    click.echo(f"fusion policy: {found.fusion}")
 
 
 def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
-    from costmodel.report.terminal import si
-
-    def row(label: str, quantity: Quantity, ridge: str = "") -> tuple[str, ...]:
-        doubt = f"; doubt: {quantity.doubt}" if quantity.doubt else ""
-        return label, si(quantity.value, quantity.unit), ridge, quantity.source + doubt
+    def ridge(quantity: Quantity) -> str:
+        return f"{quantity.value / device.bandwidth.value:.4g} FLOP/B"
 
     yield "figure", "value", "ridge point", "source"
     for (engine, dtype), quantity in device.peaks.items():
-        yield row(f"{engine} {dtype}", quantity, f"{quantity.value / device.bandwidth.value:.4g} FLOP/B")
+        yield _figure(f"{engine} {dtype}", quantity, ridge(quantity))
+    for (engine, dtype), quantity in device.sparse.items():
+        yield _figure(f"{engine} {dtype}, sparse: not used", quantity, "")
     for label in ("bandwidth", "capacity", "launch_overhead", "call_overhead", "power", "weight"):
         if (quantity := getattr(device, label)) is not None:
-            yield row("transcendental weight" if label == "weight" else label.replace("_", " "), quantity)
+            yield _figure("transcendental weight" if label == "weight" else label.replace("_", " "), quantity, "")
+    for level in device.levels:
+        yield _figure(f"{level.name} capacity", level.capacity, "")
+        if level.bandwidth is not None:
+            yield _figure(f"{level.name} bandwidth", level.bandwidth, "")
+    for link in device.links:
+        yield _figure(f"{link.name}, {link.direction}", link.bandwidth, "")
+    for kind, calibration in device.calibration.items():
+        for what, part in (("compute", calibration.compute), ("bandwidth", calibration.bandwidth)):
+            if part is not None:
+                yield _figure(f"{kind}: reached of {what}, version {calibration.version}, {calibration.date}", part, "")
+    if device.energies is not None:
+        yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
+
+
+def _energies(energies: Energies) -> Iterator[tuple[str, ...]]:
+    figures = {f"{name} {dtype}": quantity for (name, dtype), quantity in energies.operations.items()}
+    figures |= {f"{name} (main memory)" if name == energies.main else name: q for name, q in energies.memory.items()}
+    if energies.static_power is not None:
+        figures["static power"] = energies.static_power
+    yield from (_figure(label, quantity) for label, quantity in figures.items())
+    for name, parts in energies.composed.items():
+        value = " + ".join(f"{times:g} {part}" for part, times in parts.items())
+        yield name, value, energies.notes["composed source"]
+    for dtype, to in energies.runs_as.items():
+        yield dtype, f"as {to}", energies.notes["runs_as source"]
+
+
+def _figure(label: str, quantity: Quantity, *between: str) -> tuple[str, ...]:
+    from costmodel.report.terminal import si
+
+    doubt = f"; doubt: {quantity.doubt}" if quantity.doubt else ""
+    if quantity.unit == "1":
+        value = f"{quantity.value:g}"
+    elif quantity.unit in ("J", "J/B"):  # of one operation or byte: femtojoules to nanojoules, all in the unit of the field
+        value = f"{quantity.value * 1e12:.4g} p{quantity.unit}"
+    else:
+        value = si(quantity.value, quantity.unit)
+    return label, value, *between, quantity.source + doubt
+
+
+@hw.command("check")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.pass_context
+def hw_check(context: click.Context, files: tuple[str, ...]) -> None:
+    """Check device files: a line for everything that is wrong, and exit status 2 if anything is."""
+    from costmodel.hardware import check
+
+    wrong = False
+    for file in files:
+        problems = check(file)
+        click.echo("\n".join(problems) if problems else f"{file}: right")
+        wrong = wrong or bool(problems)
+    context.exit(2 if wrong else 0)
+
+
+@hw.command("new")
+@click.argument("name")
+@click.option("--output", "-o", metavar="FILE", help="Where to write it (default: NAME.toml here).")
+def hw_new(name: str, output: str | None) -> None:
+    """Write a device file to be filled in; `hw check` says what is missing."""
+    from costmodel.hardware import template
+
+    text, path = template(name), output or f"{name}.toml"
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise CostModelError(f"cannot write {path}: {error.strerror}; give another file with -o") from None
+    click.echo(f"written to {path}: fill it in, then run `costmodel hw check {path}`")
 
 
 @hw.command("measure")

@@ -6,7 +6,7 @@
 
 A new device is one new file beside this one, or in the user's own folder (:func:`user_directory`), where ``local`` is
 this machine as :func:`costmodel.hardware.measure.measure` found it. A file of the user goes before a shipped one of the
-same name.
+same name. Tables of energies that belong to no device stand in the folder ``energies`` of either.
 """
 
 from __future__ import annotations
@@ -19,32 +19,46 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from costmodel.hardware.model import (
+    Calibration,
+    Energies,
     Hardware,
     HardwareFileError,
     Level,
+    Link,
     Measurement,
+    MissingEnergy,
     MissingPeak,
     Passes,
     Quantity,
     UnknownHardware,
 )
-from costmodel.hardware.schema import parse
+from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.write import write
 
 __all__ = [
+    "Calibration",
+    "Energies",
     "Hardware",
     "HardwareFileError",
     "Level",
+    "Link",
     "Measurement",
+    "MissingEnergy",
     "MissingPeak",
     "Passes",
     "Quantity",
     "UnknownHardware",
     "available",
+    "check",
+    "energy_tables",
     "load",
+    "read",
+    "template",
     "user_directory",
     "write",
 ]
+
+_ENERGIES = "energies"
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Hardware:
@@ -52,13 +66,24 @@ def load(name_or_path: str | os.PathLike[str]) -> Hardware:
 
     Raises :class:`UnknownHardware`, naming what there is, or :class:`HardwareFileError` for one that breaks the schema.
     """
+    found = read(name_or_path)
+    if isinstance(found, Energies):
+        raise UnknownHardware(f"{found.name} states energies only, no peaks and no bandwidth: give it to cost.energy(…), and name "
+                              "a device where times are asked for")
+    return found
+
+
+def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
+    """As :func:`load`, and a table of energies where the name or file is one."""
     name = os.fspath(name_or_path)
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
             raise UnknownHardware(f"there is no device file {name!r}")
         return _read(path)
-    found = _files()
+    found = _files(".")
+    if name not in found:
+        found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
     near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
@@ -71,7 +96,30 @@ def load(name_or_path: str | os.PathLike[str]) -> Hardware:
 
 def available() -> tuple[str, ...]:
     """Names that :func:`load` knows, sorted: the shipped devices and the user's own."""
-    return tuple(sorted(_files()))
+    return tuple(sorted(_files(".")))
+
+
+def energy_tables() -> tuple[str, ...]:
+    """Names of the tables of energies that belong to no device, sorted."""
+    return tuple(sorted(_files(_ENERGIES)))
+
+
+def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Everything that is wrong with a device file, by file and key; nothing if it is right."""
+    if not os.path.isfile(path):
+        raise UnknownHardware(f"there is no device file {os.fspath(path)!r}")
+    try:
+        _read(Path(path))
+    except HardwareFileError as error:
+        return error.problems
+    return ()
+
+
+def template(name: str) -> str:
+    """The text of a device file whose figures are to be filled in."""
+    if not NAME.fullmatch(name):
+        raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
+    return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
 
 
 def user_directory() -> Path:
@@ -82,13 +130,13 @@ def user_directory() -> Path:
     return base / "costmodel" / "hardware"
 
 
-def _files() -> dict[str, Traversable]:
-    shipped = {entry.name: entry for entry in files(__name__).iterdir()}
-    own = {entry.name: entry for entry in user_directory().glob("*.toml")}
+def _files(folder: str) -> dict[str, Traversable]:
+    shipped = {entry.name: entry for entry in files(__name__).joinpath(folder).iterdir()}
+    own = {entry.name: entry for entry in (user_directory() / folder).glob("*.toml")}
     return {name.removesuffix(".toml"): entry for name, entry in (shipped | own).items() if name.endswith(".toml")}
 
 
-def _read(file: Traversable) -> Hardware:
+def _read(file: Traversable) -> Hardware | Energies:
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

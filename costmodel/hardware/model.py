@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from costmodel.errors import CostModelError
 
 ENGINES = ("matrix", "vector")
 PRECISIONS = ("DEFAULT", "HIGH", "HIGHEST")
+
+# The fusion policy of a device that states none: its compiler's, or layers where none is compiled for.
+FUSION = {"gpu": "xla-gpu", "tpu": "xla-tpu", "cpu": "xla-cpu", "mcu": "layer", "example": "layer"}
 
 # Spellings that jax.lax.Precision accepts for its three members.
 _PRECISION_ALIASES = {
@@ -27,8 +31,17 @@ class MissingPeak(CostModelError):
     """The device has no peak for this engine and type; another type's peak is never taken in its place."""
 
 
+class MissingEnergy(CostModelError):
+    """No energy is stated for this operation and type, or for this memory; another's is never taken in its place."""
+
+
 class HardwareFileError(CostModelError):
-    """A device file breaks the schema; the message names the file, the key and what was expected there."""
+    """A device file breaks the schema; each of ``problems`` names the file, the key and what was expected there."""
+
+    def __init__(self, *problems: str) -> None:
+        more = f" (and {len(problems) - 1} more: `costmodel hw check` lists them)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+        self.problems = problems
 
 
 class UnknownHardware(CostModelError):
@@ -39,7 +52,7 @@ class UnknownHardware(CostModelError):
 class Quantity:
     """A number in base units with where it comes from.
 
-    value:    in ``unit``, one of FLOP/s, OP/s, B/s, B, s, W, FLOP.
+    value:    in ``unit``, one of FLOP/s, OP/s, B/s, B, s, W, FLOP, J, J/B, 1 (a ratio).
     source:   who says so.
     doubt:    what may be wrong with it; empty if nothing is known to be.
     measured: it was timed on the device, not read in a datasheet.
@@ -59,6 +72,92 @@ class Level:
     name: str
     capacity: Quantity
     bandwidth: Quantity | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A connection to other devices. ``direction`` says what the published bandwidth counts: "each way" or "both ways" together."""
+
+    name: str
+    bandwidth: Quantity
+    direction: str
+
+    @property
+    def one_way(self) -> float:
+        """B/s in one direction."""
+        return self.bandwidth.value / (2 if self.direction == "both ways" else 1)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What kernels of one kind reach, as parts of the device's peak and bandwidth; ``version`` counts how it was found."""
+
+    version: int
+    date: str
+    compute: Quantity | None = None
+    bandwidth: Quantity | None = None
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Energies of operations and of bytes moved. Mappings are to be read, not changed.
+
+    operations:   (operation, dtype) -> J.
+    memory:       memory -> J/B; "link" is the connection to other devices.
+    main:         the memory that holds a program's arrays.
+    composed:     operation -> how many of which stated operations stand for it; "transcendental" for any special function.
+    runs_as:      dtype -> dtype whose energies it takes, where the file states so.
+    static_power: W drawn whatever is computed.
+    notes:        what the file says of ``composed`` and ``runs_as``: where they come from and what may be wrong with them.
+    """
+
+    name: str
+    title: str
+    year: int | None
+    operations: Mapping[tuple[str, str], Quantity] = field(hash=False)
+    memory: Mapping[str, Quantity] = field(hash=False)
+    main: str
+    composed: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False)
+    runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
+    static_power: Quantity | None = None
+    notes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def operation(self, name: str, dtype: str, *, accumulate: str | None = None, special: bool = False) -> Fraction:
+        """Exact J of one operation; in a composed one, additions are in the type ``accumulate`` where one is given.
+
+        Raises :class:`MissingEnergy` where the file states neither the operation nor what it is composed of.
+        """
+        if (stated := self._stated(name, dtype)) is not None:
+            return stated
+        parts = self.composed.get(name, self.composed.get("transcendental") if special else None)
+        if parts is None:
+            raise MissingEnergy(f"{self.name} states no energy for {name} in {dtype}; it has {self._has(dtype)}. "
+                                "Add it to the file, or say in [energy.composed] what it is made of")
+        total = Fraction(0)
+        for part, times in parts.items():
+            of = accumulate if part == "add" and accumulate else dtype
+            joules = self._stated(part, of)
+            if joules is None:
+                raise MissingEnergy(f"{self.name} states no energy for {part} in {of}, a part of {name} in {dtype}; it has "
+                                    f"{self._has(of)}. Add it to the file, or price another type with reprice(dtype=…)")
+            total += joules * Fraction(repr(times))
+        return total
+
+    def byte(self, memory: str | None = None) -> Fraction:
+        """Exact J of a byte read from or written to a memory, by default the main one."""
+        name = memory or self.main
+        if name not in self.memory:
+            raise MissingEnergy(f"{self.name} states no energy for the memory {name!r}; it has {', '.join(self.memory)}")
+        return Fraction(repr(self.memory[name].value))
+
+    def _stated(self, name: str, dtype: str) -> Fraction | None:
+        quantity = self.operations.get((name, self.runs_as.get(dtype, dtype)))
+        return None if quantity is None else Fraction(repr(quantity.value))
+
+    def _has(self, dtype: str) -> str:
+        names = [name for name, of in self.operations if of == self.runs_as.get(dtype, dtype)]
+        types = dict.fromkeys(of for _, of in self.operations)
+        return f"{', '.join(names)} in {dtype}" if names else f"no operation in that type, only in {', '.join(types)}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +196,11 @@ class Hardware:
     call_overhead:         s a call of a compiled program from Python, including the wait for its result.
     power:                 W at full load.
     levels:                further memories, nearest to the arithmetic first.
+    sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
+    links:                 connections to other devices.
+    energies:              of its operations and memories, where it states them.
+    calibration:           kind of kernel -> what such kernels reach of the ceilings; no price uses it yet.
+    fusion:                the fusion policy that programs for it are priced under by default.
     """
 
     name: str
@@ -116,6 +220,15 @@ class Hardware:
     vector_runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
     vector_source: str = ""
     measurement: Measurement | None = None
+    sparse: Mapping[tuple[str, str], Quantity] = field(default_factory=dict, hash=False)
+    links: tuple[Link, ...] = ()
+    energies: Energies | None = None
+    calibration: Mapping[str, Calibration] = field(default_factory=dict, hash=False)
+    fusion: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.fusion:
+            object.__setattr__(self, "fusion", FUSION.get(self.kind, "layer"))
 
     @property
     def measured(self) -> bool:

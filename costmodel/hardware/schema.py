@@ -1,171 +1,115 @@
-"""The schema of a device file: TOML table in, :class:`Hardware` out, and every violation named by file and key."""
+"""The schema of a device file: TOML table in, :class:`Hardware` out, and every violation named by file and key.
+
+A file of kind "energy" states energies only, and gives an :class:`Energies`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
+from costmodel.hardware.fields import UNITS as UNITS
+from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
     ENGINES,
+    FUSION,
     PRECISIONS,
+    Calibration,
+    Energies,
     Hardware,
     HardwareFileError,
     Level,
+    Link,
     Measurement,
     Passes,
     Quantity,
 )
 
-KINDS = ("gpu", "tpu", "cpu", "mcu", "example")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+ENERGY = "energy"  # the kind of a file that states energies only
+KINDS = (*FUSION, ENERGY)
+DIRECTIONS = ("each way", "both ways")
 
-# unit -> (base unit, factor); decimal, so that 66.9 TFLOP/s is 66.9e12 FLOP/s to the last bit
-UNITS: Mapping[str, tuple[str, Decimal]] = {
-    "FLOP/s": ("FLOP/s", Decimal("1")),
-    "GFLOP/s": ("FLOP/s", Decimal("1e9")),
-    "TFLOP/s": ("FLOP/s", Decimal("1e12")),
-    "OP/s": ("OP/s", Decimal("1")),
-    "GOP/s": ("OP/s", Decimal("1e9")),
-    "TOP/s": ("OP/s", Decimal("1e12")),
-    "B/s": ("B/s", Decimal("1")),
-    "GB/s": ("B/s", Decimal("1e9")),
-    "TB/s": ("B/s", Decimal("1e12")),
-    "B": ("B", Decimal("1")),
-    "kB": ("B", Decimal("1e3")),
-    "MB": ("B", Decimal("1e6")),
-    "GB": ("B", Decimal("1e9")),
-    "KiB": ("B", Decimal("1024")),
-    "MiB": ("B", Decimal("1048576")),
-    "GiB": ("B", Decimal("1073741824")),
-    "s": ("s", Decimal("1")),
-    "us": ("s", Decimal("1e-6")),
-    "ns": ("s", Decimal("1e-9")),
-    "W": ("W", Decimal("1")),
-    "FLOP": ("FLOP", Decimal("1")),
-}
-
-# base unit -> least and greatest value that a real device can have; a slip of a unit's prefix falls outside
-PLAUSIBLE: Mapping[str, tuple[float, float]] = {
-    "FLOP/s": (1e6, 1e18),
-    "OP/s": (1e6, 1e18),
-    "B/s": (1e6, 1e15),
-    "B": (1e3, 1e15),
-    "s": (1e-10, 1.0),
-    "W": (1e-4, 1e5),
-    "FLOP": (0.1, 1e5),
-}
+# The kinds of kernels that a calibration can be for: those of costmodel.fusion.
+KERNELS = ("dot", "conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort", "cumulative", "fft",
+           "copy")
 
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "energy", "policy")
+_PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
+_ENERGY_FILE = ("name", "title", "kind", "year", "energy")
+_NOTES = ("source", "doubt")
 _MEASUREMENT = ("machine", "date", "versions", "environment", "samples")
 _SCALARS = {"launch_overhead": "s", "call_overhead": "s", "power": "W", "transcendental_weight": "FLOP"}
 _FIGURES = ("peaks", "memory", "levels", *_SCALARS)
 
 
-class _Table:
-    """A table of a device file that knows where it stands, so that each complaint names file and key."""
-
-    def __init__(self, data: Mapping[str, Any], file: str, path: str = "") -> None:
-        self.data, self.file, self.path = data, file, path
-
-    def fail(self, key: str, expectation: str) -> NoReturn:
-        raise HardwareFileError(f"{self.file}: {self.where(key)}: {expectation}")
-
-    def where(self, key: str) -> str:
-        return ".".join(part for part in (self.path, key) if part)
-
-    def only(self, *known: str) -> None:
-        for key in self.data:
-            if key not in known:
-                self.fail(key, f"unknown key; expected one of {', '.join(known)}")
-
-    def table(self, key: str, *, required: bool = False) -> _Table:
-        value = self.data.get(key)
-        if value is None and required:
-            self.fail(key, "missing table")
-        if value is not None and not isinstance(value, dict):
-            self.fail(key, "expected a table")
-        return _Table(value or {}, self.file, self.where(key))
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.data.get(key, default)
-        if not isinstance(value, str) or (default is None and not value.strip()):
-            self.fail(key, "expected a text that is not empty" if key in self.data else "missing")
-        return value
-
-    def texts(self, key: str) -> dict[str, str]:
-        inner = self.table(key)
-        return {name: inner.text(name) for name in inner.data}
-
-    def quantity(self, key: str, *bases: str, measured: bool = False, required: bool = False) -> Quantity | None:
-        if key not in self.data:
-            if required:
-                self.fail(key, "missing; expected { value = …, unit = …, source = … }")
-            return None
-        inner = self.table(key)
-        inner.only("value", "unit", "source", "doubt")
-        value, unit = inner.data.get("value"), inner.text("unit")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            inner.fail("value", "expected a number" if "value" in inner.data else "missing")
-        if unit not in UNITS:
-            inner.fail("unit", f"unknown unit {unit!r}; expected one of {', '.join(UNITS)}")
-        base, factor = UNITS[unit]
-        if base not in bases:
-            inner.fail("unit", f"{unit!r} does not measure this; expected {' or '.join(bases)} or a multiple")
-        low, high = PLAUSIBLE[base]
-        if not value > 0:
-            inner.fail("value", f"{value} is not positive")
-        scaled = float(Decimal(repr(value)) * factor)
-        if not low <= scaled <= high:
-            inner.fail("value", f"{value} {unit} is not plausible; expected {low:g} to {high:g} {base}")
-        return Quantity(scaled, base, inner.text("source"), inner.text("doubt", ""), measured)
-
-
-def parse(data: Mapping[str, Any], file: str) -> Hardware:
-    """The device that the TOML table ``data`` describes; ``file`` is only named in errors.
+def parse(data: Mapping[str, Any], file: str) -> Hardware | Energies:
+    """The device (or the energies alone) that the TOML table ``data`` describes; ``file`` is only named in errors.
 
     Figures of ``[measured]`` take the place of the same figures of ``[datasheet]``.
-    Raises :class:`HardwareFileError`.
+    Raises :class:`HardwareFileError` with everything that is wrong.
     """
-    root = _Table(data, file)
-    root.only("name", "title", "kind", "year", "datasheet", "policy", "measured")
-    name, kind, year = root.text("name"), root.text("kind"), data.get("year")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-        root.fail("name", f"{name!r}: expected lower-case letters, digits, '-', '_' and '.'")
-    if kind not in KINDS:
-        root.fail("kind", f"{kind!r}; expected one of {', '.join(KINDS)}")
-    if year is not None and (isinstance(year, bool) or not isinstance(year, int) or not 1950 <= year <= 2100):
-        root.fail("year", f"{year!r}; expected the year of release")
+    root = Table(data, file)
+    try:
+        root.only(*(_ENERGY_FILE if data.get("kind") == ENERGY else _DEVICE_FILE))
+        name, kind = root.text("name"), root.text("kind", among=KINDS)
+        if name and not NAME.fullmatch(name):
+            root.note("name", f"{name!r}: expected lower-case letters, digits, '-', '_' and '.'")
+        year = root.whole("year", 1950, 2100, "the year of release") if "year" in data else None
+        found = _energy_file(root, name, year) if kind == ENERGY else _device(root, name, kind, year)
+        root.stop_if_wrong()
+    except Refused:
+        raise HardwareFileError(*root.problems) from None
+    return found
+
+
+def _energy_file(root: Table, name: str, year: int | None) -> Energies:
+    return _energies(root.table("energy", required=True), name, root.text("title"), year)
+
+
+def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
+    data, title = root.data, root.text("title")
     if "datasheet" not in data and "measured" not in data:
         root.fail("datasheet", "missing table (and there is no [measured] either)")
-
-    figures = _figures(root.table("datasheet"), (), measured=False)
-    figures |= _figures(root.table("measured"), _MEASUREMENT, measured=True)
+    datasheet, measured = root.table("datasheet"), root.table("measured")
+    stated = _figures(datasheet, ("sparse", "links"), measured=False)
+    figures = stated | _figures(measured, _MEASUREMENT, measured=True)
     peaks = {key: value for key, value in figures.items() if isinstance(key, tuple)}
-    if not peaks:
-        root.fail("datasheet.peaks", "missing; expected at least one peak")
-    if "bandwidth" not in figures:
-        root.fail("datasheet.memory.bandwidth", "missing")
-
+    sparse = _peaks(datasheet.table("sparse"), measured=False)
+    links = _links(datasheet)
+    _needed(root, "datasheet.peaks", peaks, "at least one peak")
+    _needed(root, "datasheet.memory.bandwidth", "bandwidth" in figures, "{ value = …, unit = …, source = … }")
+    energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
+    calibration = _calibration(root.table("calibration"))
+    measurement = _measurement(measured) if "measured" in data else None
     policy = root.table("policy", required=True)
-    float32 = _float32_policy(policy, peaks)
-    runs_as, vector_source = _vector_policy(policy.table("vector_runs_as"), peaks)
-    weight = policy.quantity("transcendental_weight", "FLOP")
-    figures.setdefault("transcendental_weight", weight)
-    if figures["transcendental_weight"] is None:
-        policy.fail("transcendental_weight", "missing; expected { value = …, unit = 'FLOP', source = … }")
+    policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
+    weight = figures.get("transcendental_weight") or policy.quantity("transcendental_weight", "FLOP")
+    _needed(root, "policy.transcendental_weight", weight, "{ value = …, unit = 'FLOP', source = … }")
+    source, fusion = policy.text("source"), policy.text("fusion", "")
+    float32 = _float32_policy(policy)
+    runs_as, vector_source = _vector_policy(policy.table("vector_runs_as"))
+    root.stop_if_wrong()
+    # What follows compares figures with each other: it makes sense of figures that are right in themselves.
+    _float32_on_matrix(policy, float32, peaks)
+    _runs_on_vector(policy.table("vector_runs_as"), runs_as, peaks)
+    _sparse_above_dense(datasheet.table("sparse"), sparse, peaks | stated)
+    root.stop_if_wrong()
+    assert weight is not None
     return Hardware(
         name=name,
-        title=root.text("title"),
+        title=title,
         kind=kind,
         year=year,
         peaks=peaks,
         bandwidth=figures["bandwidth"],
         float32=float32,
-        float32_source=policy.text("source"),
-        weight=figures["transcendental_weight"],
+        float32_source=source,
+        weight=weight,
         capacity=figures.get("capacity"),
         launch_overhead=figures.get("launch_overhead"),
         call_overhead=figures.get("call_overhead"),
@@ -173,22 +117,34 @@ def parse(data: Mapping[str, Any], file: str) -> Hardware:
         levels=figures.get("levels", ()),
         vector_runs_as=runs_as,
         vector_source=vector_source,
-        measurement=_measurement(root.table("measured")) if "measured" in data else None,
+        measurement=measurement,
+        sparse=sparse,
+        links=links,
+        energies=energies,
+        calibration=calibration,
+        fusion=fusion,
     )
 
 
-def _figures(table: _Table, extra: tuple[str, ...], *, measured: bool) -> dict[Any, Any]:
+def _needed(root: Table, key: str, there: object, expected: str) -> None:
+    if not there and not any(key in problem for problem in root.problems):
+        root.note(key, f"missing; expected {expected}")
+
+
+def _sparse_above_dense(table: Table, sparse: Mapping[tuple[str, str], Quantity], dense_peaks: Mapping[Any, Any]) -> None:
+    for (engine, dtype), quantity in sparse.items():
+        dense = dense_peaks.get((engine, dtype))
+        if dense is None:
+            table.note(f"{engine}.{dtype}", "has no dense peak beside it")
+        elif dense.value >= quantity.value:
+            table.note(f"{engine}.{dtype}", f"{quantity.value:g} is not above the dense peak {dense.value:g}: is that one sparse?")
+
+
+def _figures(table: Table, extra: tuple[str, ...], *, measured: bool) -> dict[Any, Any]:
     """The figures present in one section: peaks under (engine, dtype), everything else under its name."""
     table.only(*_FIGURES, *extra)
     found: dict[Any, Any] = {}
-    peaks = table.table("peaks")
-    peaks.only(*ENGINES)
-    for engine in ENGINES:
-        of_engine = peaks.table(engine)
-        of_engine.only(*FLOATS, *INTEGERS)
-        for dtype in of_engine.data:
-            base = "FLOP/s" if dtype in FLOATS else "OP/s"
-            found[engine, dtype] = of_engine.quantity(dtype, base, measured=measured)
+    found |= _peaks(table.table("peaks"), measured=measured)
     memory = table.table("memory")
     memory.only("bandwidth", "capacity")
     found["bandwidth"] = memory.quantity("bandwidth", "B/s", measured=measured)
@@ -200,59 +156,123 @@ def _figures(table: _Table, extra: tuple[str, ...], *, measured: bool) -> dict[A
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _levels(table: _Table, *, measured: bool) -> tuple[Level, ...]:
-    entries = table.data["levels"]
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        table.fail("levels", f"expected [[{table.where('levels')}]] tables")
+def _peaks(table: Table, *, measured: bool) -> dict[tuple[str, str], Quantity]:
+    table.only(*ENGINES)
+    found = {}
+    for engine in ENGINES:
+        of_engine = table.table(engine)
+        of_engine.only(*FLOATS, *INTEGERS)
+        for dtype in of_engine.data:
+            peak = of_engine.quantity(dtype, "FLOP/s" if dtype in FLOATS else "OP/s", measured=measured)
+            if peak is not None:
+                found[engine, dtype] = peak
+    return found
+
+
+def _levels(table: Table, *, measured: bool) -> tuple[Level, ...]:
     levels = []
-    for index, entry in enumerate(entries):
-        level = _Table(entry, table.file, f"{table.where('levels')}[{index}]")
+    for level in table.tables("levels"):
         level.only("name", "capacity", "bandwidth")
-        capacity = level.quantity("capacity", "B", measured=measured, required=True)
-        assert capacity is not None
-        levels.append(Level(level.text("name"), capacity, level.quantity("bandwidth", "B/s", measured=measured)))
+        name, capacity = level.text("name"), level.quantity("capacity", "B", measured=measured, required=True)
+        bandwidth = level.quantity("bandwidth", "B/s", measured=measured)
+        if capacity is not None:
+            levels.append(Level(name, capacity, bandwidth))
     return tuple(levels)
 
 
-def _float32_policy(policy: _Table, peaks: Mapping[tuple[str, str], Quantity]) -> dict[str, Passes]:
-    keys = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
-    policy.only(*keys.values(), "source", "vector_runs_as", "transcendental_weight")
+def _links(table: Table) -> tuple[Link, ...]:
+    links = []
+    for link in table.tables("links"):
+        link.only("name", "bandwidth", "direction")
+        name, bandwidth = link.text("name"), link.quantity("bandwidth", "B/s", required=True)
+        direction = link.text("direction", among=DIRECTIONS)
+        if bandwidth is not None:
+            links.append(Link(name, bandwidth, direction))
+    return tuple(links)
+
+
+def _calibration(table: Table) -> dict[str, Calibration]:
+    table.only(*KERNELS)
     found = {}
-    for precision, key in keys.items():
+    for kind in table.data:
+        entry = table.table(kind)
+        entry.only("version", "date", "compute", "bandwidth")
+        version, date = entry.whole("version", 1, 10**6, "a version, from 1"), entry.text("date")
+        compute, bandwidth = entry.quantity("compute", "1", measured=True), entry.quantity("bandwidth", "1", measured=True)
+        if not {"compute", "bandwidth"} & set(entry.data):
+            table.note(kind, "expected compute, bandwidth or both, as parts of the ceiling")
+        found[kind] = Calibration(version, date, compute, bandwidth)
+    return found
+
+
+def _energies(table: Table, name: str, title: str, year: int | None) -> Energies:
+    table.only("main", "static_power", "operations", "memory", "composed", "runs_as")
+    memory, by_type = table.table("memory", required=True), table.table("operations", required=True)
+    joules = {key: memory.quantity(key, "J/B") for key in memory.data}
+    operations: dict[tuple[str, str], Quantity | None] = {}
+    for dtype in by_type.data:
+        entries = by_type.table(dtype)
+        operations |= {(operation, dtype): entries.quantity(operation, "J") for operation in entries.data}
+    by_type.only(*FLOATS, *INTEGERS)
+    main = table.text("main", among=tuple(memory.data))
+    composed, runs_as = table.table("composed"), table.table("runs_as")
+    parts = {key: _parts(composed, key) for key in composed.data if key not in _NOTES}
+    types = {key: runs_as.text(key, among=tuple(by_type.data)) for key in runs_as.data if key not in _NOTES}
+    notes = {f"{t.path.split('.')[-1]} {key}": t.text(key, "" if key == "doubt" else None)
+             for t in (composed, runs_as) if t.data for key in _NOTES if key == "source" or key in t.data}
+    return Energies(name, title, year, {key: q for key, q in operations.items() if q}, {key: q for key, q in joules.items() if q},
+                    main, parts, types, table.quantity("static_power", "W"), notes)
+
+
+def _parts(table: Table, key: str) -> dict[str, float]:
+    parts = table.table(key).data
+    if not parts or not all(type(times) in (int, float) and times > 0 for times in parts.values()):
+        table.note(key, "expected how often which operations, as in { mul = 1, add = 1 }")
+    return dict(parts)
+
+
+def _float32_policy(policy: Table) -> dict[str, Passes]:
+    found = {}
+    for precision, key in _PRECISION_KEYS.items():
         if isinstance(policy.data.get(key), dict):
             inner = policy.table(key)
             inner.only("dtype", "passes")
-            dtype, passes = inner.text("dtype"), inner.data.get("passes", 1)
-            if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
-                inner.fail("passes", f"{passes!r}; expected a positive integer")
+            dtype, passes = inner.text("dtype", among=FLOATS), inner.whole("passes", 1, 100, "a positive integer", 1)
         else:
-            dtype, passes = policy.text(key), 1
-        if dtype not in FLOATS:
-            policy.fail(key, f"unknown type {dtype!r}; expected one of {', '.join(FLOATS)}")
-        if any(engine == "matrix" and other in FLOATS for engine, other in peaks) and ("matrix", dtype) not in peaks:
-            policy.fail(key, f"{dtype!r} has no matrix peak on this device")
+            dtype, passes = policy.text(key, among=FLOATS), 1
         found[precision] = Passes(dtype, passes)
     return found
 
 
-def _vector_policy(table: _Table, peaks: Mapping[tuple[str, str], Quantity]) -> tuple[dict[str, str], str]:
+def _float32_on_matrix(policy: Table, float32: Mapping[str, Passes], peaks: Mapping[tuple[str, str], Quantity]) -> None:
+    on_matrix = [dtype for engine, dtype in peaks if engine == "matrix" and dtype in FLOATS]
+    for precision, how in float32.items():
+        if on_matrix and how.dtype not in on_matrix:
+            policy.note(_PRECISION_KEYS[precision], f"{how.dtype!r} has no matrix peak on this device")
+
+
+def _vector_policy(table: Table) -> tuple[dict[str, str], str]:
     table.only("source", *FLOATS, *INTEGERS)
     runs_as = {dtype: table.text(dtype) for dtype in table.data if dtype != "source"}
-    for dtype, target in runs_as.items():
-        if ("vector", target) not in peaks:
-            table.fail(dtype, f"{target!r} has no vector peak on this device")
-        if ("vector", dtype) in peaks:
-            table.fail(dtype, "has a vector peak of its own")
     return runs_as, table.text("source") if table.data else ""
 
 
-def _measurement(table: _Table) -> Measurement:
+def _runs_on_vector(table: Table, runs_as: Mapping[str, str], peaks: Mapping[tuple[str, str], Quantity]) -> None:
+    for dtype, target in runs_as.items():
+        if ("vector", target) not in peaks:
+            table.note(dtype, f"{target!r} has no vector peak on this device")
+        if ("vector", dtype) in peaks:
+            table.note(dtype, "has a vector peak of its own")
+
+
+def _measurement(table: Table) -> Measurement:
     raw = table.table("samples")
     samples = {}
     for probe, values in raw.data.items():
         if not isinstance(values, list) or not all(isinstance(value, float) and value > 0 for value in values):
-            raw.fail(probe, "expected a list of positive seconds")
-        samples[probe] = tuple(values)
+            raw.note(probe, "expected a list of positive seconds")
+        else:
+            samples[probe] = tuple(values)
     return Measurement(
         table.text("machine"), table.text("date"), table.texts("versions"), table.texts("environment"), samples
     )

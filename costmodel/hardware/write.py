@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from costmodel.hardware.model import Hardware, Level, Quantity
+from costmodel.hardware.model import Calibration, Energies, Hardware, Level, Link, Quantity
 
 
-def write(hardware: Hardware, path: str | Path) -> Path:
+def write(hardware: Hardware | Energies, path: str | Path) -> Path:
     """Write ``hardware`` to the TOML file ``path``, making its folder; ``load(path)`` gives an equal device back.
 
     A datasheet figure that a measured one replaced is not in ``hardware`` any more, and so not in the file.
@@ -20,9 +21,17 @@ def write(hardware: Hardware, path: str | Path) -> Path:
     return target
 
 
-def dumps(hardware: Hardware) -> str:
+def dumps(hardware: Hardware | Energies) -> str:
     """The TOML text of ``hardware``, in base units."""
-    return "\n".join(_lines(hardware)) + "\n"
+    lines = _energy_file(hardware) if isinstance(hardware, Energies) else _lines(hardware)
+    return "\n".join(lines) + "\n"
+
+
+def _energy_file(energies: Energies) -> Iterator[str]:
+    yield from (f"name = {_text(energies.name)}", f"title = {_text(energies.title)}", 'kind = "energy"')
+    if energies.year is not None:
+        yield f"year = {energies.year}"
+    yield from _energies(energies)
 
 
 def _lines(hardware: Hardware) -> Iterator[str]:
@@ -31,7 +40,7 @@ def _lines(hardware: Hardware) -> Iterator[str]:
     yield f"kind = {_text(hardware.kind)}"
     if hardware.year is not None:
         yield f"year = {hardware.year}"
-    yield from ("", "[policy]", f"source = {_text(hardware.float32_source)}")
+    yield from ("", "[policy]", f"source = {_text(hardware.float32_source)}", f"fusion = {_text(hardware.fusion)}")
     for precision, how in hardware.float32.items():
         yield f"float32_{precision.lower()} = {{ dtype = {_text(how.dtype)}, passes = {how.passes} }}"
     if not hardware.weight.measured:
@@ -42,6 +51,10 @@ def _lines(hardware: Hardware) -> Iterator[str]:
     yield from _section(hardware, measured=False)
     yield from _measurement(hardware)
     yield from _section(hardware, measured=True)
+    for kind, calibration in hardware.calibration.items():
+        yield from _calibration(kind, calibration)
+    if hardware.energies is not None:
+        yield from _energies(hardware.energies)
 
 
 def _measurement(hardware: Hardware) -> Iterator[str]:
@@ -64,16 +77,18 @@ def _section(hardware: Hardware, *, measured: bool) -> Iterator[str]:
     if not measured and (scalars := list(_scalars(hardware, measured=False))):
         yield from ("", f"[{name}]")
         yield from (f"{key} = {_quantity(quantity)}" for key, quantity in scalars)
-    for engine in dict.fromkeys(owner for owner, _ in hardware.peaks):
-        peaks = {d: q for (owner, d), q in hardware.peaks.items() if owner == engine and q.measured == measured}
-        if peaks:
-            yield from ("", f"[{name}.peaks.{engine}]")
-            yield from (f"{dtype} = {_quantity(quantity)}" for dtype, quantity in peaks.items())
+    for table, figures in (("peaks", hardware.peaks), ("sparse", hardware.sparse)):
+        for engine in dict.fromkeys(owner for owner, _ in figures):
+            peaks = {d: q for (owner, d), q in figures.items() if owner == engine and q.measured == measured}
+            if peaks:
+                yield from ("", f"[{name}.{table}.{engine}]")
+                yield from (f"{dtype} = {_quantity(quantity)}" for dtype, quantity in peaks.items())
     memory = {"bandwidth": hardware.bandwidth, "capacity": hardware.capacity}
     stated = [f"{key} = {_quantity(q)}" for key, q in memory.items() if q is not None and q.measured == measured]
     if stated:
         yield from ("", f"[{name}.memory]", *stated)
     yield from _levels(name, (level for level in hardware.levels if level.capacity.measured == measured))
+    yield from _links(name, (link for link in hardware.links if link.bandwidth.measured == measured))
 
 
 def _scalars(hardware: Hardware, *, measured: bool) -> Iterator[tuple[str, Quantity]]:
@@ -93,10 +108,44 @@ def _levels(section: str, levels: Iterable[Level]) -> Iterator[str]:
             yield f"bandwidth = {_quantity(level.bandwidth)}"
 
 
+def _links(section: str, links: Iterable[Link]) -> Iterator[str]:
+    for link in links:
+        yield from ("", f"[[{section}.links]]", f"name = {_text(link.name)}", f"bandwidth = {_quantity(link.bandwidth)}")
+        yield f"direction = {_text(link.direction)}"
+
+
+def _calibration(kind: str, calibration: Calibration) -> Iterator[str]:
+    yield from ("", f"[calibration.{_key(kind)}]", f"version = {calibration.version}", f"date = {_text(calibration.date)}")
+    for key, quantity in (("compute", calibration.compute), ("bandwidth", calibration.bandwidth)):
+        if quantity is not None:
+            yield f"{key} = {_quantity(quantity)}"
+
+
+def _energies(energies: Energies) -> Iterator[str]:
+    yield from ("", "[energy]", f"main = {_text(energies.main)}")
+    if energies.static_power is not None:
+        yield f"static_power = {_quantity(energies.static_power)}"
+    for dtype in dict.fromkeys(dtype for _, dtype in energies.operations):
+        yield from ("", f"[energy.operations.{dtype}]")
+        yield from (f"{_key(name)} = {_quantity(q)}" for (name, of), q in energies.operations.items() if of == dtype)
+    yield from ("", "[energy.memory]", *(f"{_key(name)} = {_quantity(q)}" for name, q in energies.memory.items()))
+    composed = {name: f"{{ {', '.join(f'{_key(part)} = {times!r}' for part, times in parts.items())} }}"
+                for name, parts in energies.composed.items()}
+    for table, entries in (("composed", composed), ("runs_as", {d: _text(to) for d, to in energies.runs_as.items()})):
+        if entries:
+            yield from ("", f"[energy.{table}]")
+            yield from (f"{key.split()[1]} = {_text(note)}" for key, note in energies.notes.items() if key.startswith(table))
+            yield from (f"{_key(name)} = {value}" for name, value in entries.items())
+
+
 def _quantity(quantity: Quantity) -> str:
     doubt = f", doubt = {_text(quantity.doubt)}" if quantity.doubt else ""
     value = f"value = {quantity.value!r}, unit = {_text(quantity.unit)}"
     return f"{{ {value}, source = {_text(quantity.source)}{doubt} }}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
 
 
 def _text(value: str) -> str:

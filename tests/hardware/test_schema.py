@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from costmodel.hardware import HardwareFileError, load
+from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template
+from costmodel.hardware.schema import KERNELS
 
 from .toy import GOOD, MEASURED
 
@@ -52,8 +55,35 @@ BROKEN = [
     ('capacity = { value = 512, unit = "KiB", source = "s" }', "", ["datasheet.levels[0].capacity", "missing"]),
     ('name = "L2"', "", ["datasheet.levels[0].name", "missing"]),
     ("[policy]\nsource", "[policy]\nsauce", ["policy.sauce", "unknown key"]),
+    ('fusion = "unfused"', "fusion = 1", ["policy.fusion", "expected a text"]),
+    ('value = 2, unit = "TFLOP/s"', 'value = 1, unit = "TFLOP/s"', ["sparse.matrix.float32", "not above the dense peak"]),
+    ('value = 1, unit = "TFLOP/s"', 'value = 2, unit = "TFLOP/s"', ["sparse.matrix.float32", "is that one sparse?"]),
+    ("[datasheet.sparse.matrix]\nfloat32", "[datasheet.sparse.matrix]\ntf32", ["sparse.matrix.tf32", "no dense peak"]),
+    ("[datasheet.sparse.matrix]", "[datasheet.sparse.tensor]", ["datasheet.sparse.tensor", "unknown key"]),
+    ('direction = "both ways"', 'direction = "up"', ["datasheet.links[0].direction", "'up'", "each way, both ways"]),
+    ('direction = "both ways"', "", ["datasheet.links[0].direction", "missing", "each way, both ways"]),
+    ('value = 20, unit = "GB/s"', 'value = 20, unit = "GB"', ["datasheet.links[0].bandwidth.unit", "expected B/s"]),
+    ("[[datasheet.links]]", "[datasheet.links]", ["datasheet.links", "[[datasheet.links]]"]),
+    ('[calibration."depthwise conv"]', "[calibration.convolution]", ["calibration.convolution", "unknown key", "depthwise conv"]),
+    ("version = 2", "version = 0", ["calibration.depthwise conv.version", "0; expected a version"]),
+    ("version = 2", "", ["calibration.depthwise conv.version", "expected a version"]),
+    ('date = "2026-01-01"', "", ["calibration.depthwise conv.date", "missing"]),
+    ("value = 0.25", "value = 1.25", ["calibration.depthwise conv.compute.value", "not plausible", "to 1 1"]),
+    ('compute = { value = 0.25, unit = "1", source = "fitted" }', "", ["calibration.depthwise conv", "expected compute"]),
+    ('main = "RAM"', 'main = "ROM"', ["energy.main", "'ROM'", "RAM, near by"]),
+    ('value = 64, unit = "pJ/32bit"', 'value = 64, unit = "pJ"', ["energy.memory.RAM.unit", "expected J/B"]),
+    ('value = 64, unit = "pJ/32bit"', 'value = 64e7, unit = "pJ/32bit"', ["energy.memory.RAM.value", "not plausible"]),
+    ('value = 3, unit = "pJ"', 'value = -3, unit = "pJ"', ["energy.operations.float32.mul.value", "-3 is not positive"]),
+    ('value = 3, unit = "pJ"', "value = 3", ["energy.operations.float32.mul.unit", "missing"]),
+    ("[energy.operations.float32]", "[energy.operations.fp32]", ["energy.operations.fp32", "unknown key", "float32"]),
+    ("mac = { mul = 1, add = 1 }", "mac = { }", ["energy.composed.mac", "{ mul = 1, add = 1 }"]),
+    ("mac = { mul = 1, add = 1 }", "mac = { mul = true }", ["energy.composed.mac", "how often"]),
+    ("mac = { mul = 1, add = 1 }", "mac = 2", ["energy.composed.mac", "expected a table"]),
+    ('[energy.composed]\nsource = "s"', "[energy.composed]", ["energy.composed.source", "missing"]),
+    ('float64 = "float32"', 'float64 = "float16"', ["energy.runs_as.float64", "'float16'; expected one of float32"]),
+    ("[energy]", "[energies]", ["energies", "unknown key", "energy"]),
     ('float32_default = "float32"', "", ["policy.float32_default", "missing"]),
-    ('float32_default = "float32"', 'float32_default = "fp32"', ["policy.float32_default", "unknown type 'fp32'"]),
+    ('float32_default = "float32"', 'float32_default = "fp32"', ["policy.float32_default", "'fp32'; expected one of"]),
     (
         'float32_default = "float32"',
         'float32_default = "tf32"',
@@ -78,6 +108,69 @@ def test_the_good_file_is_good(toy: Path) -> None:
     assert device.levels[0].capacity.value == 512 * 1024
     assert device.peaks["matrix", "int8"].doubt == "d"
     assert device.peak("vector", "bfloat16") == 500e9
+
+
+def test_what_the_good_file_says_beside_the_roofline(toy: Path) -> None:
+    device = load(toy)
+    assert device.sparse["matrix", "float32"].value == 2e12 and device.peak("matrix", "int8") == 4e12
+    assert [(link.name, link.one_way) for link in device.links] == [("wire", 10e9)]
+    fitted = device.calibration["depthwise conv"]
+    assert fitted.version == 2 and fitted.compute is not None and fitted.compute.value == 0.25 and fitted.bandwidth is None
+    assert device.energies is not None and device.energies.byte() == Fraction(16, 10**12)
+    assert device.energies.operation("div", "float64") == Fraction(225, 10**13)
+    assert device.fusion == "unfused"
+
+
+def test_a_device_that_states_no_fusion_policy_has_that_of_its_kind(toy: Path) -> None:
+    toy.write_text(GOOD.replace('fusion = "unfused"\n', ""), encoding="utf-8")
+    assert load(toy).fusion == "xla-cpu"
+    toy.write_text(GOOD.replace('fusion = "unfused"\n', "").replace('kind = "cpu"', 'kind = "mcu"'), encoding="utf-8")
+    assert load(toy).fusion == "layer"
+
+
+def test_everything_that_is_wrong_is_said_at_once(toy: Path) -> None:
+    wrong = GOOD.replace('title = "A toy"', "").replace("value = 50,", "value = -50,").replace("[[datasheet.levels]]", "[[levels]]")
+    toy.write_text(wrong.replace("passes = 3", "passes = 0"), encoding="utf-8")
+    problems = check(toy)
+    assert [problem.split(": ")[1] for problem in problems] == [
+        "levels", "title", "datasheet.memory.bandwidth.value", "policy.float32_high.passes"]
+    with pytest.raises(HardwareFileError, match=r"levels: unknown key.*\(and 3 more: `costmodel hw check` lists them\)$"):
+        load(toy)
+    toy.write_text(GOOD, encoding="utf-8")
+    assert check(toy) == ()
+    with pytest.raises(UnknownHardware, match="no device file"):
+        check(toy.with_name("none.toml"))
+
+
+def test_a_file_is_data(toy: Path, tmp_path: Path) -> None:
+    """Text that would be code stays text."""
+    toy.write_text(GOOD.replace('"A toy"', "'__import__(\"os\").mkdir(\"ran\")'"), encoding="utf-8")
+    assert load(toy).title.startswith("__import__") and not (tmp_path / "ran").exists()
+
+
+def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "chip.toml"
+    path.write_text(template("chip"), encoding="utf-8")
+    problems = check(path)
+    assert len(problems) == template("chip").count('"?"') - 1  # the comment at its top has one, too
+    assert all("to be filled in" in problem for problem in problems)
+    filled = re.sub(r'value = "\?", unit = "(\w+)/?', lambda unit: unit[0].replace('"?"', "8" if unit[1] != "W" else "80"),
+                    template("chip"))
+    for key, text in (("kind", '"gpu"'), ("year", "2026"), ("direction", '"each way"')):
+        filled = filled.replace(f'{key} = "?"', f"{key} = {text}")
+    filled = re.sub(r'(float32_\w+) = "\?"', r'\1 = "float32"', filled).replace('"?"', '"the data sheet"')
+    path.write_text(filled, encoding="utf-8")
+    assert check(path) == ()
+    device = load(path)
+    assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.fusion == "xla-gpu"
+    with pytest.raises(HardwareFileError, match="no device's name"):
+        template("My Chip")
+
+
+def test_the_kernels_of_calibrations_are_those_of_fusion() -> None:
+    from costmodel.layers import ANCHORS
+
+    assert set(KERNELS) == {*ANCHORS.values(), "depthwise conv", "elementwise", "reduce", "copy"}
 
 
 @pytest.mark.parametrize(("old", "new", "fragments"), BROKEN, ids=[" ".join(row[2]) for row in BROKEN])

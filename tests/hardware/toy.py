@@ -17,6 +17,9 @@ int8 = { value = 4, unit = "TOP/s", source = "s", doubt = "d" }
 [datasheet.peaks.vector]
 float32 = { value = 500, unit = "GFLOP/s", source = "s" }
 
+[datasheet.sparse.matrix]
+float32 = { value = 2, unit = "TFLOP/s", source = "s" }
+
 [datasheet.memory]
 bandwidth = { value = 50, unit = "GB/s", source = "s" }
 capacity = { value = 16, unit = "GiB", source = "s" }
@@ -25,8 +28,41 @@ capacity = { value = 16, unit = "GiB", source = "s" }
 name = "L2"
 capacity = { value = 512, unit = "KiB", source = "s" }
 
+[[datasheet.links]]
+name = "wire"
+bandwidth = { value = 20, unit = "GB/s", source = "s" }
+direction = "both ways"
+
+[calibration."depthwise conv"]
+version = 2
+date = "2026-01-01"
+compute = { value = 0.25, unit = "1", source = "fitted" }
+
+[energy]
+main = "RAM"
+static_power = { value = 2, unit = "W", source = "s" }
+
+[energy.operations.float32]
+add = { value = 1, unit = "pJ", source = "s" }
+mul = { value = 3, unit = "pJ", source = "s", doubt = "d" }
+
+[energy.memory]
+RAM = { value = 64, unit = "pJ/32bit", source = "s" }
+"near by" = { value = 2, unit = "pJ/B", source = "s" }
+
+[energy.composed]
+source = "s"
+mac = { mul = 1, add = 1 }
+div = { mul = 7.5 }
+
+[energy.runs_as]
+source = "s"
+doubt = "d"
+float64 = "float32"
+
 [policy]
 source = "s"
+fusion = "unfused"
 float32_default = "float32"
 float32_high = { dtype = "float32", passes = 3 }
 float32_highest = "float32"
