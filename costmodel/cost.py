@@ -22,8 +22,10 @@ from costmodel.walk import BRANCHES, walk
 from costmodel.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 
 if TYPE_CHECKING:
+    from costmodel.energy import Energy
     from costmodel.explain import Explanation
-    from costmodel.hardware import Hardware
+    from costmodel.hardware import Energies, Hardware
+    from costmodel.liveness import LiveProfile
     from costmodel.roofline import Roofline
     from costmodel.table import Table
     from costmodel.training import Step
@@ -126,12 +128,31 @@ class _Prices:
         return self.metric("model_size", bits=bits)
 
     def bytes(self, form: str) -> Any:
-        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``)."""
+        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``xla-cpu``, ``xla-gpu``,
+        ``xla-tpu``, ``ideal``)."""
         return self.metric("bytes", form=form)
 
     def activations(self, rule: str = "total") -> Any:
-        """Elements of activations: ``total`` (input + every layer's output) or ``peak`` (max over layers of in + out)."""
+        """Elements of activations: ``total`` (input + every layer's output), ``peak`` (max over layers of in + out), or what MCUNet
+        counts: ``mcunet``, ``mcunet-residual``, ``mcunet-inplace``."""
         return self.metric("activations", rule=rule)
+
+    def live_peak(self, policy: str = "unfused", order: str = "program", donate: Sequence[str] = ()) -> Any:
+        """The most bytes that are held at once: parameters, state, inputs, outputs and all between; docs/memory.md has the rules.
+
+        policy: which equations share a kernel, and so which values never reach memory (a fusion policy's name).
+        order:  in which kernels run: ``program``; ``memory``, of program order and a greedy one that of the lower peak (where every
+                symbol is 16); ``breadth``, each as soon as its operands are there.
+        donate: origins of inputs that the caller gives up, such as ``("parameter", "optimizer")`` in a training step: an output may
+                be made in their place, and they are released after their last use.
+        """
+        return self.metric("live_peak", policy=policy, order=order, donate=_origins(donate))
+
+    def live_profile(self, policy: str = "unfused", order: str = "program", donate: Sequence[str] = ()) -> LiveProfile:
+        """Live bytes at every step of the schedule, split by what they are held for; arguments as for :meth:`live_peak`."""
+        from costmodel.liveness import live_profile
+
+        return live_profile(self, policy, order, _origins(donate))
 
     def saved(self, rule: str = "residuals") -> Any:
         """Bytes that a training step holds for its backward pass, under a counting rule (``residuals``, ``tinytl`` …)."""
@@ -145,11 +166,19 @@ class _Prices:
         """The kernels of a fusion policy, in program order."""
         return plan(self.program, policy)
 
-    def table(self, depth: int | None = None, by: str = "module", collapse: bool = True) -> Table:
-        """Rows per ``module`` (to ``depth`` levels), ``layer`` or ``op``; they sum exactly to the total row."""
+    def energy(self, hardware: str | Hardware | Energies, /, *, policy: str | None = None, weights: str | None = None,
+               activations: str | None = None) -> Energy:
+        """Joules of one run, by operation and by memory; see :func:`costmodel.energy.energy`."""
+        from costmodel.energy import energy
+
+        return energy(self, hardware, policy=policy, weights=weights, activations=activations)
+
+    def table(self, depth: int | None = None, by: str = "module", collapse: bool = True, policy: str | None = None) -> Table:
+        """Rows per ``module`` (to ``depth`` levels), ``layer``, ``op``, ``phase`` or, under a fusion policy, ``kernel``; they sum
+        exactly to the total row."""
         from costmodel.table import build
 
-        return build(self, depth=depth, by=by, collapse=collapse)
+        return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
     def explain(self, path: str) -> Explanation:
         """Every equation of a module or layer: its rule, its formula, and what it comes to."""
@@ -167,6 +196,10 @@ class _Prices:
         from costmodel.report.latex import summary_latex
 
         return summary_latex(self)
+
+
+def _origins(donate: Sequence[str]) -> tuple[str, ...]:
+    return (donate,) if isinstance(donate, str) else tuple(sorted(donate))
 
 
 class Cost(_Prices):
@@ -248,11 +281,12 @@ class Cost(_Prices):
         program = retype(self.program, lambda name: wanted if is_floating(name) else name)
         return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.verified, source=self.source or self)
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str = "layer", **values: int) -> Roofline:
-        """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput."""
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, **values: int) -> Roofline:
+        """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput. ``policy`` says
+        which equations share a kernel; by default the device's own."""
         return self.at(**values).roofline(hardware, policy=policy)
 
-    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (), policy: str = "layer",
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (), policy: str | None = None,
               **grid: Any) -> Any:
         """Metrics over a grid of symbols as an xarray.Dataset; ``w="h"`` ties one symbol to another. Needs the extra ``sweep``."""
         from costmodel.sweep import sweep
@@ -306,7 +340,7 @@ class CostAt(_Prices):
     def coverage(self) -> Coverage:
         return self.cost.coverage
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str = "layer") -> Roofline:
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.roofline import roofline
 

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.forms import ZERO, PeakMax
-from costmodel.fusion import POLICIES, plan, read_once
+from costmodel.forms import ZERO
+from costmodel.fusion import POLICIES, plan
 from costmodel.graph import IN_PLACE, aliases
+from costmodel.kernel import read_once
+from costmodel.liveness import live_peak
+from costmodel.peak_rules import RULES as PEAK_RULES
+from costmodel.peak_rules import peak_activations
 from costmodel.saved import RULES, has_backward, saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
 
@@ -141,7 +145,7 @@ def transcendentals(table: CostTable) -> Expr:
 
 @metric("bytes", unit="B", option=_FORMS,
         convention="compulsory: touched elements of each input, parameter and output once; "
-                   "a fusion policy's name (unfused, layer): what crosses its kernels' borders")
+                   "a fusion policy's name: what crosses its kernels' borders")
 def bytes_(table: CostTable, form: str) -> Expr:
     if form == "compulsory":
         return _compulsory(table)
@@ -170,22 +174,28 @@ def _compulsory(table: CostTable) -> Expr:
                   *results.values()])
 
 
-@metric("activations", unit="elements", option=("rule", ("total", "peak")),
+@metric("activations", unit="elements", option=("rule", ("total", *PEAK_RULES)),
         convention="total: input + every layer's output; peak: max over layers of in + out. A layer is a convolution, linear or "
-                   "pooling with the activation, normalisation, bias and reshape that follow folded in")
+                   "pooling with the activation, normalisation, bias and reshape that follow folded in. mcunet: max over "
+                   "convolutions of in + out + the input of their block; mcunet-residual: that input only as long as it is read; "
+                   "mcunet-inplace: depthwise convolutions write over their input")
 def activations(table: CostTable, rule: str = "total") -> Expr:
-    kernels = plan(table, "layer")
-    if rule == "total":
-        inputs = (v.array.size for v in table.inputs if v.origin == "input")
-        return total([*inputs, *(k.outputs * k.times for k in kernels)])
-    if rule == "peak":
-        return PeakMax(*((k.inputs + k.outputs).expand() for k in kernels)) if kernels else ZERO
-    raise CostModelError(f"unknown rule of activations {rule!r}; choose total or peak")
+    if rule != "total":
+        return peak_activations(table, rule)
+    inputs = (v.array.size for v in table.inputs if v.origin == "input")
+    return total([*inputs, *(k.outputs * k.times for k in plan(table, "layer"))])
 
 
 @metric("activations_peak", unit="elements", convention="activations with rule=peak")
 def activations_peak(table: CostTable) -> Expr:
     return activations(table, "peak")
+
+
+@metric("live_peak", unit="B", option=("policy", POLICIES),
+        convention="maximum over the schedule of the bytes that are held: inputs and parameters always (donated ones to their last "
+                   "use), outputs once made, all else from the kernel that writes it to the last that reads it")
+def live_peak_(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
+    return live_peak(table, policy, order, donate)
 
 
 @metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")

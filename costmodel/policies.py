@@ -230,10 +230,10 @@ XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _transposed, _only_transposes,
 
 
 def _gpu_into(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
-    """Loops fuse into loops, reductions and windows; a product with a vector is a reduction. Another product takes what is unary;
-    a convolution reads what was written."""
+    """Loops fuse into loops, reductions and windows; a product with a vector is a reduction. Another product takes what is unary
+    or concatenated; a convolution reads what was written."""
     if consumer.primitive == "dot_general" and not vector_product(consumer):
-        return folds(producer, consumer) or unary(graph, producer)
+        return folds(producer, consumer) or unary(graph, producer) or producer.primitive == "concatenate"
     return loop(consumer) or reduction(consumer) or window(consumer) or vector_product(consumer) or consumer.rule == "scan_write"
 
 
@@ -253,7 +253,7 @@ def _gpu_anew(graph: Graph, e: Equation) -> bool:
 
 
 def _gpu_prepare(table: CostTable) -> CostTable:
-    return relaid(hoisted(table), lambda e: (*inner_batches(e), *_kernel_of_convolution(e)))
+    return relaid(table, lambda e: (*inner_batches(e), *_kernel_of_convolution(e)))
 
 
 def _kernel_of_convolution(e: Equation) -> tuple[int, ...]:

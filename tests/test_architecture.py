@@ -26,9 +26,12 @@ LAYERS = (
     {"work"},
     {"rules"},
     {"program", "trips", "costing", "branches", "pure", "trace", "walk"},
-    {"fusion", "saved", "metrics"},
+    {"graph", "layers", "conversions", "ynnpack", "policies", "kernel", "growth", "fusion", "saved", "buffers", "schedule", "liveness",
+     "peak_rules", "residency", "metrics"},
     {"cost", "training", "explain", "table", "verify", "serialize", "points", "models", "arguments", "hardware"},
-    {"roofline", "sweep"},
+    {"pricing"},
+    {"roofline"},
+    {"sweep", "solve", "compare", "energy"},
     {"report", "bench"},
     {"cli", "__main__"},
 )
@@ -36,8 +39,11 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # What a function imports only when it is called may be of a later layer: results offer their tables, files and reports.
 FACADES = {
-    "cost": {"explain", "report", "roofline", "serialize", "sweep", "table", "verify"},
+    "cost": {"energy", "explain", "liveness", "report", "roofline", "serialize", "sweep", "table", "verify"},
     "roofline": {"report"},
+    "compare": {"report"},
+    "energy": {"report"},
+    "liveness": {"report"},
     "table": {"report"},
 }
 
@@ -172,7 +178,7 @@ def type_checking_names(text: str) -> dict[str, str]:
                 assert isinstance(statement, ast.ImportFrom) and statement.module
                 for alias in statement.names:
                     assert alias.asname == alias.name, f"{alias.name} is not re-exported: write 'as {alias.name}'"
-                    found[alias.name] = statement.module.removeprefix("costmodel.")
+                    found[alias.name] = statement.module.removeprefix("costmodel").removeprefix(".")
     return found
 
 

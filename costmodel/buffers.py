@@ -1,0 +1,368 @@
+"""The memory that a program needs: its buffers under a fusion policy, and from which step to which each is held.
+
+A *content* is a value that stands in memory: an input, a constant array, or what a kernel writes; a view of it is the same
+content. A *buffer* is memory that holds one content after another: an update in place, a loop's carried value, a branch's
+result. The rules are XLA's, without its accidents:
+
+* An input is held to the end unless it is donated, then until its last use; an output from when it is made to the end.
+* Anything else is held from the kernel that writes it to the last that reads it. What is made outside a loop and read inside is
+  held to the loop's end: the next iteration reads it. A stacked result is held from the loop's start, as a whole.
+* A loop's carried value has a place of its own for the whole loop, which is that of its initial value if nothing else reads
+  that. The value for the next iteration is made in that place if the old one is no longer needed then, otherwise beside it.
+* An update in place needs memory for itself where the old content is still read, or is an input that was not donated. Under a
+  compiler's policy an elementwise kernel, too, writes over an operand that nobody reads any more.
+* Branches exclude each other: their results share one buffer, and what one needs is released before another starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from sympy import Expr
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import plan
+from costmodel.graph import IN_PLACE
+from costmodel.kernel import Kernel
+from costmodel.policies import PREDICATES, arithmetic
+from costmodel.work import ORIGINS, Array, CostTable, Equation, Value
+
+# What memory is held for, the first that applies to anything in a buffer: see `_kind`.
+KINDS = ("parameters", "optimizer", "inputs", "outputs", "activations", "temporaries")
+_OF_ORIGIN = {"parameter": "parameters", "buffer": "parameters", "optimizer": "optimizer", "input": "inputs", "rng": "inputs",
+              "literal": "inputs"}
+
+
+@dataclass(eq=False)
+class Content:
+    """A value in memory. ``loops`` are those it is made in, ``maker`` its kernel (None: it is there from the start, or from the
+    start of the loop ``opens``); ``users`` are kernels with the loops they read it in, ``starts`` and ``ends`` loops before and
+    at the end of which it is read. ``shown`` says that it is read by another module, or kept for the backward pass."""
+
+    value: Value
+    loops: tuple[int, ...] = ()
+    maker: int | None = None
+    opens: int | None = None
+    given_up: bool = True  # its memory may be used again: not an input that the caller keeps
+    output: bool = False
+    shown: bool = False
+    users: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    starts: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        if self.value.origin != "equation":
+            return _OF_ORIGIN[self.value.origin]
+        return "outputs" if self.output else "activations" if self.shown else "temporaries"
+
+
+@dataclass(frozen=True, eq=False)
+class Carry:
+    """A loop's carried value: ``place`` holds it for the whole loop and after it, ``before`` is what an iteration receives,
+    ``after`` what it hands on, ``initial`` what it starts from (None for a constant)."""
+
+    loop: int
+    place: Content
+    before: Content
+    after: Content | None
+    initial: Content | None
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """A program's contents under a policy, and which may take the memory of which."""
+
+    kernels: tuple[Kernel, ...]
+    contents: tuple[Content, ...]
+    carries: tuple[Carry, ...]
+    updates: tuple[tuple[Content, Content], ...]  # (old, new), where old dies in the kernel that makes new
+    branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`."""
+
+    bytes: Expr
+    kind: str
+    first: int
+    last: int
+
+
+@lru_cache(maxsize=16)
+def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
+    """The contents of a program's memory. ``donate`` are origins (:data:`~costmodel.work.ORIGINS`) of inputs that the caller
+    gives up.
+
+    Raises CostModelError for an unknown policy or origin.
+    """
+    unknown = [name for name in donate if name not in ORIGINS or name in ("literal", "equation")]
+    if unknown:
+        raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated; choose from "
+                             f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
+    return _Reader(table, plan(table, policy), donate, policy in PREDICATES).memory()
+
+
+class _Reader:
+    """Reads a table's contents off its kernels."""
+
+    def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], overwriting: bool) -> None:
+        self.table, self.kernels, self.overwriting = table, kernels, overwriting
+        # A policy may have moved an equation, or put in a copy: its kernels know better where things are made.
+        computed = [e for k in kernels for e in (*k.again, *k.equations)]
+        self.maker: dict[int, Equation] = {id(out): e for e in (*table, *computed) for out in e.outs}
+        self.shows: dict[int, Value] = {id(out): into for e in table if e.rule == "view" and e.primitive != "loop_carry"
+                                        for into, out in zip(e.ins, e.outs, strict=False)}
+        self.contents: dict[int, Content] = {}
+        self.next: dict[int, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
+        self.updates: list[tuple[Content, Content]] = []
+        self.branches: list[tuple[Content, Content]] = []
+        self.copies: list[Content] = []  # outputs that show an input which stays
+        for v in table.inputs:
+            self.contents[id(v)] = Content(v, given_up=v.origin in donate)
+
+    def memory(self) -> Memory:
+        loops_of = self._loops_of_carried()
+        for number, k in enumerate(self.kernels):
+            for v, _ in k.writes:
+                self._made(v, number)
+        carries = self._carried(loops_of)
+        for e in self.table:
+            if e.primitive == "branch_result":
+                self._branch_result(e)
+        for number, k in enumerate(self.kernels):
+            self._reads(number, k)
+        self._outputs()
+        contents = (*self.contents.values(), *(c.place for c in carries), *self.copies)
+        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches))
+
+    # -- contents ----------------------------------------------------------------------------------------------------------------
+
+    def root(self, value: Value) -> Value:
+        while id(value) in self.shows:
+            value = self.shows[id(value)]
+        return value
+
+    def content(self, value: Value, loops: tuple[int, ...]) -> Content | None:
+        """What an equation in these loops sees of ``value`` in memory: None for a scalar constant, and for what a kernel keeps to
+        itself."""
+        source = self.root(value)
+        for loop, place in reversed(self.next.get(id(source), ())):
+            if loop not in loops:
+                return place
+        found = self.contents.get(id(source))
+        if found is None and id(source) not in self.maker and source.array.shape:
+            # A constant array, or, where a part of a program was chosen, what the rest of it had made.
+            found = self.contents[id(source)] = Content(source, given_up=False, shown=True)
+        return found
+
+    def _made(self, value: Value, kernel: int) -> None:
+        e = self.maker[id(value)]
+        # A stacked result belongs to where its loop stands.
+        stacked = e.primitive == "scan_write" and e.loops
+        self.contents[id(value)] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None)
+
+    def _loops_of_carried(self) -> dict[int, int]:
+        """The loop of each carried value: the one in which it is read."""
+        outside = {id(e.outs[0]): e.loops for e in self.table if e.primitive == "loop_carry"}
+        found: dict[int, int] = {}
+        for e in self.table:
+            for v in e.ins:
+                if id(v) in outside and len(e.loops) > len(outside[id(v)]):
+                    found.setdefault(id(v), e.loops[len(outside[id(v)])])
+        return found
+
+    def _carried(self, loops_of: dict[int, int]) -> list[Carry]:
+        after = {id(a): b for a, b in self.table.carried}
+        changing = []
+        for e in reversed([e for e in self.table if e.primitive == "loop_carry"]):  # inner loops first
+            a = e.outs[0]
+            if id(a) in loops_of and id(a) in after and self.root(after[id(a)]) is not a:
+                changing.append((e, a, self.root(after[id(a)]), loops_of[id(a)]))
+            else:
+                self.shows[id(a)] = e.ins[0]  # it stays what it was
+        places: dict[int, Content] = {}
+        for e, a, _, loop in changing:
+            places[id(a)] = Content(a, e.loops, opens=loop, shown=e.phase == "", ends=[loop])
+            self.contents[id(a)] = Content(a, (*e.loops, loop), opens=loop, shown=e.phase == "")
+        # What is handed on by an inner loop is known before what an outer one makes of it.
+        for _, a, b, loop in sorted(changing, key=lambda c: -len(c[0].loops)):
+            if id(b) in self.maker and loop in self.maker[id(b)].loops:
+                self.next.setdefault(id(b), []).append((loop, places[id(a)]))
+        carries = []
+        for e, a, b, loop in changing:
+            handed_on, initial = self.content(b, (*e.loops, loop)), self.content(e.ins[0], e.loops)
+            if handed_on is not None:
+                handed_on.ends.append(loop)
+            if initial is not None:
+                initial.starts.append((loop, e.loops))
+            carries.append(Carry(loop, places[id(a)], self.contents[id(a)], handed_on, initial))
+        return carries
+
+    def _branch_result(self, e: Equation) -> None:
+        """The result is made where the last branch's is; a branch's result that is a constant or from outside is copied there."""
+        results = [c for c in (self.content(v, e.loops) for v in e.ins[1:]) if c is not None]
+        made = [c.maker for c in results if c.maker is not None]
+        # Without a kernel in any branch: before the first kernel that follows.
+        follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
+        joined = self.contents[id(e.outs[0])] = Content(e.outs[0], e.loops, max(made, default=follows))
+        self.branches += [(c, joined) for c in results]
+
+    # -- uses --------------------------------------------------------------------------------------------------------------------
+
+    def _reads(self, number: int, k: Kernel) -> None:
+        computed = (*k.equations, *k.again)
+        own = {id(out) for e in computed for out in e.outs}
+        dying: dict[int, Content] = {}
+        for e in computed:
+            if e.primitive in ("loop_carry", "branch_result"):
+                continue
+            for position, v in enumerate(e.ins):
+                source = self.root(v)
+                read = None if id(source) in own else self.content(v, e.loops)
+                if read is None:
+                    continue
+                read.users.append((number, e.loops))
+                maker = self.maker.get(id(source))
+                if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
+                    read.shown = True
+                if position == 0 and e.rule in IN_PLACE and id(e.outs[0]) in self.contents:
+                    self.updates.append((read, self.contents[id(e.outs[0])]))
+                dying[id(read)] = read
+        for v, _ in k.writes:
+            for old in dying.values():
+                donated = old.value.origin != "equation" and old.value.array == v.array and id(v) in self.results
+                if donated or (self.overwriting and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
+                    self.updates.append((old, self.contents[id(v)]))
+
+    def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
+        """Whether a kernel uses each element of ``old`` for the same element of its results only."""
+        derived = {id(old.value)}
+        for e in sorted(computed, key=lambda e: e.index):
+            if any(id(self.root(v)) in derived for v in e.ins):
+                if not arithmetic(e) and e.rule != "view":
+                    return False
+                derived.update(id(out) for out in e.outs)
+        return True
+
+    @cached_property
+    def results(self) -> frozenset[int]:
+        return frozenset(id(self.root(v)) for v in self.table.outputs)
+
+    def _outputs(self) -> None:
+        inputs = {id(v) for v in self.table.inputs}
+        for v in self.table.outputs:
+            made = self.content(v, ())
+            if made is None or id(v) in inputs:  # an input that is handed through needs nothing
+                continue
+            if made.given_up:
+                made.output = True
+            else:
+                self.copies.append(Content(v, maker=len(self.kernels) - 1 if self.kernels else None, output=True))
+
+
+def _same_places(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.bits == b.bits
+
+
+# -- lifetimes ----------------------------------------------------------------------------------------------------------------
+
+
+def lifetimes(held: Memory, order: Sequence[int] | None = None) -> list[Buffer]:
+    """The buffers when kernels run in this order (of their indices; None: as in the program). Loops must stay together."""
+    return _Lifetimes(held, order if order is not None else range(len(held.kernels))).buffers()
+
+
+class _Lifetimes:
+    """Puts contents into buffers: sets of contents, each known by one of them. ``busy`` is the last step at which what is in a
+    buffer is read, as seen from inside the loop that is looked at; ``interval`` from the first to the last of one content."""
+
+    def __init__(self, held: Memory, order: Sequence[int]) -> None:
+        self.held = held
+        self.end = max(len(order) - 1, 0)
+        self.step = {kernel: step for step, kernel in enumerate(order)}
+        self.span: dict[int, tuple[int, int]] = {}
+        for kernel, step in self.step.items():
+            for loop in held.kernels[kernel].main.loops:
+                first, last = self.span.get(loop, (step, step))
+                self.span[loop] = min(first, step), max(last, step)
+        self.interval = {id(c): self._interval(c) for c in held.contents}
+        self.home = {id(c): id(c) for c in held.contents}
+        self.members = {id(c): [c] for c in held.contents}
+        self.busy = {key: last for key, (_, last) in self.interval.items()}
+
+    def _loop(self, loop: int) -> tuple[int, int]:
+        return self.span.get(loop, (0, self.end))
+
+    def _interval(self, c: Content) -> tuple[int, int]:
+        if not c.given_up:
+            return 0, self.end
+        first = self._loop(c.opens)[0] if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
+        uses = [(self.step[kernel], loops) for kernel, loops in c.users]
+        uses += [(self._loop(loop)[0], loops) for loop, loops in c.starts]
+        uses += [(self.end, ())] if c.output else []
+        last = max((self._loop(loop)[1] for loop in c.ends), default=first)
+        for step, loops in uses:
+            shared = 0
+            while shared < min(len(c.loops), len(loops)) and c.loops[shared] == loops[shared]:
+                shared += 1
+            if len(loops) > shared:  # read in a loop that it is made outside of
+                step = self._loop(loops[shared])[1]
+            if len(c.loops) > shared:  # made in a loop and read outside
+                first = min(first, self._loop(c.loops[shared])[0])
+            last = max(last, step)
+        return first, max(first, last)
+
+    def buffers(self) -> list[Buffer]:
+        for carry in self.held.carries:
+            # While its loop runs the place is as busy as what the body makes of it.
+            self._join(carry.place, carry.before)
+            self.busy[self.home[id(carry.before)]] = self.interval[id(carry.before)][1]
+        depths = {len(c.loops) for c in self.held.contents}
+        for depth in sorted(depths, reverse=True):  # inner loops first
+            for old, new in self.held.updates:
+                if len(new.loops) == depth and old.loops == new.loops and len(self.members.get(id(new), ())) == 1:
+                    self._hand_on(old, new, self.interval[id(new)][0])
+            for part, joined in self.held.branches:
+                if len(joined.loops) == depth and part.loops == joined.loops:
+                    self._hand_on(part, joined, self.interval[id(joined)][0])
+            for carry in self.held.carries:
+                place, before, after, initial = carry.place, carry.before, carry.after, carry.initial
+                if initial is not None and len(place.loops) == depth and initial.loops == place.loops:
+                    self._hand_on(initial, place, self._loop(carry.loop)[0])
+                if len(before.loops) == depth:
+                    if after is not None and after.loops == before.loops:
+                        made = min(self.interval[id(c)][0] for c in self.members[self.home[id(after)]])
+                        self._hand_on(before, after, made - 1)
+                    home = self.home[id(place)]
+                    self.busy[home] = max(self.busy[home], self.interval[id(place)][1])
+        return [buffer for members in self.members.values() for buffer in self._held(members)]
+
+    def _hand_on(self, old: Content, new: Content, step: int) -> None:
+        """Let ``new`` have the memory of ``old`` if nobody reads that after ``step``."""
+        home = self.home[id(old)]
+        if (home != self.home[id(new)] and max(self.busy[home], self.interval[id(old)][1]) <= step
+                and all(c.given_up for c in self.members[home])):
+            self._join(old, new)
+
+    def _join(self, old: Content, new: Content) -> None:
+        into, gone = self.home[id(old)], self.home[id(new)]
+        for c in self.members[gone]:
+            self.home[id(c)] = into
+        self.members[into] += self.members.pop(gone)
+        self.busy[into] = max(self.busy[into], self.busy.pop(gone))
+
+    def _held(self, members: list[Content]) -> Iterator[Buffer]:
+        """When the memory of these contents is held; between two branches it is not."""
+        size, kind = members[0].value.bytes, min((c.kind for c in members), key=KINDS.index)
+        spans = sorted(self.interval[id(c)] for c in members)
+        first, last = spans[0]
+        for start, end in spans:
+            if start > last + 1:
+                yield Buffer(size, kind, first, last)
+                first = start
+            last = max(last, end)
+        yield Buffer(size, kind, first, last)

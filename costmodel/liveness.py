@@ -1,0 +1,217 @@
+"""The live peak: the most bytes that a program holds at once, in closed form, and the profile of what it holds when.
+
+The buffers and their lifetimes are those of :mod:`costmodel.buffers`. Live bytes are kept as integer combinations of monomials, and
+only local maxima that no other one covers become expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sympy import Add, Expr, Rational
+
+from costmodel.buffers import KINDS, Buffer, lifetimes, memory
+from costmodel.forms import ONE, ZERO, PeakMax, lower_bound
+from costmodel.schedule import schedule
+from costmodel.work import CostTable
+
+if TYPE_CHECKING:
+    from costmodel.cost import _Prices
+
+# An integer combination of monomials: monomial -> coefficient, none of them 0.
+Sum = dict[Expr, int | Fraction]
+T = TypeVar("T")
+
+
+def live_peak(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
+    """The maximum over the schedule of live bytes; see :meth:`costmodel.cost.Cost.live_peak`."""
+    held = memory(table, policy, donate)
+    maxima = ((_add({}, *live.values()), None) for live, is_maximum in _sweep(lifetimes(held, schedule(held, order)), _terms)
+              if is_maximum)
+    kept = _hull([total for total, _ in _uncovered(maxima)])
+    return PeakMax(*map(_expression, kept)) if kept else ZERO
+
+
+# -- sums of monomials --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=65536)
+def _terms(expr: Expr) -> Sum:
+    return {term: int(c) if c.is_Integer else Fraction(int(c.p), int(c.q)) for term, c in expr.as_coefficients_dict().items()
+            if c != 0}
+
+
+def _expression(total: Sum) -> Expr:
+    return Add(*(Rational(c) * term for term, c in total.items()))
+
+
+def _add(total: Sum, *more: Sum, sign: int = 1) -> Sum:
+    """``total`` with the others added, in place."""
+    for other in more:
+        for term, c in other.items():
+            value = total.get(term, 0) + sign * c
+            if value:
+                total[term] = value
+            else:
+                del total[term]
+    return total
+
+
+def _covers(greater: Sum, smaller: Sum) -> bool:
+    """greater ≥ smaller, term by term."""
+    return all(c >= 0 and (c == 0 or _never_negative(term))
+               for term in greater.keys() | smaller.keys() for c in [greater.get(term, 0) - smaller.get(term, 0)])
+
+
+@lru_cache(maxsize=65536)
+def _never_negative(term: Expr) -> bool:
+    return lower_bound(term) >= 0
+
+
+def _uncovered(sums: Iterable[tuple[Sum, T]]) -> list[tuple[Sum, T]]:
+    """Of (sum, anything), those whose sum no other one covers; of equal ones the first."""
+    kept: list[tuple[Sum, T]] = []
+    for total, what in sums:
+        if not any(_covers(other, total) for other, _ in kept):
+            kept = [pair for pair in kept if not _covers(total, pair[0])]
+            kept.append((total, what))
+    return kept
+
+
+def _hull(kept: list[Sum]) -> list[Sum]:
+    """``kept`` without those that are never above the greater of two others: λ·a + (1 - λ)·b covers them for some λ."""
+    hull = [(_add({}, *({one: k * c for one, k in _above_least(term).items()} for term, c in total.items())), total)
+            for total in kept]
+    for pair in list(hull):
+        others = [other for other in hull if other is not pair]
+        if any(_between(pair[0], a, b) for (a, _), (b, _) in combinations_with_replacement(others, 2)):
+            hull = others
+    return [total for _, total in hull]
+
+
+@lru_cache(maxsize=65536)
+def _above_least(term: Expr) -> Sum:
+    """A monomial with each factor written as what it is at least (1 for a dimension) + the rest, which keeps its name."""
+    factors = [factor for factor in term.as_powers_dict() if not factor.is_number]
+    return _terms(term.xreplace({f: f + Rational(lower_bound(f)) for f in factors if _never_negative(f)}).expand())
+
+
+def _between(total: Sum, a: Sum, b: Sum) -> bool:
+    """Whether some λ in [0, 1] has λ·a + (1 - λ)·b ≥ total, term by term."""
+    low, high = Fraction(0), Fraction(1)
+    for term in a.keys() | b.keys() | total.keys():
+        excess, slope = b.get(term, 0) - total.get(term, 0), a.get(term, 0) - b.get(term, 0)
+        if (excess < 0 and slope <= 0) or not (excess == slope == 0 or _never_negative(term)):
+            return False
+        if slope > 0:
+            low = max(low, Fraction(-excess) / slope)
+        elif slope < 0:
+            high = min(high, Fraction(-excess) / slope)
+    return low <= high
+
+
+# -- the sweep ----------------------------------------------------------------------------------------------------------------
+
+
+def _sweep(buffers: list[Buffer], terms: Callable[[Expr], Sum]) -> Iterator[tuple[dict[str, Sum], bool]]:
+    """(live bytes by kind, whether it is a local maximum) of every step. The sums are changed for the next step: copy them."""
+    steps = 1 + max((b.last for b in buffers), default=-1)
+    born: list[list[Buffer]] = [[] for _ in range(steps)]
+    dying: list[list[Buffer]] = [[] for _ in range(steps)]
+    for b in buffers:
+        born[b.first].append(b)
+        dying[b.last].append(b)
+    live: dict[str, Sum] = {kind: {} for kind in KINDS}
+    grown = False
+    for step in range(steps):
+        for b in born[step]:
+            _add(live[b.kind], terms(b.bytes))
+        grown = grown or bool(born[step])
+        yield live, grown and bool(dying[step])
+        for b in dying[step]:
+            _add(live[b.kind], terms(b.bytes), sign=-1)
+        grown = grown and not dying[step]
+
+
+# -- the profile --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is held while one kernel runs: ``split`` has the bytes of each kind of :data:`~costmodel.buffers.KINDS`, ``live`` their
+    sum. ``label`` is the kernel's module, ``operation`` its kind and main primitive."""
+
+    index: int
+    label: str
+    operation: str
+    live: Any
+    split: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LiveProfile:
+    """Live bytes step by step. ``highest`` are the steps at which the ``peak`` is first reached: one at a point, in closed form one
+    for each term of the maximum."""
+
+    title: str
+    steps: Sequence[Step]
+    highest: tuple[Step, ...]
+    peak: Any
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The modules in which the peak is reached."""
+        return tuple(dict.fromkeys(step.label for step in self.highest))
+
+    def __str__(self) -> str:
+        from costmodel.report.terminal import render_profile
+
+        return render_profile(self)
+
+
+class _Steps(Sequence[Step]):
+    """Steps whose expressions are written when they are looked at: a training step has thousands."""
+
+    def __init__(self, rows: list[tuple[str, str, dict[str, Sum]]], numeric: bool) -> None:
+        self._rows, self._numeric = rows, numeric
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        label, operation, split = self._rows[index]
+        value = (lambda total: total.get(ONE, 0)) if self._numeric else _expression
+        return Step(range(len(self))[index], label, operation, value(_add({}, *split.values())),
+                    {kind: value(total) for kind, total in split.items()})
+
+
+def live_profile(cost: _Prices, policy: str, order: str, donate: tuple[str, ...]) -> LiveProfile:
+    """The profile of a cost, in closed form or at a point; see :meth:`costmodel.cost.Cost.live_profile`."""
+    held = memory(cost.program, policy, donate)
+    ran = schedule(held, order)
+    buffers = lifetimes(held, ran)
+    values = {b.bytes: cost._value(b.bytes) for b in buffers}
+    numeric = not any(isinstance(value, Expr) for value in values.values())
+    sizes = {size: _terms(value) if not numeric else {ONE: value} if value else {} for size, value in values.items()}
+    rows: list[tuple[str, str, dict[str, Sum]]] = []
+    maxima: list[tuple[Sum, int]] = []
+    for live, is_maximum in _sweep(buffers, sizes.__getitem__):
+        kernel = held.kernels[ran[len(rows)]] if ran else None
+        label, operation = ("", "") if kernel is None else (kernel.path, f"{kernel.kind}: {kernel.main.primitive}")
+        split = {kind: dict(total) for kind, total in live.items()}
+        if is_maximum:
+            maxima.append((_add({}, *split.values()), len(rows)))
+        rows.append(("/".join(label) or "(root)", operation, split))
+    steps = _Steps(rows, numeric)
+    title = f"{cost.name}: live bytes, policy {policy!r}, {order} order" + (f", {', '.join(donate)} donated" if donate else "")
+    peak = cost._value(live_peak(cost.program, policy, order, donate))
+    terms = peak.args if isinstance(peak, PeakMax) else (peak,)
+    highest = tuple(step for _, i in _uncovered(maxima) if (step := steps[i]).live in terms)
+    return LiveProfile(title, steps, highest, peak)
