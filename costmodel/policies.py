@@ -214,8 +214,9 @@ def _takes(e: Equation) -> bool:
 
 
 def _cpu_anew(graph: Graph, e: Equation) -> bool:
-    """Not what is expensive, nor what would read more: the loop fusion's global rule."""
-    return e.primitive not in _EXPENSIVE and almost_unary(graph, e)
+    """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often (XLA,
+    InstructionFusion::ComputeGloballyUnfusible)."""
+    return e.primitive not in _EXPENSIVE and (almost_unary(graph, e) or len(graph.users(e)) == 1)
 
 
 def _cpu_prepare(table: CostTable) -> CostTable:
