@@ -224,7 +224,8 @@ def _cpu_prepare(table: CostTable) -> CostTable:
     return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
-XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _transposed, _only_transposes, rejoins, prepare=_cpu_prepare, library=clusters, besides=True)
+XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _transposed, _only_transposes, rejoins, prepare=_cpu_prepare, library=clusters,
+                 besides=True)
 
 
 # -- XLA for GPUs: PriorityFusion, MultiOutputFusion, Triton's matrix products, cuDNN's convolutions --------------------------

@@ -1,8 +1,8 @@
 """What reaches the main memory of a device that keeps arrays on the chip: a processor with a scratchpad, as TPUs have.
 
 Which arrays stay on the chip depends on their sizes, so this is computed at a point, not in closed form. Every array is either
-there from the kernel that makes it (or first reads it) to the last that uses it, or not at all; those that save most traffic per byte
-held and step come first, as in XLA's memory space assignment. No bandwidth is assumed: moving ahead of use is hidden.
+there from the kernel that makes it (or first reads it) to the last that uses it, or not at all; those that save most traffic per
+byte held and step come first, as in XLA's memory space assignment. No bandwidth is assumed: moving ahead of use is hidden.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from costmodel.buffers import KINDS, memory
 from costmodel.errors import CostModelError
 from costmodel.forms import PeakMax
 from costmodel.graph import aliases
+from costmodel.kernel import Kernel
 from costmodel.schedule import ORDERS, schedule
 from costmodel.work import CostTable, Value
 
@@ -327,8 +328,12 @@ def respects_operands(table: CostTable, policy: str, order: str) -> bool:
     def made(v: Value) -> int:
         return max([step.get(id(v), -1), step.get(id(name(v)), -1), *(made(part) for part in parts.get(id(name(v)), ()))])
 
+    def computed(k: Kernel, v: Value) -> bool:
+        """By the kernel itself, whether or not another one writes it."""
+        return any(out is name(v) or out is v for e in (*k.equations, *k.again) for out in e.outs)
+
     return sorted(ran) == list(range(len(ran))) and all(
-        made(v) <= ran.index(i) for i, k in enumerate(held.kernels) for e in k.equations for v in e.ins
+        made(v) <= ran.index(i) or computed(k, v) for i, k in enumerate(held.kernels) for e in k.equations for v in e.ins
         if e.primitive != "branch_result")
 
 
