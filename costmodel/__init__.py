@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from costmodel import solve as solve
     from costmodel.cost import Cost as Cost
     from costmodel.cost import CostAt as CostAt
     from costmodel.cost import analyze as analyze
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public name -> the file that defines it. The block above says the same to type checkers; a test holds them together.
+# Public name -> the file that defines it, "" for a module of that name. The block above says the same to type checkers; a test
+# holds them together.
 _HOMES = {
     "Cost": "cost", "CostAt": "cost", "analyze": "cost", "analyze_training": "training",
     "Domain": "dims", "dims": "dims", "expression": "dims", "symbols": "dims",
@@ -47,7 +49,7 @@ _HOMES = {
     "CeilDiv": "forms", "FloorDiv": "forms", "PeakMax": "forms", "TapCount": "taps",
     "Hardware": "hardware", "metric": "metrics", "rule": "rules",
     "ModelEntry": "models", "Published": "models", "model": "models",
-    "from_json": "serialize", "abstract": "trace", "spec": "trace",
+    "from_json": "serialize", "abstract": "trace", "spec": "trace", "solve": "",
 }
 
 __all__ = sorted(_HOMES)
@@ -57,7 +59,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'costmodel' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"costmodel.{home}"), name)
+    value = getattr(importlib.import_module(f"costmodel.{home}"), name) if home else importlib.import_module(f"costmodel.{name}")
     globals()[name] = value
     return value
 
@@ -65,7 +67,7 @@ def __getattr__(name: str) -> Any:
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         """Importing a submodule binds its name here. Where a public name is the same (dims), the public name stays."""
-        super().__setattr__(name, getattr(value, name) if name in _HOMES and isinstance(value, ModuleType) else value)
+        super().__setattr__(name, getattr(value, name) if _HOMES.get(name) and isinstance(value, ModuleType) else value)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -34,6 +34,21 @@ def leading_term(expr: Expr, large: Iterable[Symbol]) -> Expr:
     return Add(*(term for term, degree in zip(terms, degrees, strict=True) if degree == max(degrees)))
 
 
+def ratio_at_infinity(above: Expr, below: Expr, large: Symbol) -> Expr:
+    """The limit of a quotient when one symbol grows without end: an expression in the others, 0 or oo.
+
+    >>> from costmodel.forms import symbol
+    >>> n, d = symbol("n"), symbol("d")
+    >>> ratio_at_infinity(2*n*d**2 + 5, 4*d**2 + 8*n*d, n), ratio_at_infinity(n**2, n, n), ratio_at_infinity(d, n, n)
+    (d/4, oo, 0)
+    """
+    ends = [leading_term(part, {large}) for part in (above, below)]
+    top, bottom = (_degree(Add.make_args(end)[0], {large}) for end in ends)
+    if top != bottom:
+        return sympy.oo if top > bottom else sympy.Integer(0)
+    return sympy.cancel((ends[0] / large**top).expand() / (ends[1] / large**bottom).expand())
+
+
 def _degree(term: Expr, large: set[Symbol]) -> Expr:
     """Total degree of a monomial in the large symbols."""
     degree = sympy.Integer(0)

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 
 from costmodel.dims import Domain
-from costmodel.errors import DomainError
+from costmodel.errors import CostModelError, DomainError
 from costmodel.forms import Symbol, evaluate, symbol
 
 # Middling sizes first: networks for images do not run on tiny ones. Then larger, then smaller.
 _SIZES = (48, 160, 12, 3)
 _DRAWS = 60
 _POINTS_A_SIZE = 2
+
+
+def split_range(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, int, int] | None]:
+    """The points that ``--at`` gives without the range among them, and the range: a symbol, its first and its last value.
+
+    >>> split_range(("n=1..256,h=224", "w=224"))
+    (('h=224', 'w=224'), ('n', 1, 256))
+    """
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    spans = [part for part in parts if ".." in part]
+    if not spans:
+        return texts, None
+    match = re.fullmatch(r"([A-Za-z_]\w*)\s*=\s*(\d+)\s*\.\.\s*(\d+)", spans[0])
+    if len(spans) > 1 or not match or int(match[3]) < int(match[2]):
+        raise CostModelError(f"--at {','.join(spans)!r} is not one range of the form NAME=FIRST..LAST; write e.g. "
+                             "--at n=1..256,h=224,w=224")
+    return tuple(part for part in parts if part != spans[0]), (match[1], int(match[2]), int(match[3]))
 
 
 def sample_points(domain: Domain) -> Iterator[dict[str, int]]:

@@ -2,72 +2,91 @@
 
 Per kernel, with padding taps not computed (``valid``): each engine's time is its operations over its peak; the kernel takes at
 least the longest of these and of the memory's time (perfect overlap) and at most their sum (none), plus the device's launch
-overhead where it states one.
+overhead where it states one. A kernel's operands come from the main memory and its results go there; beside this stands
+``warm``, in which a kernel whose whole traffic fits into a nearer memory finds it there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costmodel import metrics
-from costmodel.fusion import Kernel
-from costmodel.work import OpKind
+import numpy as np
+
+from costmodel.errors import CostModelError
+from costmodel.pricing import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 
 if TYPE_CHECKING:
     from costmodel.cost import CostAt
     from costmodel.hardware import Hardware
 
-# Transcendentals run on the vector engine, at its peak divided by the device's stated weight: their times add up.
-_RUNS_ON = {"matrix": "matrix", "vector": "vector", "transcendental": "vector"}
+# What throughput counts, by the name that a symbol is given: sequences, images, examples.
+BATCH = ("n", "b", "batch")
 
 
-def unit_of(device: Hardware, kind: OpKind) -> str:
-    """The unit of the device that is busy with such an operation; work on different units can overlap, on one it cannot."""
-    return "compute" if device.one_unit else _RUNS_ON[kind.engine]
+class RooflineRow(NamedTuple):
+    """A kernel, or several together, on a device. Times in seconds, of one of ``times`` runs.
 
-
-@dataclass(frozen=True)
-class RooflineRow:
-    """One kernel on a device. Times in seconds, ``attainable`` in FLOP/s, ``intensity`` in FLOP/B; ``bound`` names what binds:
-    ``memory``, an engine, or ``compute`` where the device has one unit for both."""
+    label:        its module, or what the rows were grouped by.
+    kind:         the kernel's kind; how many kernels a group holds.
+    path:         its module, level by level.
+    flops:        floating-point operations; ``int_ops`` those on integers; two a multiply-accumulate.
+    bytes:        across the kernel's border.
+    busy:         (resource, seconds): the units that compute ("matrix" and "vector", or "compute" where the device has one for
+                  both), "link", "memory" and "launch".
+    dtypes:       (unit, the type that keeps it busy longest).
+    lower, upper: if the resources overlap perfectly, and if nothing overlaps.
+    warm:         ``lower`` if what fits into a nearer memory is found there.
+    levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
+    """
 
     label: str
     kind: str
+    path: tuple[str, ...]
     flops: int
+    int_ops: int
     bytes: float
-    compute: tuple[tuple[str, float], ...]
-    memory: float
-    launch: float
+    busy: tuple[tuple[str, float], ...]
+    dtypes: tuple[tuple[str, str], ...]
+    lower: float
+    upper: float
+    warm: float
+    levels: tuple[tuple[str, float], ...] = ()
     times: int = 1
 
     @property
+    def operations(self) -> int:
+        return self.flops + self.int_ops
+
+    @property
     def intensity(self) -> float:
-        return self.flops / self.bytes if self.bytes else float("inf")
+        """Operations a byte."""
+        return self.operations / self.bytes if self.bytes else float("inf")
 
     @property
     def bound(self) -> str:
-        engine, seconds = max(self.compute, key=lambda c: c[1], default=("", 0.0))
-        return "memory" if self.memory >= seconds else engine
+        """The resource that is busy longest; at the ridge the memory."""
+        return max(self.busy, key=lambda part: (part[1], part[0] == "memory"))[0]
 
     @property
-    def lower(self) -> float:
-        return max(self.memory, *(s for _, s in self.compute), 0.0) + self.launch
-
-    @property
-    def upper(self) -> float:
-        return self.memory + sum(s for _, s in self.compute) + self.launch
+    def resource(self) -> str:
+        """``bound`` and, of a unit that computes, the type."""
+        return " ".join((self.bound, *(dtype for unit, dtype in self.dtypes if unit == self.bound)))
 
     @property
     def attainable(self) -> float:
-        """FLOP/s if compute and memory overlap perfectly: min(peak, intensity · bandwidth) where one engine works."""
-        busy = self.lower - self.launch
-        return self.flops / busy if busy else 0.0
+        """Operations a second if compute and memory overlap perfectly: min(peak, intensity · bandwidth) where one engine works."""
+        seconds = self.lower - dict(self.busy).get("launch", 0.0)
+        return self.operations / seconds if seconds else 0.0
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts."""
+    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the value of the
+    symbol n, b or batch, else 1."""
 
     name: str
     hardware: Hardware
@@ -76,16 +95,22 @@ class Roofline:
     rows: tuple[RooflineRow, ...]
     batch: int
     coverage: str = ""
+    cost: CostAt | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def total(self) -> RooflineRow:
+        """The whole program."""
+        return _together(self.name, self.rows)
 
     @property
     def lower(self) -> float:
         """Seconds, at least."""
-        return sum(r.lower * r.times for r in self.rows)
+        return self.total.lower
 
     @property
     def upper(self) -> float:
         """Seconds, at most, by this model: nothing overlaps."""
-        return sum(r.upper * r.times for r in self.rows)
+        return self.total.upper
 
     @property
     def latency(self) -> tuple[float, float]:
@@ -98,23 +123,50 @@ class Roofline:
 
     @property
     def flops(self) -> int:
-        return sum(r.flops * r.times for r in self.rows)
+        return self.total.flops
 
     @property
     def bytes(self) -> float:
-        return sum(r.bytes * r.times for r in self.rows)
+        return self.total.bytes
 
     @property
     def intensity(self) -> float:
-        return self.flops / self.bytes
+        return self.total.intensity
+
+    @property
+    def bound(self) -> str:
+        """The resource that is busy longest in total."""
+        return self.total.bound
 
     @property
     def attainable(self) -> float:
-        return self.flops / self.lower
+        """Operations a second over the lower time bound, launches included."""
+        return self.total.operations / self.lower
 
     def share(self, row: RooflineRow) -> float:
         """Part of the lower time bound that a row takes."""
         return row.lower * row.times / self.lower
+
+    def by(self, what: str, depth: int | None = None) -> tuple[RooflineRow, ...]:
+        """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``kind``, in order of first appearance.
+
+        ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
+        another sum.
+        """
+        if what == "equation":
+            if self.cost is None:
+                raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
+            return roofline(self.cost, self.hardware, policy="unfused").rows
+        if what == "kernel":
+            return self.rows
+        keys: dict[str, Callable[[RooflineRow], str]] = {
+            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
+        if what not in keys:
+            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
+        groups: dict[str, list[RooflineRow]] = {}
+        for row in self.rows:
+            groups.setdefault(keys[what](row), []).append(row)
+        return tuple(_together(label, rows) for label, rows in groups.items())
 
     def __str__(self) -> str:
         from costmodel.report.terminal import render_roofline
@@ -122,8 +174,24 @@ class Roofline:
         return render_roofline(self)
 
 
-def roofline(cost: CostAt, hardware: str | Hardware, *, policy: str = "layer") -> Roofline:
-    """Price the kernels of ``policy`` on a device (a name, a path to a TOML file, or a Hardware).
+def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
+    """All runs of all rows as one row, run once."""
+    rows = tuple(rows)
+    busy: dict[str, float] = {}
+    longest: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        for resource, seconds in row.busy:
+            busy[resource] = busy.get(resource, 0.0) + seconds * row.times
+        for unit, dtype in row.dtypes:
+            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy)[unit] * row.times, dtype))
+    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
+                       sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
+                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
+                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows))
+
+
+def roofline(cost: CostAt, hardware: str | Hardware, *, policy: str | None = None) -> Roofline:
+    """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -131,28 +199,35 @@ def roofline(cost: CostAt, hardware: str | Hardware, *, policy: str = "layer") -
     from costmodel.hardware import Hardware, load
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
-    rows = tuple(_row(cost, device, kernel) for kernel in cost.kernels(policy))
-    return Roofline(cost.name, device, dict(cost.values), policy, rows, cost.values.get("n", 1), str(cost.coverage))
+    policy = policy_of(device, policy)
+    work = workload(cost.program, policy)
+    counts = work.at(cost.env)
+    rows = _rows(work, counts, price(counts, device))
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values), str(cost.coverage), cost)
 
 
-def _row(cost: CostAt, device: Hardware, kernel: Kernel) -> RooflineRow:
-    seconds: dict[str, float] = {}
-    flops = 0
-    for e in kernel.equations:
-        flops += cost._value(metrics.work_flops(e.work, taps="valid"))
-        for kind, _, valid in e.work.ops:
-            engine = unit_of(device, kind)
-            seconds[engine] = seconds.get(engine, 0.0) + operation_seconds(device, kind, cost._value(valid))
-    crossing = float(cost._value(kernel.bytes))
-    launch = device.launch_overhead.value if device.launch_overhead else 0.0
-    label = "/".join(kernel.path) or kernel.main.primitive
-    return RooflineRow(label, kernel.kind, flops, crossing, tuple(sorted(seconds.items())),
-                       crossing / device.bandwidth.value, launch, int(cost._value(kernel.times)))
+def batch(values: Mapping[str, Any]) -> Any:
+    """What throughput counts, at a point or on a grid."""
+    return next((values[name] for name in BATCH if name in values), 1)
 
 
-def operation_seconds(device: Hardware, kind: OpKind, count: float) -> float:
-    """Seconds of ``count`` operations at the device's peak; a multiply-accumulate is two operations."""
-    if not count:
-        return 0.0
-    precision = kind.precision.split("/")[-1] if kind.precision else None
-    return (2 if kind.name == "mac" else 1) * float(count) / device.peak(kind.engine, kind.dtype, precision)
+def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:
+    longest: list[dict[str, tuple[float, str]]] = [{} for _ in work.kernels]
+    for kind, kernels, seconds in times.by_kind:
+        unit = unit_of(times.device, RUNS_ON[kind.engine])
+        for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
+            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, kind.dtype))
+    resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
+    columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
+                                          counts.times)]
+    busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
+    rows = []
+    for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
+        flops, int_ops, crossing, lower, upper, warm, runs = cells
+        label, path = work.names[i]
+        rows.append(RooflineRow(
+            label, kernel.kind, path, flops, int_ops, crossing,
+            tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
+            tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
+            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs))
+    return tuple(rows)

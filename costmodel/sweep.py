@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,18 @@ from costmodel import metrics as metric_registry
 from costmodel.dims import Domain
 from costmodel.errors import CostModelError, DomainError
 from costmodel.forms import symbol
+from costmodel.hardware import Hardware, load
+from costmodel.pricing import Counts, Formulas, policy_of, price, workload
+from costmodel.roofline import batch
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost
 
 
-def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any], policy: str) -> Any:
-    """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and time_lower / time_upper by hardware.
+def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any],
+          policy: str | None) -> Any:
+    """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
+    throughput and bound; each device under ``policy``, or else under its own.
 
     grid: a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     Raises DomainError for a grid that leaves the domain, naming a point outside.
@@ -40,12 +46,19 @@ def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardwa
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
         data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)
-    if hardware:
-        data.update(_times(cost, env, tuple(axes), shape, hardware, policy))
+    devices = [load(h) if isinstance(h, str) else h for h in hardware]
+    priced = _curves(cost, env, arrays, shape, devices, policy)
+    if priced:
+        dims = ("hardware", *axes)
+        data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
+        data["time_upper"] = (dims, np.stack([c.upper for c in priced]), {"unit": "s"})
+        data["throughput"] = (dims, np.stack([c.throughput[0] for c in priced]), {"unit": "items/s", "convention": "at best"})
+        data["bound"] = (dims, np.stack([c.bound for c in priced]), {"convention": "the resource that is busy longest in total"})
     coords: dict[str, Any] = {name: np.asarray(values) for name, values in axes.items()}
-    if hardware:
+    if priced:
         coords["hardware"] = [h if isinstance(h, str) else h.name for h in hardware]
-    return xr.Dataset(data, coords=coords, attrs={"model": cost.name, "domain": str(cost.domain), "policy": policy})
+        coords["policy"] = ("hardware", [c.policy for c in priced])
+    return xr.Dataset(data, coords=coords, attrs={"model": cost.name, "domain": str(cost.domain)})
 
 
 def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]], dict[str, np.ndarray]]:
@@ -105,48 +118,43 @@ def _bind_grid(cost: Cost, arrays: Mapping[str, np.ndarray], shape: tuple[int, .
 
 
 def _evaluate_grid(exprs: Sequence[Any], env: Mapping[Any, np.ndarray]) -> list[np.ndarray]:
-    """Values on the grid: int64 where no intermediate can overflow, else float64."""
-    from costmodel import printers
-
-    names = sorted(env, key=str)
-    upper = {s: int(np.max(env[s])) for s in names}
-    dtype = printers.grid_dtype(list(exprs), upper)
-    function = printers.compile(list(exprs), names, backend="numpy")
-    return [np.asarray(v) for v in function(*(env[s].astype(dtype) for s in names))]
+    return Formulas(exprs).on(env)
 
 
-def _times(cost: Cost, env: Mapping[Any, np.ndarray], dims: tuple[str, ...], shape: tuple[int, ...], hardware: Sequence[Any],
-           policy: str) -> dict[str, Any]:
-    """Lower and upper time bounds of every kernel, summed, on every device; the roofline of a point, on arrays."""
-    from costmodel.hardware import load
-    from costmodel.roofline import operation_seconds, unit_of
-    from costmodel.work import total
+@dataclass(frozen=True)
+class Curve:
+    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), and items a second
+    at best and at least, each an array over a grid."""
 
-    devices = [load(h) if isinstance(h, str) else h for h in hardware]
-    kernels = cost.kernels(policy)
-    work: list[dict[Any, Any]] = []
-    for k in kernels:
-        counts: dict[Any, list[Any]] = {}
-        for e in k.equations:
-            for kind, _, valid in e.work.ops:
-                counts.setdefault(kind, []).append(valid)
-        work.append({kind: total(parts) for kind, parts in counts.items()})
-    exprs = list(dict.fromkeys([*(e for w in work for e in w.values()), *(k.bytes for k in kernels), *(k.times for k in kernels)]))
-    value = dict(zip(exprs, (v.astype(np.float64) for v in _evaluate_grid(exprs, env)), strict=True))
-    lower, upper = [], []
+    device: Hardware
+    policy: str
+    lower: np.ndarray
+    upper: np.ndarray
+    bound: np.ndarray
+    throughput: tuple[np.ndarray, np.ndarray]
+
+
+def curves(cost: Cost, grid: Mapping[str, Any], devices: Sequence[Hardware], policy: str | None = None) -> tuple[Curve, ...]:
+    """The program on each device over a grid of symbols, as :func:`sweep` has it: the rooflines of its points."""
+    axes, arrays = _axes(cost.domain, grid)
+    shape = tuple(len(values) for values in axes.values())
+    return _curves(cost, _bind_grid(cost, arrays, shape), arrays, shape, devices, policy)
+
+
+def _curves(cost: Cost, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...],
+            devices: Sequence[Hardware], policy: str | None) -> tuple[Curve, ...]:
+    items = batch(arrays)
+    found = []
+    counts: dict[str, Counts] = {}
     for device in devices:
-        low = high = np.zeros(shape)
-        launch = device.launch_overhead.value if device.launch_overhead else 0.0
-        for k, counts in zip(kernels, work, strict=True):
-            seconds: dict[str, Any] = {"memory": value[k.bytes] / device.bandwidth.value}
-            for kind, expr in counts.items():
-                engine = unit_of(device, kind)
-                seconds[engine] = seconds.get(engine, 0.0) + operation_seconds(device, kind, 1) * value[expr]
-            low = low + value[k.times] * (np.maximum.reduce([np.broadcast_to(s, shape) for s in seconds.values()]) + launch)
-            high = high + value[k.times] * (sum(seconds.values()) + launch)
-        lower.append(np.broadcast_to(low, shape))
-        upper.append(np.broadcast_to(high, shape))
-    return {"time_lower": (("hardware", *dims), np.stack(lower), {"unit": "s"}),
-            "time_upper": (("hardware", *dims), np.stack(upper), {"unit": "s"})}
-
-
+        chosen = policy_of(device, policy)
+        if chosen not in counts:
+            counts[chosen] = workload(cost.program, chosen).on(env, shape)
+        times = price(counts[chosen], device)
+        lower, upper = ((seconds * times.times).sum(axis=0).reshape(shape) for seconds in (times.lower, times.upper))
+        resources = times.resources()
+        # Of equals argmax takes the first: at the ridge, the memory.
+        names = sorted(resources, key="memory".__ne__)
+        bound = np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)].reshape(shape)
+        found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper)))
+    return tuple(found)

@@ -164,9 +164,45 @@ def test_fewer_bytes_are_no_speed_up_when_compute_bound():
 ])
 def test_platforms_differ(name, memory_bound_on, compute_bound_on):
     cost = layer(name)
-    assert [row.bound for row in cost.roofline(memory_bound_on).rows] == ["memory"]
-    assert [row.bound for row in cost.roofline(compute_bound_on).rows] == ["compute"]
+    assert [row.bound for row in cost.roofline(memory_bound_on, policy="layer").rows] == ["memory"]
+    assert [row.bound for row in cost.roofline(compute_bound_on, policy="layer").rows] == ["compute"]
     assert load(memory_bound_on).ridge_point("matrix", "float32") > load(compute_bound_on).ridge_point("matrix", "float32")
+
+
+def test_latency_is_not_throughput():
+    """50 ms and 20 images a second against 100 ms and 40 images a second: weights are read once a batch, images one by one."""
+    n = cm.dims("n")
+    weights, image = 800_000_000, 200_000_000  # elements: 33.3 ms and, in and out, 16.7 ms
+    cost = cm.analyze(lambda w, x: x + w.sum(), cm.spec((weights,)), cm.spec((n, image)))
+    one, four = (cost.roofline("lecture", n=batch) for batch in (1, 4))
+    assert [round(1e3 * each.lower) for each in (one, four)] == [50, 100]
+    assert [round(each.throughput[0]) for each in (one, four)] == [20, 40]
+
+
+class Operations(nn.Module):
+    """The identified operations side by side, each on an input of its own."""
+
+    @nn.compact
+    def __call__(self, inputs):
+        return {name: LAYERS[name][0].copy(name=name)(x) for name, x in inputs.items()}
+
+
+def test_several_platforms_in_one_picture(tmp_path):
+    """The slide's picture: one operation has one intensity, and a place under the roof of every platform."""
+    pytest.importorskip("matplotlib")
+    from costmodel.report import plot
+
+    point = cm.analyze(Operations(), {name: cm.spec(shape) for name, (_, shape) in LAYERS.items()}).at()
+    platforms = [point.roofline(device, policy="layer") for device in ("lecture", "stm32f746", "h100-sxm", "tpu-v5e")]
+    figure = plot.draw_rooflines(platforms)
+    (table,) = figure.axes[1].tables
+    assert [table[line, 1].get_text().get_text() for line in range(1, 5)] == ["op1", "op3", "op4", "op6"]  # by intensity
+    for roofline in platforms:
+        assert {row.label for row in roofline.rows} == set(LAYERS)
+        assert [row.intensity for row in roofline.rows] == [row.intensity for row in platforms[0].rows]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert {"ridge 48", "ridge 0.25"} <= set(texts)
+    plot.plot_rooflines(platforms, str(tmp_path / "platforms.svg"))
 
 
 def test_one_formula_crosses_the_ridge():
@@ -178,3 +214,4 @@ def test_one_formula_crosses_the_ridge():
     # 2·n·c² / (4·(c² + 2·n·c)) = 48 at n = 96·c/(c - 192) = 100.7
     assert cost.roofline("lecture", n=100).rows[0].bound == "memory"
     assert cost.roofline("lecture", n=101).rows[0].bound == "compute"
+    assert cm.solve.crossover(cost, "n", "lecture").answer == 101

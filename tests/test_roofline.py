@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import costmodel as cm
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, MissingPeak, Quantity, load
+from costmodel.hardware.model import Link
 
 
-def faster(device: Hardware, **factors: float) -> Hardware:
+def faster(device: Hardware, launch: float = 0.0, **factors: float) -> Hardware:
     def times(q: Quantity, factor: float) -> Quantity:
         return dataclasses.replace(q, value=q.value * factor)
 
     peaks = {key: times(q, factors.get(key[0], 1.0)) for key, q in device.peaks.items()}
-    return dataclasses.replace(device, peaks=peaks, bandwidth=times(device.bandwidth, factors.get("bandwidth", 1.0)))
+    overhead = Quantity(launch, "s", "assumed") if launch else None
+    return dataclasses.replace(device, peaks=peaks, bandwidth=times(device.bandwidth, factors.get("bandwidth", 1.0)),
+                               launch_overhead=overhead)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +50,9 @@ def test_time_falls_with_every_resource_and_stays_without(at):
     for name in ("bandwidth", "matrix", "vector"):
         better = at.roofline(faster(device, **{name: 2.0}))
         assert better.lower <= base.lower and better.upper < base.upper
-    memory_bound = [row for row in base.rows if row.bound == "memory"]
     same = at.roofline(faster(device, matrix=2.0, vector=2.0))
-    assert [row.lower for row in same.rows if row.label in {r.label for r in memory_bound}] == [row.lower for row in memory_bound]
+    pairs = [(row.lower, was.lower) for row, was in zip(same.rows, base.rows, strict=True) if was.bound == "memory"]
+    assert pairs and all(now == was for now, was in pairs)
 
 
 def test_at_the_ridge_compute_and_memory_take_the_same_time():
@@ -82,3 +89,134 @@ def test_another_type_or_a_part_of_the_program_is_verified_through_its_source():
     assert half.at(n=2).macs == 18
     with pytest.raises(CostModelError, match="does not hold at n=1"):
         half.at(n=1)
+
+
+# -- laws, on drawn programs and devices --------------------------------------------------------------------------------------
+
+a, b, c = cm.dims("a b c")
+PROGRAM = cm.analyze(lambda x, w, v: jnp.tanh(x @ w) @ v, cm.spec((a, b)), cm.spec((b, c)), cm.spec((c, a)))
+sizes = st.integers(2, 4096)
+factor = st.floats(0.01, 100)
+DEVICES = [load(name) for name in ("lecture", "h100-sxm", "tpu-v5e")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DEVICES), sizes, sizes, sizes, factor, factor, factor, st.floats(0, 1e-3),
+       st.sampled_from(["layer", "unfused"]))
+def test_bounds_are_in_order_and_fall_with_better_devices(device, rows, depth, width, bandwidth, matrix, vector, launch, policy):
+    point = PROGRAM.at(a=rows, b=depth, c=width)
+    base = {"bandwidth": bandwidth, "matrix": matrix, "vector": vector}
+    worse = point.roofline(faster(device, launch=launch, **base), policy=policy)
+    assert all(row.lower <= row.upper and row.warm <= row.lower for row in worse.rows)
+    better = [point.roofline(faster(device, launch=launch, **{**base, name: 2 * base[name]}), policy=policy) for name in base]
+    for each in (*better, point.roofline(faster(device, launch=launch / 2, **base), policy=policy)):
+        assert all(now.lower <= was.lower and now.upper <= was.upper for now, was in zip(each.rows, worse.rows, strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes, sizes, sizes)
+def test_at_a_drawn_ridge_the_bounds_meet(rows, depth, width):
+    """With the bandwidth at which a kernel's compute and memory take as long, its upper bound is twice its lower one."""
+    point = cm.analyze(jnp.matmul, (rows, depth), (depth, width)).at()
+    (row,) = point.roofline("lecture").rows
+    bandwidth = row.bytes / dict(row.busy)["compute"]
+    (row,) = point.roofline(faster(load("lecture"), bandwidth=bandwidth / load("lecture").bandwidth.value)).rows
+    assert row.upper == pytest.approx(2 * row.lower, rel=1e-12)
+    assert row.intensity == pytest.approx(load("lecture").peak("matrix", "float32") / bandwidth)
+
+
+# -- rows, groups and what binds ----------------------------------------------------------------------------------------------
+
+
+def in_a_loop(w, xs):
+    return jax.lax.scan(lambda c, x: (jnp.tanh(c @ w) + x, None), xs[0], xs)[0]
+
+
+@pytest.mark.parametrize("what", ["kernel", "module", "kind"])
+@pytest.mark.parametrize("looped", [False, True])
+def test_groups_sum_to_the_program(at, what, looped):
+    point = cm.analyze(in_a_loop, (16, 16), (7, 4, 16)).at() if looped else at
+    roofline = point.roofline("tpu-v5e", policy="layer")
+    assert max(row.times for row in roofline.rows) == (7 if looped else 1)
+    rows = roofline.by(what)
+    for name in ("flops", "int_ops", "bytes", "lower", "upper", "warm"):
+        assert sum(getattr(row, name) * row.times for row in rows) == pytest.approx(getattr(roofline.total, name))
+    assert sum(roofline.share(row) for row in rows) == pytest.approx(1)
+    assert {row.bound for row in rows} <= {"memory", "matrix", "vector"}
+
+
+def test_modules_have_levels_and_equations_are_kernels_of_their_own(at):
+    roofline = at.roofline("h100-sxm")
+    assert {row.label for row in roofline.by("module", depth=1)} >= {"conv1", "layer1_0", "fc"}
+    assert any("/" in row.label for row in roofline.by("module"))
+    assert sum(r.lower for r in roofline.by("equation")) == pytest.approx(at.roofline("h100-sxm", policy="unfused").lower)
+    with pytest.raises(CostModelError, match="kernel, module, kind or equation; 'layer' is none"):
+        roofline.by("layer")
+
+
+def test_what_binds_is_named_with_its_type(at):
+    device = load("h100-sxm")
+    assert at.roofline(device, policy="layer").rows[0].resource in ("memory", "matrix float32")
+    slow = at.roofline(faster(device, launch=1.0))
+    assert {row.bound for row in slow.rows} == {slow.bound} == {"launch"}
+    starved = at.roofline(faster(device, matrix=1e-6), policy="layer")
+    assert {row.resource for row in starved.rows if row.kind == "conv"} == {"matrix float32"}
+
+
+def test_integer_arithmetic_counts_as_operations():
+    """int8 networks have no FLOPs; their intensity and their attainable rate are of operations."""
+    cost = cm.analyze(jnp.matmul, (64, 64), (64, 64)).reprice("int8")
+    (row,) = cost.roofline("stm32f746").rows
+    assert (row.flops, row.int_ops) == (0, 2 * 64**3) and row.attainable == load("stm32f746").peak("matrix", "int8")
+    assert row.resource == "compute int8" and row.intensity == 2 * 64**3 / (3 * 64**2)
+
+
+def test_throughput_counts_the_batch_under_each_of_its_names():
+    for name in ("n", "b", "batch"):
+        dim = cm.dims(name)
+        roofline = cm.analyze(jnp.sin, cm.spec((dim, 3))).roofline("lecture", **{name: 7})
+        assert roofline.throughput == (7 / roofline.lower, 7 / roofline.upper)
+    assert cm.analyze(jnp.sin, cm.spec((7, 3))).roofline("lecture").batch == 1
+
+
+def test_what_fits_a_nearer_memory_may_be_found_there():
+    """TPU v5e: 128 MiB of VMEM at 18 TB/s beside 819 GB/s of HBM."""
+    device, m = load("tpu-v5e"), cm.dims("m")
+    vmem = next(level for level in device.levels if level.name == "VMEM")
+    cost = cm.analyze(lambda x: x + 1, cm.spec((m,)))
+    most = int(vmem.capacity.value) // 8
+    (inside,), (outside,) = (cost.roofline(device, m=size).rows for size in (most, most + 1))
+    assert inside.levels == (("VMEM", 8 * most / vmem.bandwidth.value),) and outside.levels == ()
+    assert inside.warm < inside.lower == 8 * most / device.bandwidth.value and outside.warm == outside.lower
+
+
+def test_a_program_that_communicates_needs_a_link():
+    mesh, whole = jax.sharding.AbstractMesh((4,), ("d",)), jax.sharding.PartitionSpec()
+    summed = cm.analyze(jax.shard_map(lambda x: jax.lax.psum(x, "d"), mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False),
+                        (2, 16))
+    with pytest.raises(CostModelError, match="lecture states no link"):
+        summed.roofline("lecture")
+    device = dataclasses.replace(load("lecture"), links=(Link("ring", Quantity(2e9, "B/s", "assumed"), "both ways"),))
+    (row,) = [row for row in summed.roofline(device).rows if "link" in dict(row.busy)]
+    assert dict(row.busy)["link"] == pytest.approx(2 * 3 / 4 * 32 * 4 / 1e9)  # a ring's all-reduce of 32 elements, each way
+
+
+def test_what_a_kernel_computes_anew_takes_its_time():
+    """Two products that each scale their operand themselves, instead of reading what one of them wrote."""
+    cost = cm.analyze(lambda x, w, v: ((x * 3) @ w, (x * 3) @ v), (64, 32), (32, 16), (32, 8))
+    assert cost.flops == 2 * 64 * 32 * (16 + 8) + 2 * 64 * 32
+    shared = cm.analyze(lambda x, w, v: [(y := x * 3) @ w, y @ v], (64, 32), (32, 16), (32, 8))
+    assert shared.flops == cost.flops - 64 * 32
+    roofline = shared.roofline("tpu-v5e", policy="ideal")
+    assert roofline.flops == cost.flops and roofline.bytes < shared.bytes("layer")
+
+
+def test_a_program_that_does_nothing_takes_no_time_to_bound():
+    with pytest.raises(CostModelError, match="nothing that takes time"):
+        cm.analyze(lambda x: x, (3,)).roofline("lecture")
+
+
+def test_counts_that_are_no_integers_stay_exact():
+    """The mean of two branches, one of which does nothing, is half of the other: 3.5 operations for 7."""
+    cost = cm.analyze(lambda p, x: jax.lax.cond(p, lambda x: x * 2, lambda x: x, x), cm.spec((), "bool"), (7,), branches="mean")
+    assert cost.roofline("lecture", policy="unfused").flops == Fraction(7, 2) == cost.flops

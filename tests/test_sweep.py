@@ -41,6 +41,14 @@ def test_every_point_of_a_grid_is_the_value_there(cost_of, name):
     assert data.macs.attrs["unit"] == "MAC" and "dense" in data.macs.attrs["convention"]
 
 
+def test_what_binds_is_the_rooflines_also_at_a_ridge():
+    m = cm.dims("m")
+    cost = cm.analyze(lambda a, b: a @ b, cm.spec((m, m)), cm.spec((m, m)))
+    data = cost.sweep(m=[287, 288, 289], hardware=["lecture"], metrics=[])
+    assert data.bound.values.tolist() == [["memory", "memory", "compute"]]
+    assert [cost.roofline("lecture", m=size).bound for size in (287, 288, 289)] == ["memory", "memory", "compute"]
+
+
 def test_a_grid_too_large_for_int64_does_not_wrap():
     n, d = cm.dims("n d")
     cost = cm.analyze(lambda x, w: x @ w, cm.spec((n, d)), cm.spec((d, d)))

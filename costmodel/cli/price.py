@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -10,26 +11,161 @@ from costmodel.cli.options import model_options, say_verified, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
-    from costmodel.arguments import Asked
+    from costmodel.arguments import Answer, Asked
+    from costmodel.cost import Cost
+    from costmodel.hardware import Hardware
+
+_POLICY = click.option("--policy", metavar="NAME",
+                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own).")
+_DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
 
 
 @click.command()
 @model_options
-@click.option("--hw", "devices", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
-@click.option("--policy", default="layer", show_default=True, metavar="layer|unfused", help="Which operations share a kernel.")
-@click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
-def roofline(asked: Asked, devices: str, policy: str, dtype: str | None) -> None:
-    """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote."""
-    from costmodel.hardware import load
-    from costmodel.report.terminal import render_roofline
-    from costmodel.roofline import roofline as bounds
+@click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
+@_POLICY
+@_DTYPE
+@click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
+@click.option("--depth", type=int, help="Levels of modules in rows by module.")
+@click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
+def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by: str, depth: int | None,
+             output: str | None) -> None:
+    """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
-    names = [name.strip() for name in devices.split(",") if name.strip()]
-    if not names:
-        raise CostModelError("--hw names no device; `costmodel hw list` shows all")
-    wanted = [load(name) for name in names]  # before the model, which takes longer
+    A range, as --at n=1..256,h=224,w=224, gives the time and the throughput of the whole model over it.
+    """
+    from costmodel.points import split_range
+    from costmodel.report.terminal import render_roofline
+
+    wanted = _devices(names)  # before the model, which takes longer
+    fixed, span = split_range(asked.points)
+    if span:
+        if output:
+            raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
+        _over(asked, fixed, span, wanted, policy, dtype)
+        return
     answer = asked.answer(quoted=True)
-    point = (answer.cost.reprice(dtype=dtype) if dtype else answer.cost).at(**answer.at)
-    priced = [bounds(point, device, policy=policy) for device in wanted]
-    click.echo("\n\n".join(render_roofline(each, width()) for each in priced))
+    point = _typed(answer.cost, dtype).at(**answer.at)
+    priced = [point.roofline(device, policy=policy) for device in wanted]
+    click.echo("\n\n".join(render_roofline(each, width(), by, depth) for each in priced))
     say_verified(answer)
+    if output:
+        from costmodel.report.plot import plot_rooflines
+
+        plot_rooflines(priced, output, by=by, depth=depth)
+        click.echo(f"drawn in {output}")
+
+
+def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
+          dtype: str | None) -> None:
+    from costmodel.report.terminal import render_curves
+    from costmodel.solve.line import line_of
+    from costmodel.sweep import curves
+
+    symbol, low, high = span
+    answer, at = _symbolic(asked, fixed, symbol)
+    cost = _typed(answer.cost, dtype)
+    values = line_of(cost, symbol, at).between(low, high)
+    found = curves(cost, {**at, symbol: values}, devices, policy)
+    click.echo(render_curves(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width()))
+    say_verified(answer)
+
+
+def _devices(names: str) -> list[Hardware]:
+    from costmodel.hardware import load
+
+    wanted = [load(name.strip()) for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise CostModelError("--hw names no device; `costmodel hw list` shows all")
+    return wanted
+
+
+def _typed(cost: Cost, dtype: str | None) -> Cost:
+    return cost.reprice(dtype=dtype) if dtype else cost
+
+
+def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple[Answer, dict[str, int]]:
+    """The analysis, and a value for each symbol but one: the given ones, and where none is given those that publications quote."""
+    from dataclasses import replace
+
+    from costmodel.arguments import point
+    from costmodel.models import model
+
+    answer = replace(asked, points=()).answer()
+    quoted = {name: value for name, value in model(asked.model).at.items() if name in answer.cost.symbols}
+    return answer, {name: value for name, value in {**quoted, **point(fixed)}.items() if name != symbol}
+
+
+@click.command()
+@model_options
+@click.option("--over", metavar="NAME", help="The symbol to solve for, such as the batch.")
+@click.option("--fit", metavar="SIZE|DEVICE", 
+              help="The largest value that fits a memory: 80GB, 80GiB, or a device's; without --over, whether the model fits.")
+@click.option("--uses", default="live_peak", show_default=True, metavar="WHAT",
+              help="What fills the memory: live_peak, weights+cache, a metric in bytes, or activations:RULE.")
+@click.option("--latency", metavar="TIME",
+              help="The largest value within a latency, e.g. 50ms; without --over, the devices that meet it.")
+@click.option("--saturation", is_flag=True, help="The value at which throughput is within 5 % of its limit.")
+@click.option("--crossover", is_flag=True, help="The value from which on the model is compute-bound.")
+@click.option("--layer", metavar="PATH", help="The crossover of a module, e.g. layer/mlp.")
+@click.option("--kind", metavar="KIND", help="The crossover of kernels of a kind, e.g. dot.")
+@click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
+@_POLICY
+@_DTYPE
+def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
+          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None) -> None:
+    """What batch fits, saturates or meets a latency, and from which on MODEL is compute-bound. Symbols without --at: as quoted."""
+    from costmodel import solve as ask
+
+    if not (fit or latency or saturation or crossover):
+        raise CostModelError("ask for --fit SIZE, --latency TIME, --saturation or --crossover")
+    if not over and (saturation or crossover):
+        raise CostModelError("--over says which symbol to solve for, e.g. --over n")
+    if not names and (saturation or crossover or (over and latency)):
+        raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
+    devices = _devices(names) if names else []
+    answer, at = _symbolic(asked, asked.points, over)
+    cost = _typed(answer.cost, dtype)
+    click.echo(cost.name + (f" at {_text(at)}" if at else ""))
+    if not over:
+        point = cost.at(**at)
+        answers = [*(ask.fits(point, fit, uses=uses) if fit else ()),
+                   *(ask.devices_for(point, latency, among=devices or None, policy=policy) if latency else ())]
+        click.echo("\n".join(map(str, answers)))
+        say_verified(answer)
+        return
+    if fit:
+        click.echo(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
+    for device in devices:
+        if latency:
+            click.echo(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
+        if saturation:
+            click.echo(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
+        if crossover:
+            click.echo(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
+    say_verified(answer)
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices on which to compare the time too.")
+@click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of both (default: as quoted).")
+@_POLICY
+@_DTYPE
+def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
+    """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
+    from costmodel.arguments import Asked
+    from costmodel.compare import compare as side_by_side
+    from costmodel.report.terminal import render_comparison
+
+    devices = _devices(names) if names else []
+    found = []
+    for name in (first, second):
+        answer, at = _symbolic(Asked(name, verify=False), points, None)
+        found.append(_typed(answer.cost, dtype).at(**at))
+    click.echo(render_comparison(side_by_side(found[0], found[1], devices, policy), width()))
+
+
+def _text(at: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in at.items())

@@ -1,0 +1,42 @@
+"""The quantities that people ask for: what fits, where the bound flips, which device will do, what to buy.
+
+Every answer is found on the exact expressions, in closed form where the symbol stands linearly and by a search over a monotone
+condition elsewhere, and is then checked: the values at the answer and at the next step of the domain are both evaluated and given.
+
+>>> import flax.linen as nn
+>>> import costmodel as cm
+>>> n = cm.dims("n")
+>>> cost = cm.analyze(nn.Dense(1000, use_bias=False), cm.spec((n, 1000)))
+>>> print(max_fit(cost, "n", "10MB", uses="weights+cache"))
+n = 1500: 10,000,000 of 10,000,000 B; n = 1501 takes 10,004,000 B
+>>> print(crossover(cost, "n", "lecture", policy="layer"))
+n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
+"""
+
+from costmodel.solve.crossovers import Crossover, crossover
+from costmodel.solve.fits import Fit, capacity, fits, max_fit
+from costmodel.solve.speed import (
+    Candidate,
+    Saturation,
+    Within,
+    devices_for,
+    elasticities,
+    max_batch,
+    saturation,
+)
+
+__all__ = [
+    "Candidate",
+    "Crossover",
+    "Fit",
+    "Saturation",
+    "Within",
+    "capacity",
+    "crossover",
+    "devices_for",
+    "elasticities",
+    "fits",
+    "max_batch",
+    "max_fit",
+    "saturation",
+]

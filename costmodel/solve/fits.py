@@ -1,0 +1,214 @@
+"""What fits: the largest batch, resolution or context in a memory, and whether a model fits a device."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import sympy
+from sympy import Expr, Integer
+
+from costmodel import metrics
+from costmodel.cost import Cost, CostAt
+from costmodel.dims import Variable
+from costmodel.errors import CostModelError, DomainError
+from costmodel.forms import evaluate, floor_div
+from costmodel.forms import symbol as internal_symbol
+from costmodel.hardware import Hardware, load
+from costmodel.hardware.schema import UNITS
+from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
+from costmodel.work import total
+
+_SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
+# Uses of memory that are values the program receives, by their origins.
+_RECEIVED = {"weights": ("parameter", "buffer"), "weights+cache": ("parameter", "buffer", "input")}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The largest value of a symbol whose memory fits.
+
+    answer:     the value; None where not even the least one fits.
+    used:       bytes at the answer, exactly (None without one); ``capacity`` is what there is.
+    next:       the next value of the domain; None where the domain ends with the answer.
+    next_used:  bytes there, more than the capacity.
+    formula:    the answer in the other symbols, where the use is linear in this one; the domain's bounds apart.
+    maximal:    no larger value fits; False where that could not be proved because the use may fall again further up.
+    """
+
+    symbol: str
+    capacity: int
+    answer: int | None
+    used: int | None
+    next: int | None
+    next_used: int | None
+    formula: Expr | None
+    maximal: bool
+
+    def __str__(self) -> str:
+        parts = []
+        if self.answer is not None and self.used is not None:
+            parts.append(f"{self.symbol} = {self.answer}: {self.used:,} of {self.capacity:,} B")
+        else:
+            parts.append(f"no {self.symbol} fits in {self.capacity:,} B")
+        if self.next is not None and self.next_used is not None:
+            parts.append(f"{self.symbol} = {self.next} takes {self.next_used:,} B")
+        else:
+            parts.append("the domain ends there")
+        return "; ".join(parts) + ("" if self.maximal else "; a larger one that fits again is not excluded")
+
+
+def max_fit(cost: Cost, symbol: str, memory: int | str | Hardware, *, at: Mapping[str, int] | None = None,
+            uses: str | Expr = "live_peak") -> Fit:
+    """The largest batch, resolution or context that a memory holds.
+
+    memory: bytes, a size such as "80GB" (80·10⁹) or "80GiB" (80·2³⁰), or a device, whose capacity counts.
+    at:     values of all other symbols.
+    uses:   "live_peak"; "weights" (parameters and buffers); "weights+cache" (these and the inputs: what one call receives, for a
+            decoding step the weights and the key-value cache); a metric in bytes, with its form after a colon ("saved:tinytl"),
+            or "activations:RULE", at the width of the model's data; or an expression of bytes in the cost's symbols.
+
+    Raises CostModelError where the use does not depend on the symbol, or the memory is not known.
+    """
+    line, room, expr = line_of(cost, symbol, at or {}), capacity(memory), bytes_used(cost, uses)
+    used = line.along(expr)
+    if line.unknown not in used.free_symbols:
+        raise CostModelError(f"{uses} does not depend on {symbol}: it takes {size(int(used))} whatever {symbol} is")
+    formula, parts = None, linear(used, line.unknown)
+    if parts:
+        if parts[0] < 0:
+            raise CostModelError(f"{uses} falls when {symbol} grows: there is no largest {symbol} that fits")
+        most = int((room - parts[1]) // parts[0])  # the closed form
+        answer = most if line.last is None else min(most, line.last)
+        if general := linear(expr.expand(), line.unknown):
+            units = floor_div(*_whole(Integer(room) - general[1], general[0]))
+            formula = cost.domain.in_user_symbols(line.variable.divisor * units)
+    else:
+        above = first_true(lambda i: evaluate(used, {line.unknown: i}) > room, line.first, line.last)
+        answer = above - 1 if above is not None else line.first + 2**DOUBLINGS if line.last is None else line.last
+    after = None if line.last is not None and answer >= line.last else max(answer + 1, line.first)
+
+    here = _bytes_at(line.point(answer), expr) if answer >= line.first else None
+    there = _bytes_at(line.point(after), expr) if after is not None else None
+    if not ((here is None or here <= room) and (there is None or there > room)):
+        raise CostModelError(f"{uses} is not monotone in {symbol}: it takes {here} B at {line.value(answer)} and {there} B at the "
+                             "next value; give another use")
+    return Fit(symbol, room, None if here is None else line.value(answer), here, None if after is None else line.value(after),
+               there, formula, grows(used))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a memory must hold, and what it can, in bytes."""
+
+    what: str
+    used: int
+    capacity: int
+
+    @property
+    def ok(self) -> bool:
+        return self.used <= self.capacity
+
+    @property
+    def ratio(self) -> float:
+        return self.used / self.capacity
+
+    def __str__(self) -> str:
+        verdict = "fits" if self.ok else "does not fit"
+        return f"{self.what}: {size(self.used)} of {size(self.capacity)}, {self.ratio:.2f}x, {verdict}"
+
+
+def fits(point: CostAt, memory: int | str | Hardware, *, flash: int | str | None = None,
+         uses: str | Expr = "activations:peak") -> tuple[Need, ...]:
+    """Does a program fit, memory by memory: what ``uses`` says (as for :func:`max_fit`) in the memory, the weights in the flash.
+
+    memory: bytes, a size such as "320kB", or a device, whose flash counts too where it has one.
+    flash:  bytes, or a size; without any the weights are not looked at, since ``uses`` may hold them.
+    """
+    if isinstance(memory, str) and not is_size(memory):
+        memory = load(memory)
+    if isinstance(memory, Hardware) and flash is None:
+        flash = next((int(level.capacity.value) for level in memory.levels if level.name == "flash"), None)
+    needs = [Need(str(uses), _bytes_at(point, bytes_used(point.cost, uses)), capacity(memory))]
+    if flash is not None:
+        needs.append(Need("weights", _bytes_at(point, bytes_used(point.cost, "weights")), capacity(flash)))
+    return tuple(needs)
+
+
+def _bytes_at(point: CostAt, expr: Expr) -> int:
+    """Whole bytes: narrow types may leave a part of one."""
+    return math.ceil(point._value(expr))
+
+
+def _whole(above: Expr, below: Expr) -> tuple[Expr, Expr]:
+    """A quotient's parts without fractions: bits of narrow types are eighths of a byte."""
+    numerator, denominator = sympy.fraction(sympy.together(above / below))
+    return numerator.expand(), denominator.expand()
+
+
+def capacity(memory: int | str | Hardware) -> int:
+    """Bytes of a memory: a number, a size as text, or a device's main memory.
+
+    >>> capacity("80GB"), capacity("80 GiB"), capacity("h100-sxm")
+    (80000000000, 85899345920, 80000000000)
+    """
+    if isinstance(memory, int):
+        return memory
+    if isinstance(memory, str) and (match := is_size(memory)):
+        if match[2] not in _SIZES:
+            raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
+                                 f"{', '.join(_SIZES)}")
+        return int(Decimal(match[1]) * _SIZES[match[2]])
+    if isinstance(memory, str):
+        memory = load(memory)
+    if memory.capacity is None:
+        raise CostModelError(f"{memory.name} states no capacity: give the memory's size, such as 80GB")
+    return int(memory.capacity.value)
+
+
+def is_size(text: str) -> re.Match[str] | None:
+    """A number and a unit, apart; a device's name is none."""
+    return re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
+
+
+def bytes_used(cost: Cost, uses: str | Expr) -> Expr:
+    """What :func:`max_fit` calls ``uses``, as bytes in internal symbols."""
+    if isinstance(uses, Expr):
+        unknown = {s.name for s in uses.free_symbols} - set(cost.symbols)
+        if unknown:
+            raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}: the symbols here are {', '.join(cost.symbols)}")
+        return uses.xreplace({internal_symbol(v.symbol): _user_value(cost, v) for v in cost.domain.variables}).expand()
+    if uses in _RECEIVED:
+        return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])
+    name, _, form = uses.partition(":")
+    metric = metrics.get(name)
+    key, forms = metric.option
+    if form and form not in forms:
+        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
+    expr = cost._internal(name, **({key: form} if form else {}))
+    if metric.unit == "elements":
+        return (expr * sympy.Rational(_data_bits(cost), 8)).expand()
+    if metric.unit != "B":
+        raise CostModelError(f"{name} is in {metric.unit}, not in bytes: it fills no memory")
+    return expr
+
+
+def _user_value(cost: Cost, v: Variable) -> Expr:
+    """A symbol of the user's in internal variables, by which its divisor is written already."""
+    return v.divisor * internal_symbol(v.name)
+
+
+def _data_bits(cost: Cost) -> int:
+    """Bits of an element of what the model works on: its widest activation is no narrower than its widest input."""
+    return max((v.array.bits for v in cost.program.inputs if v.origin == "input"), default=8)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them, decimal: 77.90 GB."""
+    for unit in ("GB", "MB", "kB"):
+        if count >= (scale := float(UNITS[unit][1])):
+            return f"{count / scale:.2f} {unit}"
+    return f"{count:.0f} B"

@@ -1,0 +1,234 @@
+"""Time against batch, device and figures of the device: the batch that saturates, the largest within a latency, the smallest
+device that meets one, and what a faster part of the device would bring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sympy import Expr
+
+from costmodel.asymptotics import ratio_at_infinity
+from costmodel.cost import Cost, CostAt
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware, MissingPeak, available, load
+from costmodel.pricing import RUNS_ON, Times, computed, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.solve.fits import bytes_used, size
+from costmodel.solve.line import Line, first_true, line_of
+
+BOUNDS = ("lower", "upper")
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def seconds_of(text: float | str) -> float:
+    """A latency: seconds, or text with its unit.
+
+    >>> seconds_of("50ms"), seconds_of(2)
+    (0.05, 2.0)
+    """
+    if not isinstance(text, str):
+        return float(text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)", text.strip())
+    if not match or match[2] not in _SECONDS:
+        raise CostModelError(f"{text!r} is no time: write 50ms, 2s or 300us")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The batch that saturates a device. ``throughput`` at the answer and its ``limit`` for large batches are in items a second, at
+    best; ``answer`` is None where the domain ends before."""
+
+    symbol: str
+    answer: int | None
+    throughput: float | None
+    limit: float
+    within: float
+
+    def __str__(self) -> str:
+        limit = f"the limit of {self.limit:.4g} items/s"
+        if self.answer is None:
+            return f"{self.symbol}: the domain ends before {100 * self.within:g} % of {limit}"
+        return f"{self.symbol} = {self.answer}: {self.throughput:.4g} items/s, within {100 * self.within:g} % of {limit}"
+
+
+def saturation(cost: Cost, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, within: float = 0.05,
+               policy: str | None = None) -> Saturation:
+    """The least value of a symbol, which counts items, at which throughput is within a part of its limit for large values.
+
+    Raises CostModelError where the time grows faster than the symbol (throughput has no such limit) or not with it.
+    """
+    found = _device(device)
+    line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
+    an_item = _seconds_an_item(line, found, policy)
+    if not 0 < an_item < float("inf"):
+        how = "faster than {0}: throughput tends to 0" if an_item else "less than {0}: throughput has no limit"
+        raise CostModelError(f"the time of {cost.name} grows {how.format(symbol)}")
+
+    def throughput(i: int) -> float:
+        return line.value(i) / _program_seconds(line, i, found, policy, "lower")
+
+    i = first_true(lambda i: throughput(i) >= (1 - within) / an_item, line.first, line.last)
+    if i is None:
+        return Saturation(symbol, None, None, 1 / an_item, within)
+    line.point(i)
+    return Saturation(symbol, line.value(i), throughput(i), 1 / an_item, within)
+
+
+def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
+    """The limit of the lower time bound over the symbol."""
+    items = line.step * line.unknown
+
+    def share(expr: Expr) -> float:
+        return float(ratio_at_infinity(line.along(expr), items, line.unknown))
+
+    launch = device.launch_overhead.value if device.launch_overhead else 0.0
+    seconds = 0.0
+    for kernel in line.cost.kernels(policy):
+        units: dict[str, float] = {}
+        for e in computed(kernel):
+            for kind, _, valid in e.work.ops:
+                unit = unit_of(device, RUNS_ON[kind.engine])
+                units[unit] = units.get(unit, 0.0) + seconds_an_operation(device, kind) * share(valid * kernel.times)
+        memory = share(kernel.bytes * kernel.times) / device.bandwidth.value
+        seconds += max(memory, *units.values(), 0.0) + launch * share(kernel.times)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Within:
+    """The largest value of a symbol whose time stays within a latency: seconds there and at the next value (None at the end of
+    the domain), items a second there. ``answer`` is None where not even the least value does."""
+
+    symbol: str
+    latency: float
+    answer: int | None
+    seconds: float | None
+    next: int | None
+    next_seconds: float | None
+
+    @property
+    def throughput(self) -> float | None:
+        return self.answer / self.seconds if self.answer and self.seconds else None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.answer is not None and self.seconds is not None:
+            parts.append(f"{self.symbol} = {self.answer}: {1e3 * self.seconds:.4g} ms of {1e3 * self.latency:.4g} ms, "
+                         f"{self.throughput:.4g} items/s")
+        else:
+            parts.append(f"no {self.symbol} is within {1e3 * self.latency:.4g} ms")
+        if self.next is not None and self.next_seconds is not None:
+            parts.append(f"{self.symbol} = {self.next} takes {1e3 * self.next_seconds:.4g} ms")
+        else:
+            parts.append("the domain ends there")
+        return "; ".join(parts)
+
+
+def max_batch(cost: Cost, symbol: str, device: str | Hardware, latency: float | str, *, at: Mapping[str, int] | None = None,
+              bound: str = "upper", policy: str | None = None) -> Within:
+    """The largest value of a symbol, such as the batch, whose time bound stays within a latency (seconds, or text such as "50ms").
+
+    bound: "upper" (nothing overlaps: the safe side) or "lower" (everything does: what no implementation can beat).
+    """
+    found, longest = _device(device), seconds_of(latency)
+    line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
+
+    def seconds(i: int) -> float:
+        return _program_seconds(line, i, found, policy, bound)
+
+    over = first_true(lambda i: seconds(i) > longest, line.first, line.last)
+    if over is None and line.last is None:
+        raise CostModelError(f"the time of {cost.name} does not grow with {symbol} beyond {longest:g} s")
+    last = over - 1 if over is not None else line.last
+    answer = last if last is not None and last >= line.first else None
+    for i in filter(None, (answer, over)):
+        line.point(i)
+    return Within(symbol, longest, None if answer is None else line.value(answer), None if answer is None else seconds(answer),
+                  None if over is None else line.value(over), None if over is None else seconds(over))
+
+
+def _program_seconds(line: Line, i: int, device: Hardware, policy: str, bound: str) -> float:
+    """A time bound of the whole program, unverified: what a search asks on its way."""
+    env = line.cost.domain.bind({**line.at, line.name: line.value(i)})
+    return _total(price(workload(line.cost.program, policy).at(env), device), bound)
+
+
+def _total(times: Times, bound: str) -> float:
+    if bound not in BOUNDS:
+        raise CostModelError(f"a time bound is {' or '.join(BOUNDS)}; {bound!r} is neither")
+    return float(((times.lower if bound == "lower" else times.upper) * times.times).sum())
+
+
+def _device(device: str | Hardware) -> Hardware:
+    return device if isinstance(device, Hardware) else load(device)
+
+
+# -- which device -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A device for a program at a point: its time bounds in seconds, and why it will not do (empty if it will)."""
+
+    device: Hardware
+    lower: float
+    upper: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        times = f"{1e3 * self.lower:.4g} to {1e3 * self.upper:.4g} ms" if self.upper < float("inf") else "not priced"
+        return f"{self.device.name}: {times}" + (f"; {self.reason}" if self.reason else "")
+
+
+def devices_for(point: CostAt, latency: float | str, *, among: Iterable[str | Hardware] | None = None, uses: str = "weights+cache",
+                policy: str | None = None) -> tuple[Candidate, ...]:
+    """Devices (default: all shipped ones and the user's own) and whether each meets a latency, the slowest that does first.
+
+    A device meets it where the upper time bound is within it and its memory, where stated, holds what ``uses`` says (as for
+    :func:`max_fit`). The first is the smallest device for the job; those that will not do come last, with the reason.
+    """
+    longest, need = seconds_of(latency), point._value(bytes_used(point.cost, uses))
+    found = sorted((_candidate(point, _device(d), longest, need, policy) for d in (available() if among is None else among)),
+                   key=lambda c: (bool(c.reason), -c.upper if not c.reason else c.upper))
+    return tuple(found)
+
+
+def _candidate(point: CostAt, device: Hardware, longest: float, need: float, policy: str | None) -> Candidate:
+    try:
+        times = price(workload(point.program, policy_of(device, policy)).at(point.env), device)
+    except MissingPeak as error:
+        return Candidate(device, float("inf"), float("inf"), str(error).partition(";")[0])
+    lower, upper = _total(times, "lower"), _total(times, "upper")
+    if device.capacity is not None and need > device.capacity.value:
+        return Candidate(device, lower, upper, f"takes {size(need)} of {size(device.capacity.value)}")
+    if lower > longest:
+        return Candidate(device, lower, upper, "too slow even if everything overlaps")
+    return Candidate(device, lower, upper, "too slow where nothing overlaps" if upper > longest else "")
+
+
+# -- what to buy --------------------------------------------------------------------------------------------------------------
+
+
+def elasticities(point: CostAt, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> dict[str, float]:
+    """How much time follows each figure of a device: the per cent by which time falls if that figure gets a per cent better.
+
+    ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
+    time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind.
+    """
+    found = _device(device)
+    times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
+    seconds = {"bandwidth": times.memory, **times.engines, "launch": np.full_like(times.memory, times.launch)}
+    if bound == "lower":
+        busiest = np.maximum.reduce([times.memory, *times.units.values()])
+        binding = {}
+        free = np.full_like(busiest, True, dtype=bool)
+        for unit, busy in {"memory": times.memory, **times.units}.items():  # of equals one binds
+            binding[unit] = free & (busy == busiest)
+            free &= ~binding[unit]
+        seconds["bandwidth"] = times.memory * binding["memory"]
+        seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
+    whole = _total(times, bound)
+    return {name: float((part * times.times).sum()) / whole for name, part in seconds.items()}

@@ -1,0 +1,153 @@
+"""Pictures: what is drawn is what was computed, and no label touches another."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import load
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from costmodel.report import plot
+
+
+@pytest.fixture(scope="module")
+def point(cost_of):
+    return cost_of("resnet18").at(n=8, h=224, w=224)
+
+
+@pytest.fixture(scope="module")
+def several(point):
+    return [point.roofline(device, policy="layer") for device in ("h100-sxm", "tpu-v5e", "lecture")]
+
+
+def overlapping(texts) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes, as drawn, touch."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    return [(a, b) for (a, box), (b, other) in itertools.combinations(boxes, 2) if box.overlaps(other)]
+
+
+def drawn(figure):
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def numbers(figure) -> list:
+    return [text for text in figure.axes[0].texts if text.get_gid() == "number"]
+
+
+@pytest.mark.parametrize("by", ["kernel", "module", "kind"])
+def test_labels_never_collide(several, by):
+    for rooflines in (several, several[:1]):
+        figure = drawn(plot.draw_rooflines(rooflines, by=by))
+        (table,) = figure.axes[1].tables
+        cells = [cell.get_text() for cell in table.get_celld().values()]
+        assert numbers(figure) and overlapping(numbers(figure)) == [] and overlapping(cells) == []
+        edge = figure.axes[0].get_window_extent().x1
+        assert all(cell.get_window_extent().x0 > edge for cell in cells if cell.get_text())
+
+
+def test_the_collision_check_can_fail(several, monkeypatch):
+    monkeypatch.setattr(plot, "spread", lambda wanted, step: list(wanted))
+    assert overlapping(numbers(drawn(plot.draw_rooflines(several))))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=24).map(sorted))
+def test_spread_keeps_order_distance_and_room(wanted):
+    step = 0.04
+    placed = plot.spread(wanted, step)
+    assert all(b - a >= step - 1e-6 for a, b in itertools.pairwise(placed))
+    assert step / 2 - 1e-6 <= placed[0] and placed[-1] <= 1 - step / 2 + 1e-6
+    if all(b - a >= step for a, b in itertools.pairwise(wanted)) and wanted[0] >= step / 2 and wanted[-1] <= 1 - step / 2:
+        assert placed == pytest.approx(wanted, abs=1e-6)
+
+
+def test_points_are_the_rows_and_the_table_names_them(several):
+    figure = drawn(plot.draw_rooflines(several, by="module"))
+    dots = {tuple(offset) for collection in figure.axes[0].collections for offset in collection.get_offsets().tolist()}
+    assert {(row.intensity, row.attainable) for each in several for row in each.by("module") if row.operations} == dots
+    (table,) = figure.axes[1].tables
+    rows = [[table[line, column].get_text().get_text() for column in range(6)] for line in range(1, len(numbers(figure)) + 1)]
+    assert [row[0] for row in rows] == [text.get_text() for text in numbers(figure)]
+    intensities = {row.label: row.intensity for row in several[0].by("module")}
+    assert all(float(row[2]) == pytest.approx(intensities[row[1].split(" +")[0]], rel=0.01) for row in rows)
+    for i, roofline in enumerate(several, start=3):  # every module is numbered here: the shares are of the whole time
+        counted = sum(roofline.share(row) for row in roofline.by("module") if row.operations)
+        assert sum(float(row[i].rstrip(" %")) for row in rows) == pytest.approx(100 * counted, abs=0.6)
+
+
+def test_ridges_and_bound_regions_are_labelled(several):
+    texts = [text.get_text() for text in plot.draw_rooflines(several).axes[0].texts]
+    ridges = [f"ridge {load(d).ridge_point('matrix', 'float32'):.4g}" for d in ("h100-sxm", "tpu-v5e", "lecture")]
+    assert [text for text in texts if text.startswith("ridge")] == ridges and "memory-bound" not in texts
+    alone = [text.get_text().strip() for text in plot.draw_rooflines(several[1:2]).axes[0].texts]
+    assert {"memory-bound", "compute-bound", "VMEM 18 TB/s", "vector float32: 6.14 TOP/s"} <= set(alone)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".png", b"\x89PNG"), (".pdf", b"%PDF")])
+def test_the_suffix_decides_the_file(several, tmp_path, suffix, start):
+    path = tmp_path / f"roof{suffix}"
+    plot.plot_rooflines(several, str(path), by="kind")
+    assert path.read_bytes().startswith(start)
+    if suffix == ".svg":
+        ElementTree.parse(path)
+        plot.plot_rooflines(several, str(tmp_path / "again.svg"), by="kind")
+        assert path.read_bytes() == (tmp_path / "again.svg").read_bytes()
+
+
+def test_what_cannot_be_drawn_is_said(several, tmp_path, cost_of):
+    with pytest.raises(CostModelError, match=r"end it in \.svg, \.png, \.pdf"):
+        plot.plot_rooflines(several, "roof.txt")
+    with pytest.raises(CostModelError, match="cannot write"):
+        plot.plot_rooflines(several, str(tmp_path / "nowhere" / "roof.svg"))
+    with pytest.raises(CostModelError, match="pip install 'jax-costmodel"):
+        without_matplotlib(lambda: plot.plot_rooflines(several, str(tmp_path / "roof.svg")))
+
+
+def without_matplotlib(call):
+    hidden = {name: sys.modules[name] for name in list(sys.modules) if name.split(".")[0] == "matplotlib"}
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        call()
+    finally:
+        sys.modules.update(hidden)
+
+
+def test_nothing_is_imported_before_a_picture_is_asked_for():
+    code = "import sys, costmodel.report.plot; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# -- the memory wall ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_memory_wall_is_there_in_every_line_of_devices():
+    """Peaks grew faster than bandwidths from the first to the last generation, so the ridge moved up."""
+    for devices in plot.GENERATIONS.values():
+        first, last = load(devices[0]), load(devices[-1])
+        ridges = [device.ridge_point("matrix", "bfloat16" if "tpu" in device.name else "float16") for device in (first, last)]
+        assert first.year < last.year and ridges[1] > 1.5 * ridges[0]
+
+
+def test_the_picture_of_the_memory_wall(tmp_path: Path):
+    figure = plot.draw_memory_wall()
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    growth = {label.split(" ×")[0]: float(label.split("×")[1].split()[0]) for label in labels}
+    for name in plot.GENERATIONS:
+        assert growth[f"{name}: peak"] > growth[f"{name}: bandwidth"] > 1
+    plot.plot_memory_wall(str(tmp_path / "wall.svg"))
+    with pytest.raises(CostModelError, match="of one year"):
+        plot.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
+    with pytest.raises(CostModelError, match="lecture states no year"):
+        plot.draw_memory_wall({"one": ["h100-sxm", "lecture"]})
