@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench lint docs clean
+.PHONY: demo test test-slow bench judge lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,11 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -q -s -m benchmark tests/benchmarks
+
+COMPILER ?= xla-cpu
+judge: $(READY)
+	$(BIN)/python -m costmodel.bench.judged make $(COMPILER) tests/data/compilers
+	$(BIN)/python -m costmodel.bench.judged page tests/data/compilers > docs/compilers.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -96,3 +96,10 @@ def scan_layout(params: Any) -> tuple[int, int]:
         return params["num_consts"], params["num_carry"]
     consts, carry, _ = (len(list(part)) for part in params["ft_in"].unpack())
     return consts, carry
+
+
+def hlo_cost_analysis(compiled: Any) -> dict[str, float]:
+    """XLA's own analysis of a compiled program, by the processor's client, where the program's own client offers none."""
+    from jax._src.lib import _jax
+
+    return _jax.hlo_module_cost_analysis(jax.devices("cpu")[0].client, compiled.runtime_executable().hlo_modules()[0])

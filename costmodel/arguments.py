@@ -29,8 +29,9 @@ class Asked:
     rngs: tuple[str, ...] = ()
     mutable: tuple[str, ...] = ()
 
-    def answer(self, quoted: bool = False) -> Answer:
+    def answer(self, quoted: bool = False, train: str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
+        ``train``: a training step with this optimizer.
 
         Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
         """
@@ -40,7 +41,10 @@ class Asked:
                                  "--input 'n,h,w,3:float32'")
         given = point(self.points)
         try:
-            cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False)
+            if train:
+                cost = entry.analyze_step(train, rngs=self.rngs)
+            else:
+                cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False)
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
         if quoted and not self.points and set(entry.at) == set(cost.symbols):

@@ -286,8 +286,8 @@ class Cost(_Prices):
         which equations share a kernel; by default the device's own."""
         return self.at(**values).roofline(hardware, policy=policy)
 
-    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (), policy: str | None = None,
-              **grid: Any) -> Any:
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
+              policy: str | None = None, **grid: Any) -> Any:
         """Metrics over a grid of symbols as an xarray.Dataset; ``w="h"`` ties one symbol to another. Needs the extra ``sweep``."""
         from costmodel.sweep import sweep
 

@@ -78,6 +78,23 @@ class ModelEntry:
         cost.name = self.name
         return cost
 
+    def analyze_step(self, optimizer: str, **options: Any) -> Any:
+        """The :class:`~costmodel.cost.Cost` of a training step with optax's ``sgd`` (with momentum) or ``adamw``; the loss is the
+        mean of squares of the model's first result. Options go to :func:`costmodel.analyze_training`."""
+        import jax
+        import optax
+
+        from costmodel.training import analyze_training
+
+        model, inputs = self.make()
+        update = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(1e-3)}[optimizer]
+        options.setdefault("params", self.params)
+        kwargs = {name: True if name == "train" else value for name, value in self.kwargs.items()}
+        cost = analyze_training(model, *inputs, loss=lambda y: (jax.tree.leaves(y)[0] ** 2).mean(), optimizer=update,
+                                kwargs={**kwargs, **options.pop("kwargs", {})}, **options)
+        cost.name = f"{self.name}, {optimizer} step"
+        return cost
+
     def with_inputs(self, inputs: Iterable[str], where: str | None = None, kwargs: Mapping[str, Any] | None = None) -> ModelEntry:
         """The same model called with other inputs, another domain, or other keyword arguments."""
         inputs = tuple(inputs)

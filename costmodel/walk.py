@@ -42,7 +42,7 @@ UPDATE_SCOPE = "costmodel_update"
 # The scope that jax.checkpoint opens around what the backward pass computes again.
 _RECOMPUTE_SCOPE = "rematted_computation"
 # Scopes that jax itself opens; they name no module.
-_JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
+JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
                          "cond", "body", "cond_fun", "shard_map"})
 
 # What an operation's other operand may be without changing anything.
@@ -210,7 +210,7 @@ class _Inliner:
                 # Linen names the method after the module when it is not __call__: "encoder.attend".
                 # jnp.einsum opens a scope of its specification, "bshd,bthd->bhst": no module either.
                 since_transform += [part.split(".")[0] for part in name.split("/")
-                                    if part and part not in _JAX_SCOPES and "," not in part and "->" not in part]
+                                    if part and part not in JAX_SCOPES and "," not in part and "->" not in part]
         scopes = _joined(scopes, since_transform)
         if self.root and scopes[:1] == [self.root]:
             scopes = scopes[1:]

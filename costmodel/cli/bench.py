@@ -27,3 +27,23 @@ def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
     say_verified(answer)
     if save:
         result.save(save)
+
+
+@click.command()
+@model_options
+@click.option("--compiler", required=True, metavar="NAME", help="xla-cpu, cuda-a100 or -h100, tpu-v4, -v5e, -v5p or -v6e.")
+@click.option("--policy", metavar="NAME", help="The fusion policy to compare with (default: the one that stands for the compiler).")
+@click.option("--train", type=click.Choice(["sgd", "adamw"]), help="A training step with this optimizer; its memory is donated.")
+@click.option("--save", metavar="FILE", help="Append the judgement, with all kernels, to a file of JSON lines.")
+def judge(asked: Asked, compiler: str, policy: str | None, train: str | None, save: str | None) -> None:
+    """Compile MODEL, without the device, and compare the compiler's kernels, bytes and memory with ours."""
+    from costmodel.bench.compilers import DONATED_BY_TRAINING, prepare
+    from costmodel.bench.judge import judge as compiled
+
+    prepare(compiler)  # before jax starts
+    answer = asked.answer(quoted=True, train=train)
+    result = compiled(answer.cost, answer.at, compiler, policy=policy, donate=DONATED_BY_TRAINING if train else ())
+    click.echo(str(result))
+    say_verified(answer)
+    if save:
+        result.save(save)
