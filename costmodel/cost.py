@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from costmodel.energy import Energy
     from costmodel.explain import Explanation
     from costmodel.hardware import Energies, Hardware
-    from costmodel.liveness import LiveProfile
+    from costmodel.memory.liveness import LiveProfile
     from costmodel.roofline import Roofline
     from costmodel.table import Table
     from costmodel.training import Step
@@ -128,8 +128,8 @@ class _Prices:
         return self.metric("model_size", bits=bits)
 
     def bytes(self, form: str) -> Any:
-        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``xla-cpu``, ``xla-gpu``,
-        ``xla-tpu``, ``ideal``)."""
+        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``xla-cpu``,
+        ``xla-gpu``, ``xla-tpu``, ``ideal``)."""
         return self.metric("bytes", form=form)
 
     def activations(self, rule: str = "total") -> Any:
@@ -150,7 +150,7 @@ class _Prices:
 
     def live_profile(self, policy: str = "unfused", order: str = "program", donate: Sequence[str] = ()) -> LiveProfile:
         """Live bytes at every step of the schedule, split by what they are held for; arguments as for :meth:`live_peak`."""
-        from costmodel.liveness import live_profile
+        from costmodel.memory.liveness import live_profile
 
         return live_profile(self, policy, order, _origins(donate))
 

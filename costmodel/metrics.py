@@ -16,11 +16,11 @@ from sympy import Add, Expr, Rational
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO
 from costmodel.fusion import POLICIES, plan
-from costmodel.graph import IN_PLACE, aliases
-from costmodel.kernel import read_once
-from costmodel.liveness import live_peak
-from costmodel.peak_rules import RULES as PEAK_RULES
-from costmodel.peak_rules import peak_activations
+from costmodel.fusion.graph import IN_PLACE, aliases
+from costmodel.fusion.kernel import read_once
+from costmodel.memory.liveness import live_peak
+from costmodel.memory.rules import RULES as PEAK_RULES
+from costmodel.memory.rules import peak_activations
 from costmodel.saved import RULES, has_backward, saved_bytes
 from costmodel.work import CostTable, OpKind, Value, Work, is_floating, total
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.graph import aliases
+from costmodel.fusion.graph import aliases
 from costmodel.work import CostTable, Equation, Value, total
 
 BACKWARD_PHASES = ("backward", "recompute")

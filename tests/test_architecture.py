@@ -26,8 +26,8 @@ LAYERS = (
     {"work"},
     {"rules"},
     {"program", "trips", "costing", "branches", "pure", "trace", "walk"},
-    {"graph", "layers", "conversions", "ynnpack", "policies", "kernel", "growth", "fusion", "saved", "buffers", "schedule",
-     "liveness", "peak_rules", "residency", "metrics"},
+    {"fusion"},
+    {"saved", "memory", "metrics"},
     {"cost", "training", "explain", "table", "verify", "serialize", "points", "models", "arguments", "hardware"},
     {"pricing"},
     {"roofline"},
@@ -39,11 +39,11 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # What a function imports only when it is called may be of a later layer: results offer their tables, files and reports.
 FACADES = {
-    "cost": {"energy", "explain", "liveness", "report", "roofline", "serialize", "sweep", "table", "verify"},
+    "cost": {"energy", "explain", "memory", "report", "roofline", "serialize", "sweep", "table", "verify"},
     "roofline": {"report"},
     "compare": {"report"},
     "energy": {"report"},
-    "liveness": {"report"},
+    "memory": {"report"},
     "table": {"report"},
 }
 

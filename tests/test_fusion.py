@@ -15,8 +15,8 @@ import costmodel as cm
 from costmodel.errors import CostModelError
 from costmodel.forms import evaluate, symbol
 from costmodel.fusion import POLICIES, plan
-from costmodel.graph import Graph
-from costmodel.policies import PREDICATES
+from costmodel.fusion.graph import Graph
+from costmodel.fusion.policies import PREDICATES
 from costmodel.work import CostTable
 
 

@@ -16,12 +16,12 @@ from scanned_gpt import gpt2, next_token_loss, parameters
 from test_random_programs import KEEPING, PROGRAMS, SIZES, _programs, analyzed, run
 
 import costmodel as cm
-from costmodel.buffers import KINDS, memory
 from costmodel.errors import CostModelError
 from costmodel.forms import PeakMax
-from costmodel.graph import aliases
-from costmodel.kernel import Kernel
-from costmodel.schedule import ORDERS, schedule
+from costmodel.fusion.graph import aliases
+from costmodel.fusion.kernel import Kernel
+from costmodel.memory.buffers import KINDS, memory
+from costmodel.memory.schedule import ORDERS, schedule
 from costmodel.work import CostTable, Value
 
 N, D, L = 256, 512, 6

@@ -157,7 +157,7 @@ def compare(cost: Cost, values: Mapping[str, int], theirs: Compiled, *, policy: 
 def _main_memory(point: CostAt, policy: str, device: str) -> float:
     """What leaves a TPU's chip, whose memory and its tiles of 8 x 128 the device file of that name states."""
     from costmodel.hardware import load
-    from costmodel.residency import main_memory_bytes
+    from costmodel.memory.residency import main_memory_bytes
 
     (vmem,) = (level for level in load(device).levels if level.name == "VMEM")
     return main_memory_bytes(point, policy, vmem.capacity.value, (8, 128))

@@ -9,7 +9,7 @@ from sympy import Expr
 
 if TYPE_CHECKING:
     from costmodel.compare import Comparison
-    from costmodel.liveness import LiveProfile
+    from costmodel.memory.liveness import LiveProfile
     from costmodel.roofline import Roofline, RooflineRow
     from costmodel.sweep import Curve
     from costmodel.table import Row, Table

@@ -168,7 +168,7 @@ def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(tmp_path:
 
 
 def test_the_kernels_of_calibrations_are_those_of_fusion() -> None:
-    from costmodel.layers import ANCHORS
+    from costmodel.fusion.layers import ANCHORS
 
     assert set(KERNELS) == {*ANCHORS.values(), "depthwise conv", "elementwise", "reduce", "copy"}
 

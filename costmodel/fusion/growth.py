@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from sympy import Add, Expr
 
-from costmodel.graph import Graph, aliases
-from costmodel.kernel import Kernel, kind_of, read_once
-from costmodel.layers import anchor_kind
-from costmodel.policies import Policy, along_lines, arithmetic, contraction, loop, reduction, window
+from costmodel.fusion.graph import Graph, aliases
+from costmodel.fusion.kernel import Kernel, kind_of, read_once
+from costmodel.fusion.layers import anchor_kind
+from costmodel.fusion.policies import Policy, along_lines, arithmetic, contraction, loop, reduction, window
 from costmodel.work import CostTable, Equation, Value
 
 
@@ -128,8 +128,9 @@ def _together(graph: Graph, policy: Policy, kernels: list[_Growing]) -> list[_Gr
             if maker is not None and arithmetic(maker) and (arithmetic(main) or along_lines(main)):
                 candidates.append(home.get(id(maker)))
             for other in candidates:
-                if other is not None and other.roots[0].loops == main.loops and all(_ready(graph, x, other, size) for x in reads) and (
-                        other.anchor is None or policy.finish(graph, kernel.members.values())):
+                if other is None or other.roots[0].loops != main.loops or not all(_ready(graph, x, other, size) for x in reads):
+                    continue
+                if other.anchor is None or policy.finish(graph, kernel.members.values()):
                     target = other
         if target is kernel:
             kept.append(kernel)

@@ -1,10 +1,9 @@
-"""Which equations share a kernel, under a named policy, and what crosses the kernels' borders.
-
-A policy is structure only: it looks at the equations, never at sizes or devices.
+"""The kernels of a program under each policy.
 
 * ``unfused``: every equation is a kernel of its own and writes its results to memory, as an eager framework does.
-* ``layer``: the lecture's layers, of :mod:`costmodel.layers`.
-* ``xla-cpu``, ``xla-gpu``, ``xla-tpu``, ``ideal``: predicates of :mod:`costmodel.policies`, applied by :mod:`costmodel.growth`.
+* ``layer``: the lecture's layers, of :mod:`costmodel.fusion.layers`.
+* ``xla-cpu``, ``xla-gpu``, ``xla-tpu``, ``ideal``: predicates of :mod:`costmodel.fusion.policies`, applied by
+  :mod:`costmodel.fusion.growth`.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from functools import lru_cache
 from sympy import Expr
 
 from costmodel.errors import CostModelError
-from costmodel.graph import aliases
-from costmodel.growth import grown
-from costmodel.kernel import Kernel, kind_of, read_once
-from costmodel.layers import layers
-from costmodel.policies import PREDICATES
+from costmodel.fusion.graph import aliases
+from costmodel.fusion.growth import grown
+from costmodel.fusion.kernel import Kernel, kind_of, read_once
+from costmodel.fusion.layers import layers
+from costmodel.fusion.policies import PREDICATES
 from costmodel.work import CostTable, Equation, Value
 
 POLICIES = ("unfused", "layer", *PREDICATES)

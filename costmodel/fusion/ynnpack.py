@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from costmodel.graph import Graph
-from costmodel.layers import ANCHORS
+from costmodel.fusion.graph import Graph
+from costmodel.fusion.layers import ANCHORS
 from costmodel.work import Equation
 
 LIMIT = 64

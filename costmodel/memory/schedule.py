@@ -17,9 +17,9 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
 
-from costmodel.buffers import Buffer, Content, Memory, lifetimes
 from costmodel.errors import CostModelError
 from costmodel.forms import Expr, evaluate
+from costmodel.memory.buffers import Buffer, Content, Memory, lifetimes
 
 ORDERS = ("program", "memory", "breadth")
 

@@ -1,7 +1,7 @@
 """The live peak: the most bytes that a program holds at once, in closed form, and the profile of what it holds when.
 
-The buffers and their lifetimes are those of :mod:`costmodel.buffers`. Live bytes are kept as integer combinations of monomials, and
-only local maxima that no other one covers become expressions.
+The buffers and their lifetimes are those of :mod:`costmodel.memory.buffers`. Live bytes are kept as integer combinations of
+monomials, and only local maxima that no other one covers become expressions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sympy import Add, Expr, Rational
 
-from costmodel.buffers import KINDS, Buffer, lifetimes, memory
 from costmodel.forms import ONE, ZERO, PeakMax, lower_bound
-from costmodel.schedule import schedule
+from costmodel.memory.buffers import KINDS, Buffer, lifetimes, memory
+from costmodel.memory.schedule import schedule
 from costmodel.work import CostTable
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def _sweep(buffers: list[Buffer], terms: Callable[[Expr], Sum]) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class Step:
-    """What is held while one kernel runs: ``split`` has the bytes of each kind of :data:`~costmodel.buffers.KINDS`, ``live`` their
-    sum. ``label`` is the kernel's module, ``operation`` its kind and main primitive."""
+    """What is held while one kernel runs: ``split`` has the bytes of each kind of :data:`~costmodel.memory.buffers.KINDS`,
+    ``live`` their sum. ``label`` is the kernel's module, ``operation`` its kind and main primitive."""
 
     index: int
     label: str

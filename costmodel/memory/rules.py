@@ -14,7 +14,7 @@ from sympy import Add, Expr
 from costmodel.errors import CostModelError
 from costmodel.forms import ZERO, PeakMax
 from costmodel.fusion import plan
-from costmodel.graph import aliases
+from costmodel.fusion.graph import aliases
 from costmodel.work import CostTable, Equation, Value
 
 Path = tuple[str, ...]

@@ -24,9 +24,9 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
-from costmodel.graph import IN_PLACE
-from costmodel.kernel import Kernel
-from costmodel.policies import PREDICATES, arithmetic
+from costmodel.fusion.graph import IN_PLACE
+from costmodel.fusion.kernel import Kernel
+from costmodel.fusion.policies import PREDICATES, arithmetic
 from costmodel.work import ORIGINS, Array, CostTable, Equation, Value
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.

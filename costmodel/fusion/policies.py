@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from costmodel.conversions import as_is, every_pair, hoisted, relaid
-from costmodel.graph import Graph
-from costmodel.layers import ANCHORS
+from costmodel.fusion.conversions import as_is, every_pair, hoisted, relaid
+from costmodel.fusion.graph import Graph
+from costmodel.fusion.layers import ANCHORS
+from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.movement import COPIES
 from costmodel.work import CostTable, Equation, Value
-from costmodel.ynnpack import clusters
 
 # What equations are to a loop over the elements of one result.
 _ARITHMETIC = ("elementwise", "mul", "select_n", "special", "integer_pow", "complex_parts", "one_minus_square", "polynomial")

@@ -1,0 +1,3 @@
+"""What has to be held, and where: buffers and their lifetimes, the live peak, published rules of counting it, and what a
+scratchpad keeps on the chip.
+"""
