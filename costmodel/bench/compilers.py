@@ -81,6 +81,11 @@ class Compiled:
         return target(self.compiler)["policy"]
 
     @property
+    def order(self) -> str:
+        """The order of kernels that stands for this compiler's."""
+        return target(self.compiler)["order"]
+
+    @property
     def on_chip(self) -> bool:
         """Does the compiler keep arrays in a memory on the chip, as that for TPUs does?"""
         return target(self.compiler)["platform"] == "tpu"

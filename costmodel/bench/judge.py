@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.bench.compilers import Compiled, compile_for, target
 from costmodel.errors import CostModelError
+from costmodel.work import Value
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost, CostAt
+    from costmodel.memory.residency import MainMemory
 
 FORMAT = "costmodel-judgement-1"
 
@@ -47,7 +50,8 @@ class Judgement:
     """A program at a point, by a compiler and by us under a fusion policy. All sizes in bytes.
 
     rows:   our kernels; ``bytes`` what they move through the main memory.
-    peak:   our live peak; ``argument`` and ``output`` our program's arguments and results.
+    peak:   our live peak, of the main memory where some arrays stay on the chip;
+            ``argument`` and ``output`` our program's arguments and results.
     donate: the roles of arguments whose memory results may take.
     """
 
@@ -147,20 +151,31 @@ def compare(cost: Cost, values: Mapping[str, int], theirs: Compiled, *, policy: 
     point = cost.at(**values)
     policy = policy or theirs.policy
     program = cost.program
-    peak = int(point.live_peak(policy=policy, donate=tuple(donate)))
     rows = tuple(_ours(point, policy))
-    moved = _main_memory(point, policy, theirs.compiler) if theirs.on_chip else sum(row.bytes for row in rows)
-    return Judgement(cost.name, dict(values), policy, tuple(donate), theirs, rows, moved, peak,
-                     *(int(sum(point._value(v.bytes) for v in side)) for side in (program.inputs, program.outputs)))
+    argument, output = (int(sum(point._value(v.bytes) for v in side)) for side in (program.inputs, program.outputs))
+    if theirs.on_chip:
+        outside = _main_memory(point, policy, theirs.compiler)
+        moved, peak = outside.traffic, int(argument + output - _in_place(point, donate) + outside.temporaries)
+    else:
+        moved = sum(row.bytes for row in rows)
+        peak = int(point.live_peak(policy=policy, order=theirs.order, donate=tuple(donate)))
+    return Judgement(cost.name, dict(values), policy, tuple(donate), theirs, rows, moved, peak, argument, output)
 
 
-def _main_memory(point: CostAt, policy: str, device: str) -> float:
-    """What leaves a TPU's chip, whose memory and its tiles of 8 x 128 the device file of that name states."""
+def _main_memory(point: CostAt, policy: str, device: str) -> MainMemory:
+    """What a TPU's main memory sees: the chip's own, and its tiles of 8 x 128, are those of the device file of that name."""
     from costmodel.hardware import load
-    from costmodel.memory.residency import main_memory_bytes
+    from costmodel.memory.residency import main_memory
 
     (vmem,) = (level for level in load(device).levels if level.name == "VMEM")
-    return main_memory_bytes(point, policy, vmem.capacity.value, (8, 128))
+    return main_memory(point, policy, vmem.capacity.value, (8, 128))
+
+
+def _in_place(point: CostAt, donate: Sequence[str]) -> int:
+    """Bytes of results that take the place of donated arguments of their shape and type."""
+    given = Counter(v.array for v in point.program.inputs if v.origin in donate)
+    taken = given & Counter(v.array for v in point.program.outputs)
+    return int(sum(count * point._value(Value(array).bytes) for array, count in taken.items()))
 
 
 def _ours(point: CostAt, policy: str) -> Iterable[Ours]:

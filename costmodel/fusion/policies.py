@@ -155,6 +155,7 @@ class Policy:
     prepare:   what the compiler changes before it fuses.
     library:   equations (by id) that a library runs in one kernel -> the number of it; nothing else enters such a kernel.
     besides:   whether a producer may be computed in a kernel although it must be written for another one.
+    untouched: whether nothing is written over an equation's result, although nobody reads it any more.
     together:  reductions of the same array, and what makes it, share a kernel that has several results.
     """
 
@@ -167,6 +168,7 @@ class Policy:
     prepare: Callable[[CostTable], CostTable] = as_is
     library: Callable[[Graph], Mapping[int, int]] = _no_library
     besides: bool = False
+    untouched: Callable[[Equation], bool] = lambda e: False
     together: bool = False
 
 
@@ -224,8 +226,13 @@ def _cpu_prepare(table: CostTable) -> CostTable:
     return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
+def _cpu_untouched(e: Equation) -> bool:
+    """A product of more than two dimensions is computed as a matrix: what follows has another shape, and gets memory of its own."""
+    return e.primitive == "dot_general" and len(e.outs[0].array.shape) > 2
+
+
 XLA_CPU = Policy("xla-cpu", _cpu_into, _cpu_anew, _transposed, _only_transposes, rejoins, prepare=_cpu_prepare, library=clusters,
-                 besides=True)
+                 untouched=_cpu_untouched, besides=True)
 
 
 # -- XLA for GPUs: PriorityFusion, MultiOutputFusion, Triton's matrix products, cuDNN's convolutions --------------------------
@@ -263,7 +270,13 @@ def _kernel_of_convolution(e: Equation) -> tuple[int, ...]:
     return (1,) if e.primitive == "conv_general_dilated" and 0 not in not_channels_last(e) else ()
 
 
-XLA_GPU = Policy("xla-gpu", _gpu_into, _gpu_anew, _gpu_epilogue, _one_chain, rejoins, prepare=_gpu_prepare, together=True)
+def _gpu_untouched(e: Equation) -> bool:
+    """cuDNN gives its result together with a workspace, as a tuple, which buffer assignment does not take apart."""
+    return e.primitive == "conv_general_dilated"
+
+
+XLA_GPU = Policy("xla-gpu", _gpu_into, _gpu_anew, _gpu_epilogue, _one_chain, rejoins, prepare=_gpu_prepare,
+                 untouched=_gpu_untouched, together=True)
 
 
 # -- XLA for TPUs -------------------------------------------------------------------------------------------------------------

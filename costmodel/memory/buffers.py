@@ -26,7 +26,7 @@ from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.fusion.graph import IN_PLACE
 from costmodel.fusion.kernel import Kernel
-from costmodel.fusion.policies import PREDICATES, arithmetic
+from costmodel.fusion.policies import PREDICATES, Policy, arithmetic
 from costmodel.work import ORIGINS, Array, CostTable, Equation, Value
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
@@ -103,14 +103,14 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
     if unknown:
         raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated; choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
-    return _Reader(table, plan(table, policy), donate, policy in PREDICATES).memory()
+    return _Reader(table, plan(table, policy), donate, PREDICATES.get(policy)).memory()
 
 
 class _Reader:
     """Reads a table's contents off its kernels."""
 
-    def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], overwriting: bool) -> None:
-        self.table, self.kernels, self.overwriting = table, kernels, overwriting
+    def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy | None) -> None:
+        self.table, self.kernels, self.policy = table, kernels, policy
         # A policy may have moved an equation, or put in a copy: its kernels know better where things are made.
         computed = [e for k in kernels for e in (*k.again, *k.equations)]
         self.maker: dict[int, Equation] = {id(out): e for e in (*table, *computed) for out in e.outs}
@@ -235,8 +235,13 @@ class _Reader:
         for v, _ in k.writes:
             for old in dying.values():
                 donated = old.value.origin != "equation" and old.value.array == v.array and id(v) in self.results
-                if donated or (self.overwriting and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
+                if donated or (self._may_be_overwritten(old) and _same_places(old.value.array, v.array)
+                               and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[id(v)]))
+
+    def _may_be_overwritten(self, old: Content) -> bool:
+        """Compilers let elementwise kernels write over an operand that nobody reads any more; eager frameworks do not."""
+        return self.policy is not None and (old.maker is None or not self.policy.untouched(self.kernels[old.maker].main))
 
     def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
         """Whether a kernel uses each element of ``old`` for the same element of its results only."""

@@ -32,8 +32,20 @@ class _Array:
     moved: list[float] = field(default_factory=list)
 
 
-def main_memory_bytes(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] = (1, 1)) -> float:
-    """Bytes between the main memory and the chip, at least: kernels' borders under ``policy`` without what stays on the chip.
+@dataclass(frozen=True)
+class MainMemory:
+    """What a device's main memory sees of a program, in bytes.
+
+    traffic:     between it and the chip, at least: kernels' borders without what stays on the chip.
+    temporaries: the most that it holds at once of what is neither an input nor a result.
+    """
+
+    traffic: float
+    temporaries: float
+
+
+def main_memory(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] = (1, 1)) -> MainMemory:
+    """The main memory's part in a program under a fusion policy, at a point.
 
     capacity: of the memory on the chip, in bytes.
     tile:     the multiples to which the two innermost dimensions of an array are padded there; (8, 128) on TPUs for 32-bit types.
@@ -42,6 +54,7 @@ def main_memory_bytes(cost: CostAt, policy: str, capacity: float, tile: Sequence
     arrays = _arrays(cost, kernels)
     results = {id(v) for v in cost.program.outputs}
     total = 0.0
+    outside = np.zeros(len(kernels))
     savings: list[tuple[float, float, _Array]] = []
     for array in arrays.values():
         traffic = sum(array.moved)
@@ -49,6 +62,8 @@ def main_memory_bytes(cost: CostAt, policy: str, capacity: float, tile: Sequence
         # What comes from outside is read once, what goes outside is written once.
         due = array.moved[0] / max(1.0, _repeats(cost, kernels[array.first])) if not array.made else 0.0
         due += float(cost._value(array.value.bytes)) if array.made and id(array.value) in results else 0.0
+        if array.made and id(array.value) not in results:
+            outside[array.first:array.last + 1] += float(cost._value(array.value.bytes))
         if traffic > due:
             savings.append((traffic - due, _padded(cost, array.value, tile), array))
     held = np.zeros(len(kernels))
@@ -57,7 +72,9 @@ def main_memory_bytes(cost: CostAt, policy: str, capacity: float, tile: Sequence
         if held[steps].max(initial=0.0) + size <= capacity:
             held[steps] += size
             total -= saved
-    return total
+            if array.made and id(array.value) not in results:
+                outside[steps] -= float(cost._value(array.value.bytes))
+    return MainMemory(total, float(outside.max(initial=0.0)))
 
 
 def _arrays(cost: CostAt, kernels: Sequence[Kernel]) -> dict[int, _Array]:
