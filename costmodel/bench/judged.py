@@ -151,8 +151,9 @@ gives the same number, to the rounding of its 32-bit sum; a remark says where it
 copies of arguments and results into another layout are left out. **Live peak** is arguments + results + temporaries - results
 in the place of arguments. Our figures are the closed forms at the point, under the policy that stands for the compiler.
 
-The policies were developed on one half of the programs; the other half was held out. An error is ours over the compiler's, less
-one. A row is explained where its bytes are more than 30 % off, or its peak more than 15 % below.
+What the compiler made of the `development` programs was read while the policies were written; of those `held out`, only the errors
+were seen. An error is ours over the compiler's, less one. A row is explained where its bytes are more than 30 % off, or its peak
+more than 15 % below.
 """
 
 
