@@ -42,6 +42,7 @@ _METRICS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("parameters", "params", {}), ("model size", "model_size", {}), ("MACs", "macs", {}), ("FLOPs", "flops", {}),
     ("bytes, compulsory", "bytes", {"form": "compulsory"}), ("bytes, unfused", "bytes", {"form": "unfused"}),
     ("activations, total", "activations", {"rule": "total"}), ("activations, peak", "activations", {"rule": "peak"}),
+    ("live peak, unfused", "live_peak", {}),
 )
 
 

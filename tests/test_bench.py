@@ -52,7 +52,7 @@ def test_every_sample_is_kept(result: CheckResult) -> None:
 
 
 def test_the_bounds_are_those_of_the_roofline(result: CheckResult, cost: cm.Cost, device: Hardware) -> None:
-    assert [p.policy for p in result.predictions] == ["unfused", "layer"]
+    assert [p.policy for p in result.predictions] == ["unfused", "layer", device.fusion]
     for p in result.predictions:
         bounds = cost.roofline(device, policy=p.policy, **MLP_AT)
         assert (p.lower, p.upper, p.flops, p.attainable) == (bounds.lower, bounds.upper, bounds.flops, bounds.attainable)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from costmodel.trace import Leaf, Traced
 
 FORMAT = "costmodel-check-1"
-POLICIES = ("unfused", "layer")
+POLICIES = ("unfused", "layer")  # and the device's own
 QUICK_SECONDS = 10.0  # of measuring this machine where that was not done before
 
 
@@ -132,7 +132,8 @@ def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "loc
         raise CostModelError(f"{cost.name} has no model to run, it was loaded from a file or repriced; check a fresh analysis")
     point = cost.at(**values)
     device, notes = _device(hardware)
-    predictions = tuple(_prediction(roofline(point, device, policy=policy), policy) for policy in POLICIES)
+    predictions = tuple(_prediction(roofline(point, device, policy=policy), policy)
+                        for policy in dict.fromkeys((*POLICIES, device.fusion)))
     backend = jax.devices()[0]
     if backend.platform == "cpu" and (memory := machine.memory()) and point.bytes("compulsory") > memory:
         raise CostModelError(f"{cost.name} touches at least {float(point.bytes('compulsory')) / 1e9:.1f} GB, more than the "

@@ -41,11 +41,19 @@ def _print(renderable: Any, width: int | None = None) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
+def _titled(title: str, table: Any) -> Any:
+    """A table below a title that is not broken at the table's width."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(Text(title), table)
+
+
 def rich_table(table: Table) -> Any:
     from rich import box
     from rich.table import Table as RichTable
 
-    out = RichTable(title=table.title, title_justify="left", box=box.SIMPLE, caption="\n".join(table.notes), caption_justify="left")
+    out = RichTable(box=box.SIMPLE, caption="\n".join(table.notes), caption_justify="left")
     with_output = any(row.output for row in table.rows)
     out.add_column("name", overflow="fold")
     if with_output:
@@ -56,7 +64,7 @@ def rich_table(table: Table) -> Any:
         out.add_row(_label(row), *([row.output] if with_output else []), *map(cell, row.cells))
     out.add_section()
     out.add_row("total", *([""] if with_output else []), *map(cell, table.total))
-    return out
+    return _titled(table.title, out)
 
 
 def _label(row: Row) -> str:
@@ -75,8 +83,7 @@ def rich_roofline(roofline: Roofline, by: str = "kernel", depth: int | None = No
     from rich.text import Text
 
     point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
-    out = RichTable(title=f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", title_justify="left",
-                    box=box.SIMPLE)
+    out = RichTable(box=box.SIMPLE)
     nearer = any(level.bandwidth for level in roofline.hardware.levels)
     out.add_column("layer" if by == "kernel" else by, overflow="fold")
     out.add_column("kind")
@@ -96,7 +103,8 @@ def rich_roofline(roofline: Roofline, by: str = "kernel", depth: int | None = No
     if by != "equation":  # which sum to another program, one kernel an equation
         out.add_section()
         line("total", roofline.total, 1)
-    return Group(out, Text("\n".join(_roofline_notes(roofline, by))))
+    titled = _titled(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", out)
+    return Group(titled, Text("\n".join(_roofline_notes(roofline, by))))
 
 
 def _roofline_notes(roofline: Roofline, by: str) -> Iterator[str]:
@@ -138,15 +146,16 @@ def render_curves(name: str, symbol: str, values: Sequence[int], curves: Sequenc
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
-        out = RichTable(title=f"{name} on {curve.device.title}", title_justify="left", box=box.SIMPLE)
+        out = RichTable(box=box.SIMPLE)
         for column in (symbol, "time ≥", "time ≤", "items/s ≤", "items/s ≥", "bound"):
             out.add_column(column, justify="left" if column == "bound" else "right")
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
             out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), f"{most:.4g}", f"{least:.4g}",
                         str(curve.bound[i]))
-        texts.append(f"{_print(out, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that double, the "
-                     "last, and those from which on another resource binds")
+        titled = _titled(f"{name} on {curve.device.title}", out)
+        texts.append(f"{_print(titled, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that double, "
+                     "the last, and those from which on another resource binds")
     return "\n\n".join(texts)
 
 
@@ -189,7 +198,7 @@ def rich_profile(profile: LiveProfile) -> Any:
     shown = sorted(largest, key=lambda step: step.index)
     note = (f"the {len(shown)} of {len(profile.steps)} steps that hold {'most' if at_a_point else 'most somewhere in the domain'}; "
             f"peak {cell(profile.peak)} B in {', '.join(profile.where)}")
-    out = RichTable(title=profile.title, title_justify="left", box=box.SIMPLE, caption=note, caption_justify="left")
+    out = RichTable(box=box.SIMPLE, caption=note, caption_justify="left")
     out.add_column("step", justify="right")
     out.add_column("module", overflow="fold")
     out.add_column("kernel")
@@ -198,7 +207,7 @@ def rich_profile(profile: LiveProfile) -> Any:
         out.add_column(f"{name}\n\\[B]", justify="right")
     for step in shown:
         out.add_row(str(step.index), step.label, step.operation, *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
-    return out
+    return _titled(profile.title, out)
 
 
 def render_profile(profile: LiveProfile, width: int | None = None) -> str:
