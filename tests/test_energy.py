@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from click.testing import CliRunner
 from flax import linen as nn
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 import costmodel as cm
+from costmodel.cli import main
 from costmodel.energy import Energy
 from costmodel.errors import CostModelError
 from costmodel.hardware import Energies, MissingEnergy, Quantity, UnknownHardware, load, read
@@ -242,3 +244,11 @@ def test_static_power_is_drawn_for_the_upper_bound_of_the_time(matmul: cm.Cost) 
     for ask in (lambda: matmul.energy(device), lambda: at.energy(static)):
         with pytest.raises(CostModelError, match=r"states static power.*give a device with peaks, and a point"):
             ask()
+
+
+def test_the_command():
+    result = CliRunner().invoke(main, ["energy", "mlp", "--hw", "horowitz-45nm", "--at", "n=1,d=8,a=8,b=8,c=8"])
+    assert result.exit_code == 0, result.output
+    assert "float32 mac" in result.output and "DRAM" in result.output and "verified against a concrete trace" in result.output
+    refused = CliRunner().invoke(main, ["energy", "mlp", "--hw", "nothing", "--at", "n=1,d=8,a=8,b=8,c=8"])
+    assert refused.exit_code == 2 and "costmodel hw list" in refused.output

@@ -51,6 +51,6 @@ def main(context: click.Context) -> None:
     help_if_alone(context)
 
 
-for command in (model.show, model.explain, price.roofline, price.solve, price.compare, bench.check, bench.judge,
+for command in (model.show, model.explain, price.roofline, price.energy, price.solve, price.compare, bench.check, bench.judge,
                 model.list_models, hw.hw):
     main.add_command(command)

@@ -152,6 +152,16 @@ def hw_new(name: str, output: str | None) -> None:
     click.echo(f"written to {path}: fill it in, then run `costmodel hw check {path}`")
 
 
+@hw.command("wall")
+@click.option("--output", "-o", default="wall.svg", show_default=True, metavar="FILE", help="A .svg, .png or .pdf file.")
+def hw_wall(output: str) -> None:
+    """Draw the memory wall: how peaks and bandwidths of accelerators grow over the years. Needs the extra `plot`."""
+    from costmodel.report.plot import plot_memory_wall
+
+    plot_memory_wall(output)
+    click.echo(f"drawn in {output}")
+
+
 @hw.command("measure")
 @click.option("--seconds", default=30.0, show_default=True, help="How long to measure, compilation apart.")
 @click.option("--output", metavar="FILE", help="Where to write it (default: the user's device `local`).")

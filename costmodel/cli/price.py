@@ -56,6 +56,21 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
         click.echo(f"drawn in {output}")
 
 
+@click.command()
+@model_options
+@click.option("--hw", "name", required=True, metavar="NAME", help="A table of energies of `costmodel hw list`, a device, or a .toml file.")
+@_POLICY
+@_DTYPE
+@click.option("--weights", metavar="MEMORY", help="The memory that parameters are in, e.g. SRAM (default: the main one).")
+@click.option("--activations", metavar="MEMORY", help="The memory that everything else is in.")
+def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weights: str | None, activations: str | None) -> None:
+    """Joules of one run of MODEL, and where they go. Without --at: at the point that publications quote."""
+    answer = asked.answer(quoted=True)
+    point = _typed(answer.cost, dtype).at(**answer.at)
+    click.echo(str(point.energy(name, policy=policy, weights=weights, activations=activations)))
+    say_verified(answer)
+
+
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
           dtype: str | None) -> None:
     from costmodel.report.terminal import render_curves

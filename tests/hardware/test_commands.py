@@ -1,4 +1,4 @@
-"""`costmodel hw list`, `show`, `check` and `new`: every figure with its source, every mistake in a line of its own."""
+"""`costmodel hw list`, `show`, `check`, `new` and `wall`: every figure with its source, every mistake in a line of its own."""
 
 from __future__ import annotations
 
@@ -86,3 +86,9 @@ def test_a_new_file_is_to_be_filled_in_and_none_is_overwritten(tmp_path: Path) -
     succeed("new", "chip", "-o", "other.toml")
     assert 'name = "chip"' in (tmp_path / "other.toml").read_text(encoding="utf-8")
     assert run("new", "My Chip").exit_code == 2
+
+
+def test_the_memory_wall_is_drawn(tmp_path: Path) -> None:
+    assert succeed("wall", "-o", "wall.png") == "drawn in wall.png\n"
+    assert (tmp_path / "wall.png").read_bytes().startswith(b"\x89PNG")
+    assert run("wall", "-o", "wall.txt").exit_code == 2
