@@ -251,4 +251,4 @@ def test_the_command():
     assert result.exit_code == 0, result.output
     assert "float32 mac" in result.output and "DRAM" in result.output and "verified against a concrete trace" in result.output
     refused = CliRunner().invoke(main, ["energy", "mlp", "--hw", "nothing", "--at", "n=1,d=8,a=8,b=8,c=8"])
-    assert refused.exit_code == 2 and "costmodel hw list" in refused.output
+    assert refused.exit_code == 2 and "unknown device 'nothing'" in refused.output

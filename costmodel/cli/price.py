@@ -58,7 +58,8 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
 
 @click.command()
 @model_options
-@click.option("--hw", "name", required=True, metavar="NAME", help="A table of energies of `costmodel hw list`, a device, or a .toml file.")
+@click.option("--hw", "name", required=True, metavar="NAME",
+              help="A table of energies or a device of `costmodel hw list`, or a .toml file.")
 @_POLICY
 @_DTYPE
 @click.option("--weights", metavar="MEMORY", help="The memory that parameters are in, e.g. SRAM (default: the main one).")
