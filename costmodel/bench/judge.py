@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costmodel.bench.compilers import Compiled, compile_for, target
+from costmodel.bench.lines import append
 from costmodel.errors import CostModelError
 from costmodel.work import Value
 
@@ -120,11 +120,7 @@ class Judgement:
 
     def save(self, path: str | Path) -> None:
         """Append the record to a file of JSON lines. Raises CostModelError where that cannot be written."""
-        try:
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self.to_record()) + "\n")
-        except OSError as error:
-            raise CostModelError(f"cannot write {path}: {error.strerror}; save to another file") from None
+        append(path, self.to_record())
 
     def __str__(self) -> str:
         return render(self)

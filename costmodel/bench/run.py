@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import math
 import platform
 import statistics
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 from jax.extend import core as jex_core
 
+from costmodel.bench.lines import append
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, available, load, machine, user_directory, write
 from costmodel.roofline import Roofline, roofline
@@ -107,11 +107,7 @@ class CheckResult:
 
     def save(self, path: str | Path) -> None:
         """Append the record to a file of JSON lines. Raises CostModelError where that cannot be written."""
-        try:
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self.to_record()) + "\n")
-        except OSError as error:
-            raise CostModelError(f"cannot write {path}: {error.strerror}; save to another file") from None
+        append(path, self.to_record())
 
     def __str__(self) -> str:
         from costmodel.bench.text import render
