@@ -183,7 +183,7 @@ def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
         for resource, seconds in row.busy:
             busy[resource] = busy.get(resource, 0.0) + seconds * row.times
         for unit, dtype in row.dtypes:
-            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy)[unit] * row.times, dtype))
+            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * row.times, dtype))
     return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
                        sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
                        tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),

@@ -46,6 +46,7 @@ def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardwa
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
         data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)
+    hardware = (hardware,) if isinstance(hardware, str | Hardware) else hardware
     devices = [load(h) if isinstance(h, str) else h for h in hardware]
     priced = _curves(cost, env, arrays, shape, devices, policy)
     if priced:

@@ -140,6 +140,49 @@ def test_the_table_of_kernels_adds_up_to_the_policys_bytes():
         cost.table(policy="xla-gpu")
 
 
+def test_branches_that_exclude_each_other_share_no_kernel():
+    def program(p, x):
+        return lax.cond(p, lambda a: jnp.sin(a) * 2, jnp.cos, x * 2)
+
+    cost = cm.analyze(program, spec(dtype="bool"), spec(16, 8), branches="mean")
+    for policy in POLICIES:
+        assert sum(e.work.count(lambda _: True) * e.times for k in cost.kernels(policy) for e in k.equations) == cost.program.sum(
+            lambda e: e.work.count(lambda _: True)), policy
+
+
+def test_a_part_of_a_product_still_needs_its_operands():
+    for columns in (64, 65):  # as large as the result, or not
+        cost = cm.analyze(lambda x, w: (x @ w)[:1], spec(64, 64), spec(64, columns))
+        for policy in PREDICATES:
+            assert cost.bytes(policy) >= 4 * (64 * 64 + 64 * columns + columns), policy
+
+
+def test_parts_that_overlap_are_read_once():
+    cost = cm.analyze(lambda x: (lambda e: e[:, :48] * e[:, 16:])(x + 1), spec(256, 64))
+    for policy in PREDICATES:
+        assert cost.bytes(policy) == 4 * 256 * (64 + 48), policy
+
+
+def test_a_grouped_gradient_is_not_that_of_a_depthwise_one():
+    def loss(kernel, x):
+        return (lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                                         feature_group_count=4) ** 2).sum()
+
+    gradient = cm.analyze(jax.grad(loss), spec(3, 3, 4, 32), spec(2, 8, 8, 16))
+    assert max(written for k in gradient.kernels("xla-cpu") for _, written in k.writes) <= 3 * 3 * 16 * 32
+
+
+def test_what_two_loops_do_not_change_is_moved_once():
+    def nested(w, xs):
+        def inner(c, x):
+            return c + (x @ jnp.concatenate([w.reshape(4, 8)] * 2, axis=1)).sum(), None
+
+        return lax.scan(lambda c, x: (lax.scan(inner, c, x)[0], None), 0.0, xs)[0]
+
+    kernels = cm.analyze(nested, spec(32), spec(3, 5, 2, 4)).kernels("xla-cpu")
+    assert [k.times for k in kernels if any(e.primitive == "concatenate" for e in k.equations)] == [1]
+
+
 def test_an_unknown_policy_is_named():
     with pytest.raises(CostModelError, match=r"unknown form of bytes 'best'; choose compulsory, unfused, layer, xla-cpu"):
         cm.analyze(jnp.sin, spec(3)).bytes("best")

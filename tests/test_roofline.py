@@ -220,3 +220,9 @@ def test_counts_that_are_no_integers_stay_exact():
     """The mean of two branches, one of which does nothing, is half of the other: 3.5 operations for 7."""
     cost = cm.analyze(lambda p, x: jax.lax.cond(p, lambda x: x * 2, lambda x: x, x), cm.spec((), "bool"), (7,), branches="mean")
     assert cost.roofline("lecture", policy="unfused").flops == Fraction(7, 2) == cost.flops
+
+
+def test_kernels_that_compute_nothing_at_a_point_are_priced(cost_of):
+    """Pooling a map of 1×1 has no additions."""
+    priced = cost_of("resnet18").at(n=1, h=32, w=32).roofline("h100-sxm", policy="unfused")
+    assert priced.lower > 0 and "resnet18" in str(priced)

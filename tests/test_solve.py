@@ -17,6 +17,7 @@ from costmodel import solve
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, MissingPeak, Quantity, load
 from costmodel.solve.line import first_true, line_of
+from costmodel.solve.speed import rate_of
 from zoo.llama import LLAMA_7B, Config, Layer, Llama, rotation
 
 H100 = load("h100-sxm")
@@ -367,3 +368,18 @@ def test_at_a_ridge_one_resource_binds():
 def test_a_missing_peak_is_an_error_where_one_device_is_asked_for(cost_of):
     with pytest.raises(MissingPeak):
         solve.crossover(cost_of("mlp").reprice("bf16"), "n", "lecture", at=dict.fromkeys("abcd", 8))
+
+
+def test_whether_a_model_fits_counts_its_weights(cost_of):
+    (need,) = solve.fits(cost_of("resnet18").at(n=1, h=224, w=224), "32MB")
+    assert need.what == "live_peak" and not need.ok
+
+
+def test_a_throughput_over_another_symbol_than_the_batch_is_not_in_items():
+    assert (rate_of("n"), rate_of("h")) == ("items/s", "h/s")
+
+
+@pytest.mark.parametrize("memory", [0, -5, 1.5e9, None])
+def test_what_is_no_memory_is_refused(cost_of, memory):
+    with pytest.raises(CostModelError, match="memory"):
+        solve.max_fit(cost_of("resnet18"), "n", memory, at={"h": 224, "w": 224})

@@ -14,7 +14,7 @@ from functools import cached_property
 from costmodel.errors import CostModelError
 
 # Bits of one element, by HLO's name of the type; a token or an opaque value holds none.
-_BITS = {"pred": 8, "token": 0, "opaque": 0, "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128,
+_BITS = {"pred": 8, "token": 0, "opaque": 0, "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128, "f4e2m1fn": 4,
          **{f"{sign}{bits}": bits for sign in "su" for bits in (2, 4, 8, 16, 32, 64)}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,8 +179,8 @@ def _ours(point: CostAt, policy: str) -> Iterable[Ours]:
     groups: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for k in point.kernels(policy):
         module = "(update)" if k.main.phase == "update" else "/".join(k.path)
-        runs = int(point._value(k.times))
-        groups.setdefault((k.kind, module), []).append((runs, runs * float(point._value(k.bytes))))
+        runs = point._value(k.times)  # a part of one for a branch that is not always taken
+        groups.setdefault((k.kind, module), []).append((math.ceil(runs), float(runs * point._value(k.bytes))))
     for (kind, module), found in groups.items():
         yield Ours(kind, module, sum(runs for runs, _ in found), sum(moved for _, moved in found))
 

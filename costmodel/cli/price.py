@@ -150,6 +150,10 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         click.echo("\n".join(map(str, answers)))
         say_verified(answer)
         return
+    if fit and (layer or kind):
+        raise CostModelError("--layer and --kind choose what a --crossover is of; a --fit is of the whole model")
+    if fit and policy and uses == "live_peak":
+        uses = f"live_peak:{policy}"
     if fit:
         click.echo(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
     for device in devices:

@@ -27,33 +27,44 @@ def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> C
 
 
 def hoisted(table: CostTable) -> CostTable:
-    """The program with movement that every iteration of a loop repeats done once, before it."""
-    made_in: dict[int, tuple[int, ...]] = {id(v): e.loops for e in table for v in e.outs}
-    carried = {id(v) for v, _ in table.carried}
-    views: set[int] = set()  # names of carried values change with every iteration
+    """The program with movement that every iteration of a loop repeats done once, before it (XLA, WhileLoopInvariantCodeMotion)."""
     times: dict[tuple[int, ...], Expr] = {(): ONE}
-    equations: list[Equation] = []
     for e in table:
         times.setdefault(e.loops, e.times)
-        if e.rule == "view" and any(id(v) in carried or id(v) in views for v in e.ins):
-            views.update(id(out) for out in e.outs)
-        still = e.loops and e.rule == "copy" and e.ins and all(
-            made_in.get(id(v), ())[:len(e.loops)] != e.loops and id(v) not in carried and id(v) not in views for v in e.ins)
-        outer = e.loops[:-1]
-        if still and outer in times:
-            e = replace(e, loops=outer, times=times[outer])
-            made_in.update((id(v), outer) for v in e.outs)
+    made_in: dict[int, tuple[int, ...]] = {}
+    varies = {id(v) for v, _ in table.carried}  # with every iteration
+    before: dict[int, list[Equation]] = {}
+    stay: list[Equation] = []
+    for e in table:
+        if e.rule == "view" and any(id(v) in varies for v in e.ins):
+            varies.update(id(out) for out in e.outs)
+        needed = max((made_in.get(id(v), ()) for v in e.ins), key=len, default=())
+        still = e.loops and e.ins and e.rule in ("copy", "view") and not any(id(v) in varies for v in e.ins)
+        if still and e.rule == "view":
+            made_in.update((id(out), needed) for out in e.outs)  # another name of what is there
+        elif still and len(needed) < len(e.loops) and needed in times:
+            before.setdefault(e.loops[len(needed)], []).append(replace(e, loops=needed, times=times[needed]))
+            made_in.update((id(out), needed) for out in e.outs)
+            continue
+        else:
+            made_in.update((id(out), e.loops) for out in e.outs)
+        stay.append(e)
+    equations: list[Equation] = []
+    for e in stay:
+        for loop in e.loops:
+            equations += before.pop(loop, ())
         equations.append(e)
     return replace(table, equations=tuple(equations))
 
 
 def every_pair(table: CostTable) -> CostTable:
-    """The program with each convolution in groups of its batch, as the gradient of a depthwise kernel is one, computed between all
-    channels; then what is not on the diagonal is masked, and the rest summed (XLA, ConvolutionGroupConverter)."""
+    """The program with each convolution that has a group of its batch for every channel, as the gradient of a depthwise kernel is
+    one, computed between all channels; then what is not on the diagonal is masked, and the rest summed (XLA,
+    ConvolutionGroupConverter)."""
     equations: list[Equation] = []
     for e in table:
         groups = re.search(r"batch_group_count=(\S+)", e.detail)
-        if groups is None:
+        if groups is None or groups[1] != str(e.outs[0].array.shape[-1]):
             equations.append(e)
             continue
         pairs = Array((*e.outs[0].array.shape, e.outs[0].array.shape[-1]), e.outs[0].array.dtype)

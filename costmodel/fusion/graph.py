@@ -15,10 +15,10 @@ IN_PLACE = ("dynamic_update_slice", "scatter", "scatter_combine")
 def aliases(table: CostTable) -> Callable[[Value], Value]:
     """A function from a value to the one whose memory it shows: views are other names of what they view, and an update in
     place is another name of what it updates."""
-    return _names(table, in_place=True)
+    return _names(table, lambda e: True)
 
 
-def _names(table: CostTable, *, in_place: bool) -> Callable[[Value], Value]:
+def _names(table: CostTable, in_place: Callable[[Equation], bool]) -> Callable[[Value], Value]:
     source: dict[int, Value] = {}
 
     def root(value: Value) -> Value:
@@ -27,7 +27,7 @@ def _names(table: CostTable, *, in_place: bool) -> Callable[[Value], Value]:
     for e in table:
         if e.rule == "view":
             source.update((id(out), root(into)) for into, out in zip(e.ins, e.outs, strict=False))
-        elif in_place and e.rule in IN_PLACE:
+        elif e.rule in IN_PLACE and in_place(e):
             source[id(e.outs[0])] = root(e.ins[0])
     return root
 
@@ -37,7 +37,7 @@ class Graph:
 
     def __init__(self, table: CostTable) -> None:
         self.table = table
-        self.name = _names(table, in_place=False)
+        self.name = _names(table, lambda e: False)
         self.equations = tuple(e for e in table if e.rule != "view")
         self.index = {id(e): i for i, e in enumerate(self.equations)}
         self._uses: dict[int, list[tuple[Equation, int]]] = {}
@@ -48,6 +48,11 @@ class Graph:
             for position, v in enumerate(e.ins):
                 if e.work.read[position] != 0 or (position == 0 and e.rule in IN_PLACE) or e.rule == "branch_result":
                     self._uses.setdefault(id(self.name(v)), []).append((e, position))
+
+    @cached_property
+    def memory(self) -> Callable[[Value], Value]:
+        """A function from a value to the one whose memory it shows, where what a program just made is not updated in place."""
+        return _names(self.table, self.updates_in_place)
 
     @cached_property
     def results(self) -> frozenset[int]:
@@ -72,6 +77,14 @@ class Graph:
             return False
         made = self.maker(e.ins[0])
         return e.rule != "dynamic_update_slice" or made is None or made.primitive != "scan_read"
+
+    def copies_to_update(self, e: Equation) -> bool:
+        """Whether an update makes an array of its own: what is not updated is copied."""
+        return e.rule == "dynamic_update_slice" and not self.updates_in_place(e)
+
+    def consumers(self, e: Equation) -> list[Equation]:
+        """The equations that use an equation's results."""
+        return list({id(user): user for user, _ in self.users(e)}.values())
 
     def is_result(self, e: Equation) -> bool:
         return any(id(out) in self.results for out in e.outs)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from sympy import Add, Expr
 
-from costmodel.fusion.graph import Graph, aliases
+from costmodel.fusion.graph import Graph
 from costmodel.fusion.kernel import Kernel, kind_of, read_once
 from costmodel.fusion.layers import anchor_kind
-from costmodel.fusion.policies import Policy, along_lines, arithmetic, contraction, loop, reduction, window
+from costmodel.fusion.policies import Policy, along_lines, arithmetic, contraction, loop, reduced_dimensions, reduction, window
 from costmodel.work import CostTable, Equation, Value
 
 
@@ -91,7 +91,7 @@ class _Growth:
         if loop(e):
             return policy.into(graph, e, consumer, operand)
         if contraction(e) or window(e):
-            return len(graph.users(e)) == 1 and policy.epilogue(graph, e, consumer, operand)
+            return len(graph.consumers(e)) == 1 and policy.epilogue(graph, e, consumer, operand)
         return reduction(e) and policy.one_pass(graph, e) and policy.into(graph, e, consumer, operand)
 
 
@@ -128,7 +128,7 @@ def _together(graph: Graph, policy: Policy, kernels: list[_Growing]) -> list[_Gr
             if maker is not None and arithmetic(maker) and (arithmetic(main) or along_lines(main)):
                 candidates.append(home.get(id(maker)))
             for other in candidates:
-                if other is None or other.roots[0].loops != main.loops or not all(_ready(graph, x, other, size) for x in reads):
+                if other is None or not _as_often(main, other) or not all(_ready(graph, x, other, size) for x in reads):
                     continue
                 if other.anchor is None or policy.finish(graph, kernel.members.values()):
                     target = other
@@ -142,6 +142,12 @@ def _together(graph: Graph, policy: Policy, kernels: list[_Growing]) -> list[_Gr
             if v.array.size == size:
                 over.setdefault((id(v), main.loops), target)
     return kept
+
+
+def _as_often(e: Equation, kernel: _Growing) -> bool:
+    """Whether a kernel runs when and as often as ``e``, and reduces over the same dimensions if it reduces."""
+    return all((root.loops, root.times) == (e.loops, e.times) and not (
+        reduction(e) and reduction(root) and reduced_dimensions(e) != reduced_dimensions(root)) for root in kernel.roots)
 
 
 def _ready(graph: Graph, value: Value, kernel: _Growing, size: Expr) -> bool:
@@ -169,7 +175,7 @@ def _outside(graph: Graph, kernel: _Growing) -> list[Value]:
 
 
 def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
-    memory = aliases(graph.table)
+    memory = graph.memory
     taken = {id(root) for k in kernels for root in k.roots}  # equations that belong to a kernel
     made: list[Kernel] = []
     for k in kernels:
@@ -179,7 +185,8 @@ def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
         taken.update(id(e) for e in own)
         again = tuple(e for e in members if not any(e is mine for mine in own))
         reads = tuple((memory(v), elements) for v, elements in _reads(graph, members, roots))
-        writes = tuple((out, written) for root in k.roots for out, written in zip(root.outs, root.work.written, strict=True)
+        writes = tuple((out, out.array.size if graph.copies_to_update(root) else written)
+                       for root in k.roots for out, written in zip(root.outs, root.work.written, strict=True)
                        if written != 0 and (graph.uses(out) or id(out) in graph.results))
         if reads or writes or any(e.work.ops for e in own):
             made.append(Kernel(len(made), kind_of(members), own, reads, writes, again))
@@ -194,13 +201,13 @@ def _reads(graph: Graph, members: list[Equation], roots: set[int]) -> list[tuple
     for e in reversed(members):
         parts = [needed.get(id(out), (out, []))[1] for out in e.outs]
         partial = id(e) not in roots and all(out.array.size not in p for p, out in zip(parts, e.outs, strict=True))
-        wanted = Add(*(x for p in parts for x in p)) if partial else None
+        wanted = Add(*(read_once(out, p) for p, out in zip(parts, e.outs, strict=True))) if partial else None
         for v, elements in zip(e.ins, e.work.read, strict=True):
-            if v is e.ins[0] and e.rule == "dynamic_update_slice" and not graph.updates_in_place(e):
+            if v is e.ins[0] and graph.copies_to_update(e):
                 elements = v.array.size  # what is not updated goes on as it is
             if elements != 0:
                 whole = e.outs[0].array.size if len(e.outs) == 1 else v.array.size
-                touched = wanted if wanted is not None and elements == whole else elements
+                touched = wanted if wanted is not None and loop(e) and elements == whole else elements
                 source = graph.name(v)
                 needed.setdefault(id(source), (source, []))[1].append(touched)
     makers = {key: graph.maker(value) for key, (value, _) in needed.items()}

@@ -87,4 +87,8 @@ def read_once(value: Value, parts: list[Expr], times: list[Expr] | None = None) 
     often as it happens."""
     if value.array.size in parts:
         return value.array.size
+    if times is None and len(parts) > 1:
+        together = Add(*parts)
+        more = (together - value.array.size).expand().as_coefficients_dict()
+        return value.array.size if all(c >= 0 for c in more.values()) else together
     return Add(*parts) if times is None else Add(*(p * t for p, t in zip(parts, times, strict=True)))

@@ -48,10 +48,15 @@ def reduction(e: Equation) -> bool:
     return e.rule in ("reduce", "generic_reduce")
 
 
+def reduced_dimensions(e: Equation) -> tuple[int, ...]:
+    """The dimensions over which a reduction goes."""
+    axes = re.search(r"axes=\(([\d,]*)\)", e.detail)
+    return () if axes is None else tuple(int(d) for d in axes[1].split(",") if d)
+
+
 def along_lines(e: Equation) -> bool:
     """Reduces the innermost dimension, so that a line is one thread block's."""
-    axes = re.search(r"axes=\(([\d,]*)\)", e.detail)
-    return axes is not None and str(len(e.ins[0].array.shape) - 1) in axes[1].split(",")
+    return len(e.ins[0].array.shape) - 1 in reduced_dimensions(e)
 
 
 def vector_product(e: Equation) -> bool:
@@ -188,7 +193,7 @@ def _anything(*_: object) -> bool:
 def _one_chain(graph: Graph, members: Iterable[Equation]) -> bool:
     """One operation after the other on the result's elements where they are, each with one large operand."""
     return all(e.primitive in ("broadcast_in_dim", "transpose") or (arithmetic(e) and almost_unary(graph, e) and (
-        len(graph.users(e)) == 1 or not _used_among(graph, e, members))) for e in members)
+        len(graph.consumers(e)) == 1 or not _used_among(graph, e, members))) for e in members)
 
 
 def _used_among(graph: Graph, e: Equation, members: Iterable[Equation]) -> bool:
@@ -206,7 +211,7 @@ def _bias(graph: Graph, e: Equation, operand: int) -> bool:
 def _cpu_into(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's and a window's operands are written first; a reduction takes what only it uses."""
     if reduction(consumer):
-        return arithmetic(producer) and len(graph.users(producer)) == 1 and almost_unary(graph, producer)
+        return arithmetic(producer) and len(graph.consumers(producer)) == 1 and almost_unary(graph, producer)
     return folds(producer, consumer) or (loop(consumer) and not (operand == 0 and _takes(consumer)))
 
 
@@ -218,7 +223,7 @@ def _takes(e: Equation) -> bool:
 def _cpu_anew(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often (XLA,
     InstructionFusion::ComputeGloballyUnfusible)."""
-    return e.primitive not in _EXPENSIVE and (almost_unary(graph, e) or len(graph.users(e)) == 1)
+    return e.primitive not in _EXPENSIVE and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
 
 
 def _cpu_prepare(table: CostTable) -> CostTable:
@@ -297,15 +302,7 @@ XLA_TPU = Policy("xla-tpu", _tpu_into, _gpu_anew, _tpu_epilogue, _anything, rejo
 # -- the best that one contraction a kernel allows ----------------------------------------------------------------------------
 
 
-def _ideal_into(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
-    return True
-
-
-def _ideal_epilogue(graph: Graph, anchor: Equation, consumer: Equation, operand: int) -> bool:
-    return True
-
-
-IDEAL = Policy("ideal", _ideal_into, lambda graph, e: loop(e) and almost_unary(graph, e), _ideal_epilogue, _anything,
+IDEAL = Policy("ideal", _anything, lambda graph, e: loop(e) and almost_unary(graph, e), _anything, _anything,
                _anything, together=True)
 
 PREDICATES = {policy.name: policy for policy in (XLA_CPU, XLA_GPU, XLA_TPU, IDEAL)}

@@ -114,7 +114,7 @@ class Table:
         if value == BLANK:
             self.note(key, f"to be filled in: {expected}")
             return ""
-        if among and value not in among:
+        if among and value not in among and value != default:
             self.note(key, f"{value!r}; expected {expected}")
         return value
 

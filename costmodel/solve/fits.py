@@ -73,6 +73,8 @@ def max_fit(cost: Cost, symbol: str, memory: int | str | Hardware, *, at: Mappin
 
     Raises CostModelError where the use does not depend on the symbol, or the memory is not known.
     """
+    if not isinstance(cost, Cost):
+        raise CostModelError("the largest value is asked of formulas: max_fit(cost, ...), with the other symbols in at={...}")
     line, room, expr = line_of(cost, symbol, at or {}), capacity(memory), bytes_used(cost, uses)
     used = line.along(expr)
     if line.unknown not in used.free_symbols:
@@ -122,16 +124,20 @@ class Need:
 
 
 def fits(point: CostAt, memory: int | str | Hardware, *, flash: int | str | None = None,
-         uses: str | Expr = "activations:peak") -> tuple[Need, ...]:
+         uses: str | Expr | None = None) -> tuple[Need, ...]:
     """Does a program fit, memory by memory: what ``uses`` says (as for :func:`max_fit`) in the memory, the weights in the flash.
 
     memory: bytes, a size such as "320kB", or a device, whose flash counts too where it has one.
     flash:  bytes, or a size; without any the weights are not looked at, since ``uses`` may hold them.
+    uses:   by default "activations:peak" where there is a flash that holds the weights, else "live_peak", which has them.
     """
+    if not isinstance(point, CostAt):
+        raise CostModelError("whether a program fits is asked at a point: fits(cost.at(...), ...)")
     if isinstance(memory, str) and not is_size(memory):
         memory = load(memory)
     if isinstance(memory, Hardware) and flash is None:
         flash = next((int(level.capacity.value) for level in memory.levels if level.name == "flash"), None)
+    uses = uses if uses is not None else "live_peak" if flash is None else "activations:peak"
     needs = [Need(str(uses), _bytes_at(point, bytes_used(point.cost, uses)), capacity(memory))]
     if flash is not None:
         needs.append(Need("weights", _bytes_at(point, bytes_used(point.cost, "weights")), capacity(flash)))
@@ -156,6 +162,8 @@ def capacity(memory: int | str | Hardware) -> int:
     (80000000000, 85899345920, 80000000000)
     """
     if isinstance(memory, int):
+        if memory <= 0:
+            raise CostModelError(f"a memory of {memory} B holds nothing: give a size such as 80GB, or a device")
         return memory
     if isinstance(memory, str) and (match := is_size(memory)):
         if match[2] not in _SIZES:
@@ -164,6 +172,8 @@ def capacity(memory: int | str | Hardware) -> int:
         return int(Decimal(match[1]) * _SIZES[match[2]])
     if isinstance(memory, str):
         memory = load(memory)
+    if not isinstance(memory, Hardware):
+        raise CostModelError(f"{memory!r} is no memory: give whole bytes, a size such as 80GB, or a device")
     if memory.capacity is None:
         raise CostModelError(f"{memory.name} states no capacity: give the memory's size, such as 80GB")
     return int(memory.capacity.value)

@@ -15,6 +15,7 @@ from costmodel.cost import Cost, CostAt
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing import RUNS_ON, Times, computed, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.roofline import BATCH
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 
@@ -36,6 +37,11 @@ def seconds_of(text: float | str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def rate_of(symbol: str) -> str:
+    """What a throughput over a symbol counts: items where it is the batch, else steps of the symbol."""
+    return "items/s" if symbol in BATCH else f"{symbol}/s"
+
+
 @dataclass(frozen=True)
 class Saturation:
     """The batch that saturates a device. ``throughput`` at the answer and its ``limit`` for large batches are in items a second, at
@@ -48,10 +54,11 @@ class Saturation:
     within: float
 
     def __str__(self) -> str:
-        limit = f"the limit of {self.limit:.4g} items/s"
+        rate = rate_of(self.symbol)
+        limit = f"the limit of {self.limit:.4g} {rate}"
         if self.answer is None:
             return f"{self.symbol}: the domain ends before {100 * self.within:g} % of {limit}"
-        return f"{self.symbol} = {self.answer}: {self.throughput:.4g} items/s, within {100 * self.within:g} % of {limit}"
+        return f"{self.symbol} = {self.answer}: {self.throughput:.4g} {rate}, within {100 * self.within:g} % of {limit}"
 
 
 def saturation(cost: Cost, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, within: float = 0.05,
@@ -117,7 +124,7 @@ class Within:
         parts = []
         if self.answer is not None and self.seconds is not None:
             parts.append(f"{self.symbol} = {self.answer}: {1e3 * self.seconds:.4g} ms of {1e3 * self.latency:.4g} ms, "
-                         f"{self.throughput:.4g} items/s")
+                         f"{self.throughput:.4g} {rate_of(self.symbol)}")
         else:
             parts.append(f"no {self.symbol} is within {1e3 * self.latency:.4g} ms")
         if self.next is not None and self.next_seconds is not None:
@@ -131,7 +138,7 @@ def max_batch(cost: Cost, symbol: str, device: str | Hardware, latency: float | 
               bound: str = "upper", policy: str | None = None) -> Within:
     """The largest value of a symbol, such as the batch, whose time bound stays within a latency (seconds, or text such as "50ms").
 
-    bound: "upper" (nothing overlaps: the safe side) or "lower" (everything does: what no implementation can beat).
+    bound: "upper" (nothing overlaps: the safe side) or "lower" (everything does: what these kernels cannot beat).
     """
     found, longest = _device(device), seconds_of(latency)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)

@@ -55,7 +55,8 @@ BROKEN = [
     ('capacity = { value = 512, unit = "KiB", source = "s" }', "", ["datasheet.levels[0].capacity", "missing"]),
     ('name = "L2"', "", ["datasheet.levels[0].name", "missing"]),
     ("[policy]\nsource", "[policy]\nsauce", ["policy.sauce", "unknown key"]),
-    ('fusion = "unfused"', "fusion = 1", ["policy.fusion", "expected a text"]),
+    ('fusion = "unfused"', "fusion = 1", ["policy.fusion", "expected one of unfused, layer"]),
+    ('fusion = "unfused"', 'fusion = "nosuch"', ["policy.fusion", "'nosuch'; expected one of unfused, layer"]),
     ('value = 2, unit = "TFLOP/s"', 'value = 1, unit = "TFLOP/s"', ["sparse.matrix.float32", "not above the dense peak"]),
     ('value = 1, unit = "TFLOP/s"', 'value = 2, unit = "TFLOP/s"', ["sparse.matrix.float32", "is that one sparse?"]),
     ("[datasheet.sparse.matrix]\nfloat32", "[datasheet.sparse.matrix]\ntf32", ["sparse.matrix.tf32", "no dense peak"]),
@@ -165,6 +166,13 @@ def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(tmp_path:
     assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.fusion == "xla-gpu"
     with pytest.raises(HardwareFileError, match="no device's name"):
         template("My Chip")
+
+
+def test_the_policies_of_devices_are_those_of_fusion() -> None:
+    from costmodel.fusion import POLICIES
+    from costmodel.hardware import schema
+
+    assert schema.POLICIES == POLICIES
 
 
 def test_the_kernels_of_calibrations_are_those_of_fusion() -> None:
