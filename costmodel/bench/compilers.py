@@ -221,7 +221,8 @@ def compile_for(traced: Traced, compiler: str, donate: Sequence[str] = ()) -> Co
     sharding = _sharding(compiler)
     where = {} if sharding is None else {"in_shardings": sharding, "out_shardings": sharding}
     try:
-        compiled = jax.jit(jex_core.jaxpr_as_fun(traced.jaxpr), donate_argnums=given_up, keep_unused=True, **where).lower(*avals).compile()
+        program = jax.jit(jex_core.jaxpr_as_fun(traced.jaxpr), donate_argnums=given_up, keep_unused=True, **where)
+        compiled = program.lower(*avals).compile()
     except jax.errors.JaxRuntimeError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CostModelError(f"{compiler} does not compile this program: {reason}; try another point") from error

@@ -28,6 +28,8 @@ UNITS: Mapping[str, tuple[str, Decimal]] = {
     "KiB": ("B", Decimal("1024")),
     "MiB": ("B", Decimal("1048576")),
     "GiB": ("B", Decimal("1073741824")),
+    "TB": ("B", Decimal("1e12")),
+    "TiB": ("B", Decimal("1099511627776")),
     "s": ("s", Decimal("1")),
     "us": ("s", Decimal("1e-6")),
     "ns": ("s", Decimal("1e-9")),
