@@ -367,7 +367,6 @@ def headline(cost: _Prices) -> list[tuple[str, Any, str]]:
         ("bytes, unfused", cost.bytes("unfused"), "B"),
         ("activations, total", cost.activations("total"), "elements"),
         ("activations, peak", cost.activations("peak"), "elements"),
-        ("live peak, unfused", cost.live_peak(), "B"),
     ]
 
 

@@ -51,7 +51,7 @@ def _headline(answer: Answer, taps: str) -> Iterator[str]:
     def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
         valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
                  for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
-        return headline(priced) + (valid if taps == "valid" else [])
+        return [*headline(priced), ("live peak, unfused", priced.live_peak(), "B"), *(valid if taps == "valid" else [])]
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
