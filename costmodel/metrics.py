@@ -65,6 +65,16 @@ def get(name: str) -> Metric:
         raise CostModelError(f"unknown metric {name!r}; the metrics are {', '.join(_registry)}") from None
 
 
+def get_form(text: str) -> tuple[Metric, dict[str, str]]:
+    """A metric and its option, of ``name`` or ``name:form`` as text. Raises CostModelError for an unknown one of either."""
+    name, _, form = text.partition(":")
+    found = get(name)
+    key, forms = found.option
+    if form and form not in forms:
+        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
+    return found, {key: form} if form else {}
+
+
 def available() -> tuple[str, ...]:
     return tuple(_registry)
 

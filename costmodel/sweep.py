@@ -37,12 +37,8 @@ def sweep(cost: Cost, grid: Mapping[str, Any], *, metrics: Sequence[str], hardwa
     env = _bind_grid(cost, arrays, shape)
     data: dict[str, Any] = {}
     for name in metrics:
-        metric, _, option = name.partition(":")
-        found = metric_registry.get(metric)
-        key, choices = found.option
-        if option and option not in choices:
-            raise CostModelError(f"{option!r} is no form of {metric}; choose one of {', '.join(choices) or 'none'}")
-        expr = cost._internal(metric, **({key: option} if option else {}))
+        found, option = metric_registry.get_form(name)
+        expr = cost._internal(found.name, **option)
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
         data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)

@@ -125,6 +125,10 @@ class Equation:
     status: str = "exact"
     loops: tuple[int, ...] = ()
 
+    def runs_with(self, other: Equation) -> bool:
+        """Whether it runs in the same loops, and as often."""
+        return (self.loops, self.times) == (other.loops, other.times)
+
     @property
     def module(self) -> str:
         return "/".join(self.path)

@@ -84,7 +84,7 @@ class _Growth:
             return False  # its result is a place in memory
         if consumer.rule == "branch_result" or (operand == 0 and graph.updates_in_place(consumer)):
             return False
-        if e.loops != consumer.loops or e.times != consumer.times:
+        if not e.runs_with(consumer):
             return e.rule == "constant"
         if id(e) in self.library or id(consumer) in self.library:
             return self.library.get(id(e)) == self.library.get(id(consumer)) or _is_cheap(e)
@@ -146,7 +146,7 @@ def _together(graph: Graph, policy: Policy, kernels: list[_Growing]) -> list[_Gr
 
 def _as_often(e: Equation, kernel: _Growing) -> bool:
     """Whether a kernel runs when and as often as ``e``, and reduces over the same dimensions if it reduces."""
-    return all((root.loops, root.times) == (e.loops, e.times) and not (
+    return all(root.runs_with(e) and not (
         reduction(e) and reduction(root) and reduced_dimensions(e) != reduced_dimensions(root)) for root in kernel.roots)
 
 

@@ -33,7 +33,7 @@ class Kernel:
     @cached_property
     def main(self) -> Equation:
         """The equation that gives the kernel its name: its anchor, else the last."""
-        return next((e for e in self.equations if anchor_kind(e) is not None), (self.equations or self.again)[-1])
+        return next((e for e in self.equations if anchor_kind(e) is not None), self.equations[-1])
 
     @property
     def times(self) -> Expr:

@@ -40,7 +40,7 @@ def layers(table: CostTable) -> list[int]:
         if anchors[i]:
             group[i] = i
         elif feeds[i] is None:
-            layers = [made[id(v)] for v in e.ins if id(v) in made and _as_often(e, equations[made[id(v)]])]
+            layers = [made[id(v)] for v in e.ins if id(v) in made and e.runs_with(equations[made[id(v)]])]
             if layers:
                 group[i] = max(layers)
             elif any(id(v) in on_data and id(v) not in made for v in e.ins):
@@ -52,13 +52,8 @@ def layers(table: CostTable) -> list[int]:
     for i in reversed(range(len(equations))):
         if group[i] is None:
             homes = (group[u] for out in equations[i].outs for u in users.get(id(out), ()))
-            group[i] = min((g for g in homes if g is not None and _as_often(equations[i], equations[g])), default=i)
+            group[i] = min((g for g in homes if g is not None and equations[i].runs_with(equations[g])), default=i)
     return [g for g in group if g is not None]
-
-
-def _as_often(a: Equation, b: Equation) -> bool:
-    """Both run when and as often as each other."""
-    return (a.loops, a.times) == (b.loops, b.times)
 
 
 def _data_dependent(table: CostTable) -> set[int]:
@@ -77,7 +72,7 @@ def _fed_anchors(equations: tuple[Equation, ...], users: dict[int, list[int]], a
         e = equations[i]
         if anchors[i] or e.work.ops or e.status != "free":
             continue
-        targets = {fed[u] if _as_often(equations[u], e) else None for out in e.outs for u in users.get(id(out), ())}
+        targets = {fed[u] if equations[u].runs_with(e) else None for out in e.outs for u in users.get(id(out), ())}
         if len(targets) == 1:
             fed[i] = targets.pop()
     return fed

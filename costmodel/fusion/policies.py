@@ -98,7 +98,7 @@ def _large(graph: Graph, e: Equation) -> dict[int, Value]:
     return {id(graph.name(v)): v for i, v in enumerate(e.ins) if not one_value_per_line(graph, e, i)}
 
 
-def unary(graph: Graph, e: Equation) -> bool:
+def unary(e: Equation) -> bool:
     """Arithmetic on one operand; all others are literals."""
     return arithmetic(e) and sum(elements != 0 for elements in e.work.read) <= 1
 
@@ -247,7 +247,7 @@ def _gpu_into(graph: Graph, producer: Equation, consumer: Equation, operand: int
     """Loops fuse into loops, reductions and windows; a product with a vector is a reduction. Another product takes what is unary
     or concatenated; a convolution reads what was written."""
     if consumer.primitive == "dot_general" and not vector_product(consumer):
-        return folds(producer, consumer) or unary(graph, producer) or producer.primitive == "concatenate"
+        return folds(producer, consumer) or unary(producer) or producer.primitive == "concatenate"
     return loop(consumer) or reduction(consumer) or window(consumer) or vector_product(consumer) or consumer.rule == "scan_write"
 
 
@@ -260,10 +260,6 @@ def _gpu_epilogue(graph: Graph, anchor: Equation, consumer: Equation, operand: i
     if ANCHORS.get(anchor.primitive) == "conv":
         return consumer.primitive in ("add", "max") and _bias(graph, consumer, operand)
     return contraction(anchor) and _bias(graph, consumer, operand)
-
-
-def _gpu_anew(graph: Graph, e: Equation) -> bool:
-    return almost_unary(graph, e)
 
 
 def _gpu_prepare(table: CostTable) -> CostTable:
@@ -280,7 +276,7 @@ def _gpu_untouched(e: Equation) -> bool:
     return e.primitive == "conv_general_dilated"
 
 
-XLA_GPU = Policy("xla-gpu", _gpu_into, _gpu_anew, _gpu_epilogue, _one_chain, rejoins, prepare=_gpu_prepare,
+XLA_GPU = Policy("xla-gpu", _gpu_into, almost_unary, _gpu_epilogue, _one_chain, rejoins, prepare=_gpu_prepare,
                  untouched=_gpu_untouched, together=True)
 
 
@@ -296,7 +292,7 @@ def _tpu_epilogue(graph: Graph, anchor: Equation, consumer: Equation, operand: i
     return loop(consumer)
 
 
-XLA_TPU = Policy("xla-tpu", _tpu_into, _gpu_anew, _tpu_epilogue, _anything, rejoins, prepare=hoisted, together=True)
+XLA_TPU = Policy("xla-tpu", _tpu_into, almost_unary, _tpu_epilogue, _anything, rejoins, prepare=hoisted, together=True)
 
 
 # -- the best that one contraction a kernel allows ----------------------------------------------------------------------------

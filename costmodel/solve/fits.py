@@ -193,16 +193,12 @@ def bytes_used(cost: Cost, uses: str | Expr) -> Expr:
         return uses.xreplace({internal_symbol(v.symbol): _user_value(cost, v) for v in cost.domain.variables}).expand()
     if uses in _RECEIVED:
         return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])
-    name, _, form = uses.partition(":")
-    metric = metrics.get(name)
-    key, forms = metric.option
-    if form and form not in forms:
-        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
-    expr = cost._internal(name, **({key: form} if form else {}))
+    metric, option = metrics.get_form(uses)
+    expr = cost._internal(metric.name, **option)
     if metric.unit == "elements":
         return (expr * sympy.Rational(_data_bits(cost), 8)).expand()
     if metric.unit != "B":
-        raise CostModelError(f"{name} is in {metric.unit}, not in bytes: it fills no memory")
+        raise CostModelError(f"{metric.name} is in {metric.unit}, not in bytes: it fills no memory")
     return expr
 
 
