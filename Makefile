@@ -19,10 +19,10 @@ demo: $(READY)
 	$(BIN)/costmodel roofline resnet50 --hw h100-sxm --at n=8,h=224,w=224
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 bench: $(READY)
 	$(BIN)/python -m pytest -q -s -m benchmark tests/benchmarks

@@ -6,29 +6,26 @@ integers in place of formulas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
-from costmodel import metrics
-from costmodel.dims import Domain
 from costmodel.errors import CostModelError, DomainError
-from costmodel.forms import evaluate, symbol
-from costmodel.fusion import Kernel, plan
-from costmodel.trace import Request, request
-from costmodel.walk import BRANCHES, walk
-from costmodel.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
+from costmodel.pricing.core import Point, Priced, Symbolic
+from costmodel.program.walk import BRANCHES, walk
+from costmodel.rules.work import BITS, DTYPE_ALIASES, is_floating, retype
+from costmodel.symbolic.forms import symbol
+from costmodel.trace.requests import Request, request
 
 if TYPE_CHECKING:
-    from costmodel.energy import Energy
-    from costmodel.explain import Explanation
     from costmodel.hardware import Energies, Hardware
     from costmodel.memory.liveness import LiveProfile
-    from costmodel.roofline import Roofline
-    from costmodel.table import Table
-    from costmodel.training import Step
+    from costmodel.pricing.energy import Energy
+    from costmodel.pricing.explain import Explanation
+    from costmodel.pricing.roofline import Roofline
+    from costmodel.pricing.table import Table
+    from costmodel.trace.training import Step
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
@@ -59,7 +56,7 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
 
 
 def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max") -> Cost:
-    """Trace a request and count; what :func:`analyze` and :func:`costmodel.training.analyze_training` have in common."""
+    """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in BRANCHES:
@@ -73,25 +70,41 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     return cost
 
 
+def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
+                     microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
+                     kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
+                     unknown: str = "error", branches: str = "max") -> Cost:
+    """Closed-form cost of one training step of ``model``.
+
+    model, inputs, method, kwargs, rngs, params, unknown, branches: as for :func:`costmodel.analyze`.
+    loss:          ``loss(outputs, *targets)`` -> scalar.
+    targets:       abstract arrays like ``inputs``, given to the loss.
+    optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
+    microbatches:  the batch (first dimension of inputs and targets) is split so many times, gradients are accumulated in a scan.
+    compute_dtype: parameters and floating inputs are cast to this type for the forward and backward pass (mixed precision).
+
+    The result's equations have the phases "" (forward), "backward", "recompute" and "update"; ``cost.table(by="phase")`` sums
+    them. Its inputs have the roles parameter, optimizer, buffer, rng and input.
+
+    >>> import costmodel as cm, flax.linen as nn
+    >>> n, d = cm.dims("n d")
+    >>> cost = analyze_training(nn.Dense(10, use_bias=False), cm.spec((n, d)), loss=lambda y: (y**2).sum())
+    >>> cost.macs                       # forward, and the gradient of the weights; nobody needs that of the input
+    20*d*n
+    """
+    from costmodel.trace.training import training_request
+
+    step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
+                            compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
+    return analyze_request(step, unknown=unknown, branches=branches)
+
+
 def _name(model: Any) -> str:
     return getattr(model, "__name__", type(model).__name__)
 
 
-class _Prices:
-    """The metrics, shared by a symbolic cost and a cost at a point: they differ in what they make of an internal expression."""
-
-    program: CostTable
-    name: str
-
-    def _value(self, expr: Expr) -> Any:
-        raise NotImplementedError
-
-    def _internal(self, metric: str, **options: Any) -> Expr:
-        raise NotImplementedError
-
-    def metric(self, name: str, **options: Any) -> Any:
-        """A metric of the registry by name, with its options; see ``costmodel.metrics.available()``."""
-        return self._value(self._internal(name, **options))
+class _Face(Priced):
+    """The methods that a symbolic cost and a cost at a point share."""
 
     @property
     def params(self) -> Any:
@@ -152,7 +165,7 @@ class _Prices:
         """Live bytes at every step of the schedule, split by what they are held for; arguments as for :meth:`live_peak`."""
         from costmodel.memory.liveness import live_profile
 
-        return live_profile(self, policy, order, _origins(donate))
+        return live_profile(self.program, self.name, self.evaluate, policy, order, _origins(donate))
 
     def saved(self, rule: str = "residuals") -> Any:
         """Bytes that a training step holds for its backward pass, under a counting rule (``residuals``, ``tinytl`` …)."""
@@ -162,27 +175,23 @@ class _Prices:
         """Operational intensity: FLOP per byte at the stated form of bytes."""
         return self.metric("intensity", form=form)
 
-    def kernels(self, policy: str) -> tuple[Kernel, ...]:
-        """The kernels of a fusion policy, in program order."""
-        return plan(self.program, policy)
-
     def energy(self, hardware: str | Hardware | Energies, /, *, policy: str | None = None, weights: str | None = None,
                activations: str | None = None) -> Energy:
-        """Joules of one run, by operation and by memory; see :func:`costmodel.energy.energy`."""
-        from costmodel.energy import energy
+        """Joules of one run, by operation and by memory; see :func:`costmodel.pricing.energy.energy`."""
+        from costmodel.pricing.energy import energy
 
         return energy(self, hardware, policy=policy, weights=weights, activations=activations)
 
     def table(self, depth: int | None = None, by: str = "module", collapse: bool = True, policy: str | None = None) -> Table:
         """Rows per ``module`` (to ``depth`` levels), ``layer``, ``op``, ``phase`` or, under a fusion policy, ``kernel``; they sum
         exactly to the total row."""
-        from costmodel.table import build
+        from costmodel.pricing.table import build
 
         return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
     def explain(self, path: str) -> Explanation:
         """Every equation of a module or layer: its rule, its formula, and what it comes to."""
-        from costmodel.explain import explain
+        from costmodel.pricing.explain import explain
 
         return explain(self, path)
 
@@ -202,69 +211,29 @@ def _origins(donate: Sequence[str]) -> tuple[str, ...]:
     return (donate,) if isinstance(donate, str) else tuple(sorted(donate))
 
 
-class Cost(_Prices):
+class CostAt(_Face, Point):
+    """A cost at a point: every metric is an exact number."""
+
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Roofline:
+        """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
+        from costmodel.pricing.roofline import roofline
+
+        return roofline(self, hardware, policy=policy)
+
+    def __str__(self) -> str:
+        point = ", ".join(f"{k}={v}" for k, v in self.values.items())
+        lines = [f"{self.name} at {point or 'its fixed shapes'}"]
+        for label, value, unit in self.headline():
+            lines.append(f"  {label:<22} {value:,} {unit}")
+        return "\n".join((*lines, f"  {self.coverage}"))
+
+    __repr__ = __str__
+
+
+class Cost(_Face, Symbolic):
     """Closed-form cost of a program over a domain. Every metric is a sympy expression in the user's symbols."""
 
-    def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Request | Step | None = None,
-                 verified: Iterable[str] = (), branches: str = "max", source: Cost | None = None) -> None:
-        self.program = program
-        self.domain = domain
-        self.name = name
-        self.request = request
-        self.branches = branches
-        self.source = source  # the cost this one was made from by another type or a choice of equations; it is what is verified
-        # Symbols for which a concrete trace with a dimension of 1 gave the same counts; see `at`.
-        self.verified = set(verified)
-        self._prices: dict[tuple[Any, ...], Expr] = {}
-
-    def _value(self, expr: Expr) -> Expr:
-        return self.domain.in_user_symbols(expr)
-
-    def _internal(self, metric: str, **options: Any) -> Expr:
-        key = (metric, *sorted(options.items()))
-        if key not in self._prices:
-            self._prices[key] = metrics.get(metric).price(self.program, **options)
-        return self._prices[key]
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        return self.domain.symbols
-
-    @cached_property
-    def coverage(self) -> Coverage:
-        return Coverage(self.program)
-
-    def at(self, /, **values: int) -> CostAt:
-        """This cost at a point, in exact integers. Every symbol must be bound, inside the domain.
-
-        A symbolic dimension never equals 1 while jax traces, so code that branches on ``shape == 1`` may trace otherwise there.
-        The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts.
-        """
-        env = self.domain.bind(values)
-        ones = {v.symbol for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1} - self.verified
-        if ones:
-            self._verify_ones(sorted(ones), values)
-        return CostAt(self, values, env)
-
-    def _verify_ones(self, ones: Sequence[str], values: Mapping[str, int]) -> None:
-        if self.request is None and self.source is None:
-            raise DomainError(f"{', '.join(f'{s}={values[s]}' for s in ones)} was not verified by a concrete trace before this "
-                              "cost was saved; call cost.verify(...) at such a point before to_json()")
-        self.verify(**values)
-
-    def verify(self, /, **values: int) -> None:
-        """Trace the model concretely at a point and compare each equation's counts with the closed forms' values there.
-
-        Raises CostModelError naming the first equation that differs.
-        """
-        from costmodel.verify import verify
-
-        env = self.domain.bind(values)
-        if self.source is not None:
-            self.source.verify(**values)
-        else:
-            verify(self, env, values)
-        self.verified |= {v.symbol for v in self.domain.variables if env[symbol(v.name)] == 1}
+    at_a_point = CostAt
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
@@ -289,14 +258,14 @@ class Cost(_Prices):
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
               policy: str | None = None, **grid: Any) -> Any:
         """Metrics over a grid of symbols as an xarray.Dataset; ``w="h"`` ties one symbol to another. Needs the extra ``sweep``."""
-        from costmodel.sweep import sweep
+        from costmodel.pricing.sweep import sweep
 
         return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy)
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
         of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""
-        from costmodel.asymptotics import in_parameters, leading_term
+        from costmodel.symbolic.asymptotics import in_parameters, leading_term
 
         price = self.metric(metric, **options)
         if large == "params":
@@ -308,93 +277,23 @@ class Cost(_Prices):
 
     def to_json(self, indent: int | None = None) -> str:
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
-        from costmodel.serialize import to_json
+        from costmodel.program.serialize import Saved, to_json
 
-        return to_json(self, indent)
+        return to_json(Saved(self.program, self.domain, self.name, tuple(self.verified)), indent)
 
     def __repr__(self) -> str:
         return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
 
     def __str__(self) -> str:
         lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}"]
-        for label, value, unit in headline(self):
+        for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))
 
 
-class CostAt(_Prices):
-    """A cost at a point: every metric is an exact number."""
+def from_json(text: str) -> Cost:
+    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
+    from costmodel.program.serialize import from_json
 
-    def __init__(self, cost: Cost, values: Mapping[str, int], env: Mapping[Any, int]) -> None:
-        self.cost, self.values, self.env = cost, dict(values), env
-        self.program, self.name = cost.program, cost.name
-        self._memo: dict[Expr, Any] = {}
-
-    def _value(self, expr: Expr) -> Any:
-        return evaluate(expr, self.env, self._memo)
-
-    def _internal(self, metric: str, **options: Any) -> Expr:
-        return self.cost._internal(metric, **options)
-
-    @property
-    def coverage(self) -> Coverage:
-        return self.cost.coverage
-
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Roofline:
-        """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
-        from costmodel.roofline import roofline
-
-        return roofline(self, hardware, policy=policy)
-
-    def __str__(self) -> str:
-        point = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        lines = [f"{self.name} at {point or 'its fixed shapes'}"]
-        for label, value, unit in headline(self):
-            lines.append(f"  {label:<22} {value:,} {unit}")
-        return "\n".join((*lines, f"  {self.coverage}"))
-
-    __repr__ = __str__
-
-
-def headline(cost: _Prices) -> list[tuple[str, Any, str]]:
-    """(label, value, unit) of the metrics that every report opens with."""
-    return [
-        ("parameters", cost.params, "elements"),
-        ("MACs (dense taps)", cost.macs, "MAC"),
-        ("FLOPs", cost.flops, "FLOP"),
-        ("transcendentals", cost.transcendentals, "evaluations"),
-        ("bytes, compulsory", cost.bytes("compulsory"), "B"),
-        ("bytes, unfused", cost.bytes("unfused"), "B"),
-        ("activations, total", cost.activations("total"), "elements"),
-        ("activations, peak", cost.activations("peak"), "elements"),
-    ]
-
-
-class Coverage:
-    """How every equation of a program was costed: exactly, bounded, free by declaration, unknown, or dead and removed."""
-
-    def __init__(self, program: CostTable) -> None:
-        self.by_status: dict[str, dict[str, int]] = {}
-        for e in program:
-            counts = self.by_status.setdefault(e.status, {})
-            counts[e.primitive] = counts.get(e.primitive, 0) + 1
-        if program.dead:
-            self.by_status["dead"] = dict(program.dead)
-        self.total = len(program.equations)
-
-    def count(self, status: str) -> int:
-        return sum(self.by_status.get(status, {}).values())
-
-    @property
-    def unknown(self) -> dict[str, int]:
-        """Primitives without a rule, with how many equations each has."""
-        return self.by_status.get("unknown", {})
-
-    def __str__(self) -> str:
-        text = f"{self.total - self.count('unknown')}/{self.total} equations costed"
-        parts = [f"{self.count(s)} {s}" for s in ("exact", "bounded", "free", "dead") if self.count(s)]
-        if self.unknown:
-            parts.append("UNKNOWN: " + ", ".join(f"{name} x{count}" for name, count in sorted(self.unknown.items())))
-        return f"{text} ({', '.join(parts)})" if parts else text
-
-    __repr__ = __str__
+    saved = from_json(text)
+    return Cost(saved.program, saved.domain, name=saved.name, verified=saved.verified)

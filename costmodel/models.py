@@ -84,7 +84,7 @@ class ModelEntry:
         import jax
         import optax
 
-        from costmodel.training import analyze_training
+        from costmodel.cost import analyze_training
 
         model, inputs = self.make()
         update = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(1e-3)}[optimizer]
@@ -113,7 +113,7 @@ def _parse_input(text: str) -> tuple[str, str]:
 
 
 def _dimensions(name_lists: Iterable[str], where: str) -> dict[str, Any]:
-    from costmodel.dims import dims
+    from costmodel.symbolic.dimensions import dims
 
     names = list(dict.fromkeys(p for names in name_lists for p in names.replace(",", " ").split() if not p.isdigit()))
     if not names:
@@ -124,7 +124,7 @@ def _dimensions(name_lists: Iterable[str], where: str) -> dict[str, Any]:
 
 def input_spec(text: str, made: Mapping[str, Any]) -> Any:
     """``"n,h,w,3:float32"`` as an abstract array over dimensions by name."""
-    from costmodel.trace import spec
+    from costmodel.trace.requests import spec
 
     shape, dtype = _parse_input(text)
     return spec(tuple(int(p) if p.isdigit() else made[p] for p in shape.split()), dtype)

@@ -6,9 +6,9 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 
-from costmodel.dims import Domain
 from costmodel.errors import CostModelError, DomainError
-from costmodel.forms import Symbol, evaluate, symbol
+from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.forms import Symbol, evaluate, symbol
 
 # Middling sizes first: networks for images do not run on tiny ones. Then larger, then smaller.
 _SIZES = (48, 160, 12, 3)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from sympy import Expr, Integer
 
-from costmodel.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax, symbol
-from costmodel.taps import TapCount, count_pairs
+from costmodel.symbolic.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax, symbol
+from costmodel.symbolic.taps import TapCount, count_pairs
 
 SYMBOLS = tuple(symbol(name) for name in ("h", "s", "w", "c_i"))
 DIVISORS = (2, 3, 4, 5, 6, 8)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from jax.extend.core import Primitive
 
 import costmodel as cm
-from costmodel.forms import evaluate
-from costmodel.work import OpKind
+from costmodel.rules.work import OpKind
+from costmodel.symbolic.forms import evaluate
 
 ALL_METRICS = [("params", {}), ("macs", {}), ("flops", {}), ("ops", {}), ("transcendentals", {}), ("bytes", {"form": "compulsory"}),
                ("bytes", {"form": "unfused"}), ("bytes", {"form": "layer"}), ("activations", {"rule": "total"}),

@@ -6,15 +6,15 @@ The names are loaded when they are used: a process that compiles for a device wi
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from costmodel.bench.run import CheckResult, Prediction, check
+_FROM_RUN = ("CheckResult", "Prediction", "check")
 
-__all__ = ["CheckResult", "Prediction", "check"]
+# What other rooms may use.
+__all__ = ["CheckResult", "Prediction", "check", "compilers", "judge"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _FROM_RUN:
         return getattr(importlib.import_module("costmodel.bench.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ from costmodel.bench.hlo_kernels import Kernel, kernels, unknown_loops
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
-    from costmodel.trace import Traced
+    from costmodel.trace.requests import Traced
 
 FORMAT = "costmodel-compiled-1"
 
@@ -277,7 +277,8 @@ def module_of(op_name: str, root: str) -> str:
     >>> module_of("jit(f)/transpose(jvp(ResNet))/layer1_0/jit(relu)/max", "ResNet")
     'layer1_0'
     """
-    from costmodel.walk import JAX_SCOPES, UPDATE_SCOPE
+    from costmodel.program.walk import JAX_SCOPES
+    from costmodel.trace.training import UPDATE_SCOPE
 
     scopes: list[str] = []
     for scope in op_name.split(";")[0].split("/")[:-1]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.bench.compilers import Compiled, compile_for, target
 from costmodel.bench.lines import append
 from costmodel.errors import CostModelError
-from costmodel.work import Value
+from costmodel.rules.work import Value
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost, CostAt
@@ -149,7 +149,7 @@ def compare(cost: Cost, values: Mapping[str, int], theirs: Compiled, *, policy: 
     policy = policy or theirs.policy
     program = cost.program
     rows = tuple(_ours(point, policy))
-    argument, output = (int(sum(point._value(v.bytes) for v in side)) for side in (program.inputs, program.outputs))
+    argument, output = (int(sum(point.evaluate(v.bytes) for v in side)) for side in (program.inputs, program.outputs))
     if theirs.on_chip:
         outside = _main_memory(point, policy, theirs.compiler)
         moved, peak = outside.traffic, int(argument + output - _in_place(point, donate) + outside.temporaries)
@@ -165,22 +165,22 @@ def _main_memory(point: CostAt, policy: str, device: str) -> MainMemory:
     from costmodel.memory.residency import main_memory
 
     (vmem,) = (level for level in load(device).levels if level.name == "VMEM")
-    return main_memory(point, policy, vmem.capacity.value, (8, 128))
+    return main_memory(point.program, point.evaluate, policy, vmem.capacity.value, (8, 128))
 
 
 def _in_place(point: CostAt, donate: Sequence[str]) -> int:
     """Bytes of results that take the place of donated arguments of their shape and type."""
     given = Counter(v.array for v in point.program.inputs if v.origin in donate)
     taken = given & Counter(v.array for v in point.program.outputs)
-    return int(sum(count * point._value(Value(array).bytes) for array, count in taken.items()))
+    return int(sum(count * point.evaluate(Value(array).bytes) for array, count in taken.items()))
 
 
 def _ours(point: CostAt, policy: str) -> Iterable[Ours]:
     groups: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for k in point.kernels(policy):
         module = "(update)" if k.main.phase == "update" else "/".join(k.path)
-        runs = point._value(k.times)  # a part of one for a branch that is not always taken
-        groups.setdefault((k.kind, module), []).append((math.ceil(runs), float(runs * point._value(k.bytes))))
+        runs = point.evaluate(k.times)  # a part of one for a branch that is not always taken
+        groups.setdefault((k.kind, module), []).append((math.ceil(runs), float(runs * point.evaluate(k.bytes))))
     for (kind, module), found in groups.items():
         yield Ours(kind, module, sum(runs for runs, _ in found), sum(moved for _, moved in found))
 
@@ -229,7 +229,7 @@ _ROWS = 8  # modules shown
 
 def render(j: Judgement) -> str:
     """Totals first, then the bytes by kind and the modules that differ most, then what to know of the compiler's own figure."""
-    from costmodel.report.terminal import si
+    from costmodel.text import si
 
     theirs = j.theirs
     at = ", ".join(f"{k}={v}" for k, v in j.point.items())
@@ -260,7 +260,7 @@ def render(j: Judgement) -> str:
 
 
 def _line(label: str, theirs: float, ours: float) -> str:
-    from costmodel.report.terminal import si
+    from costmodel.text import si
 
     return f"  {label:<34}{si(theirs, 'B'):>12}{si(ours, 'B'):>12}{_change(theirs, ours):>12}"
 

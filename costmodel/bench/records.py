@@ -11,7 +11,7 @@ from typing import Any
 
 from costmodel.bench.run import FORMAT
 from costmodel.errors import CostModelError
-from costmodel.report.terminal import si
+from costmodel.text import si
 
 _HEAD = """# Predicted and measured
 

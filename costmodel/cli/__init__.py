@@ -54,3 +54,8 @@ def main(context: click.Context) -> None:
 for command in (model.show, model.explain, price.roofline, price.energy, price.solve, price.compare, bench.check, bench.judge,
                 model.list_models, hw.hw):
     main.add_command(command)
+
+# What other rooms may use.
+__all__ = [
+    "main",
+]

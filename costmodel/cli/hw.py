@@ -32,7 +32,7 @@ def hw_list() -> None:
 
 def _summary(found: Hardware | Energies) -> tuple[str, ...]:
     from costmodel.hardware import Energies
-    from costmodel.report.terminal import si
+    from costmodel.text import si
 
     year = str(found.year or "")
     if isinstance(found, Energies):
@@ -109,7 +109,7 @@ def _energies(energies: Energies) -> Iterator[tuple[str, ...]]:
 
 
 def _figure(label: str, quantity: Quantity, *between: str) -> tuple[str, ...]:
-    from costmodel.report.terminal import si
+    from costmodel.text import si
 
     doubt = f"; doubt: {quantity.doubt}" if quantity.doubt else ""
     if quantity.unit == "1":

@@ -37,21 +37,19 @@ def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str
 
         click.echo(f"{answer.result.latex()}\n{table_latex(table)}")
     else:
-        from costmodel.report.terminal import render
 
         click.echo("\n".join(_headline(answer, taps)))
-        click.echo(f"\n{render(table, width())}")
+        click.echo(f"\n{table.text(width())}")
     say_verified(answer, err=form is not None)  # what another program reads stays clean
 
 
 def _headline(answer: Answer, taps: str) -> Iterator[str]:
-    from costmodel.cost import headline
-    from costmodel.report.terminal import cell
+    from costmodel.text import cell
 
     def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
         valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
                  for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
-        return [*headline(priced), ("live peak, unfused", priced.live_peak(), "B"), *(valid if taps == "valid" else [])]
+        return [*priced.headline(), ("live peak, unfused", priced.live_peak(), "B"), *(valid if taps == "valid" else [])]
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
@@ -64,7 +62,7 @@ def _json(answer: Answer) -> str:
     """The metrics at a point, each with its unit; one that has several forms once a form, as ``bytes_layer``."""
     import json
 
-    from costmodel import metrics
+    from costmodel.pricing.workload import metrics
 
     flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
     for name in metrics.available():

@@ -35,7 +35,6 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     A range, as --at n=1..256,h=224,w=224, gives the time and the throughput of the whole model over it.
     """
     from costmodel.points import split_range
-    from costmodel.report.terminal import render_roofline
 
     wanted = _devices(names)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
@@ -47,7 +46,7 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
     priced = [point.roofline(device, policy=policy) for device in wanted]
-    click.echo("\n\n".join(render_roofline(each, width(), by, depth) for each in priced))
+    click.echo("\n\n".join(each.text(width(), by, depth) for each in priced))
     say_verified(answer)
     if output:
         from costmodel.report.plot import plot_rooflines
@@ -74,16 +73,15 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
           dtype: str | None) -> None:
-    from costmodel.report.terminal import render_curves
+    from costmodel.pricing.sweep import curves, curves_text
     from costmodel.solve.line import line_of
-    from costmodel.sweep import curves
 
     symbol, low, high = span
     answer, at = _symbolic(asked, fixed, symbol)
     cost = _typed(answer.cost, dtype)
     values = line_of(cost, symbol, at).between(low, high)
     found = curves(cost, {**at, symbol: values}, devices, policy)
-    click.echo(render_curves(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width()))
+    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width()))
     say_verified(answer)
 
 
@@ -176,15 +174,14 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked
-    from costmodel.compare import compare as side_by_side
-    from costmodel.report.terminal import render_comparison
+    from costmodel.solve.compare import compare as side_by_side
 
     devices = _devices(names) if names else []
     found = []
     for name in (first, second):
         answer, at = _symbolic(Asked(name, verify=False), points, None)
         found.append(_typed(answer.cost, dtype).at(**at))
-    click.echo(render_comparison(side_by_side(found[0], found[1], devices, policy), width()))
+    click.echo(side_by_side(found[0], found[1], devices, policy).text(width()))
 
 
 def _text(at: Mapping[str, int]) -> str:

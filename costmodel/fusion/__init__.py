@@ -7,4 +7,5 @@ A policy is structure only: it looks at the equations, never at sizes or devices
 from costmodel.fusion.kernel import Kernel
 from costmodel.fusion.plan import POLICIES, plan
 
-__all__ = ["POLICIES", "Kernel", "plan"]
+# What other rooms may use.
+__all__ = ["POLICIES", "Kernel", "graph", "kernel", "plan", "policies"]

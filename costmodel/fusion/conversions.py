@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from costmodel.forms import ONE
-from costmodel.work import Array, CostTable, Equation, Value, Work
+from costmodel.rules.work import Array, CostTable, Equation, Value, Work
+from costmodel.symbolic.forms import ONE
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from costmodel.work import CostTable, Equation, Value
+from costmodel.rules.work import CostTable, Equation, Value
 
 # Rules of equations that write into the memory of their first operand (a donated buffer, a key-value cache) and leave the rest
 # of it as it is: their result is that memory.

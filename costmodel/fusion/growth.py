@@ -15,7 +15,7 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.kernel import Kernel, kind_of, read_once
 from costmodel.fusion.layers import anchor_kind
 from costmodel.fusion.policies import Policy, along_lines, arithmetic, contraction, loop, reduced_dimensions, reduction, window
-from costmodel.work import CostTable, Equation, Value
+from costmodel.rules.work import CostTable, Equation, Value
 
 
 def grown(table: CostTable, policy: Policy) -> tuple[Kernel, ...]:

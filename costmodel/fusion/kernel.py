@@ -9,7 +9,7 @@ from functools import cached_property
 from sympy import Add, Expr, Rational
 
 from costmodel.fusion.layers import anchor_kind
-from costmodel.work import Equation, Value, total
+from costmodel.rules.work import Equation, Value, total
 
 KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
          "fft", "linear algebra", "collective")

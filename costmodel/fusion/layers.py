@@ -4,7 +4,7 @@ folded in; data movement that only feeds a layer (padding) belongs to the layer 
 
 from __future__ import annotations
 
-from costmodel.work import CostTable, Equation
+from costmodel.rules.work import CostTable, Equation
 
 # Equations that make a layer of their own, and the kind of kernel that they are; everything else is folded into one of these.
 ANCHORS = {

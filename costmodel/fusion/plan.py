@@ -18,7 +18,7 @@ from costmodel.fusion.growth import grown
 from costmodel.fusion.kernel import Kernel, kind_of, read_once
 from costmodel.fusion.layers import layers
 from costmodel.fusion.policies import PREDICATES
-from costmodel.work import CostTable, Equation, Value
+from costmodel.rules.work import CostTable, Equation, Value
 
 POLICIES = ("unfused", "layer", *PREDICATES)
 

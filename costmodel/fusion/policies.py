@@ -15,7 +15,7 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.layers import ANCHORS
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.movement import COPIES
-from costmodel.work import CostTable, Equation, Value
+from costmodel.rules.work import CostTable, Equation, Value
 
 # What equations are to a loop over the elements of one result.
 _ARITHMETIC = ("elementwise", "mul", "select_n", "special", "integer_pow", "complex_parts", "one_minus_square", "polynomial")

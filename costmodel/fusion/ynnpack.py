@@ -11,7 +11,7 @@ import re
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.layers import ANCHORS
-from costmodel.work import Equation
+from costmodel.rules.work import Equation
 
 LIMIT = 64
 _OPERATIONS = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "exp", "neg", "abs", "square", "broadcast_in_dim",

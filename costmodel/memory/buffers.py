@@ -27,7 +27,7 @@ from costmodel.fusion import plan
 from costmodel.fusion.graph import IN_PLACE
 from costmodel.fusion.kernel import Kernel
 from costmodel.fusion.policies import PREDICATES, Policy, arithmetic
-from costmodel.work import ORIGINS, Array, CostTable, Equation, Value
+from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
 KINDS = ("parameters", "optimizer", "inputs", "outputs", "activations", "temporaries")
@@ -94,7 +94,7 @@ class Buffer:
 
 @lru_cache(maxsize=16)
 def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
-    """The contents of a program's memory. ``donate`` are origins (:data:`~costmodel.work.ORIGINS`) of inputs that the caller
+    """The contents of a program's memory. ``donate`` are origins (:data:`~costmodel.rules.work.ORIGINS`) of inputs that the caller
     gives up.
 
     Raises CostModelError for an unknown policy or origin.

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sympy import Add, Expr, Rational
 
-from costmodel.forms import ONE, ZERO, PeakMax, lower_bound
 from costmodel.memory.buffers import KINDS, Buffer, lifetimes, memory
 from costmodel.memory.schedule import schedule
-from costmodel.work import CostTable
-
-if TYPE_CHECKING:
-    from costmodel.cost import _Prices
+from costmodel.rules.work import CostTable
+from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
+from costmodel.text import cell, grid, printed, titled
 
 # An integer combination of monomials: monomial -> coefficient, none of them 0.
 Sum = dict[Expr, int | Fraction]
@@ -168,10 +166,12 @@ class LiveProfile:
         """The modules in which the peak is reached."""
         return tuple(dict.fromkeys(step.label for step in self.highest))
 
-    def __str__(self) -> str:
-        from costmodel.report.terminal import render_profile
+    def text(self, width: int | None = None) -> str:
+        """The steps that hold most, as text."""
+        return _text(self, width)
 
-        return render_profile(self)
+    def __str__(self) -> str:
+        return self.text()
 
 
 class _Steps(Sequence[Step]):
@@ -192,12 +192,14 @@ class _Steps(Sequence[Step]):
                     {kind: value(total) for kind, total in split.items()})
 
 
-def live_profile(cost: _Prices, policy: str, order: str, donate: tuple[str, ...]) -> LiveProfile:
-    """The profile of a cost, in closed form or at a point; see :meth:`costmodel.cost.Cost.live_profile`."""
-    held = memory(cost.program, policy, donate)
+def live_profile(program: CostTable, name: str, evaluate: Callable[[Expr], Any], policy: str, order: str,
+                 donate: tuple[str, ...]) -> LiveProfile:
+    """The profile of a program called ``name``, in closed form or at a point as ``evaluate`` has it; see
+    :meth:`costmodel.cost.Cost.live_profile`."""
+    held = memory(program, policy, donate)
     ran = schedule(held, order)
     buffers = lifetimes(held, ran)
-    values = {b.bytes: cost._value(b.bytes) for b in buffers}
+    values = {b.bytes: evaluate(b.bytes) for b in buffers}
     numeric = not any(isinstance(value, Expr) for value in values.values())
     sizes = {size: _terms(value) if not numeric else {ONE: value} if value else {} for size, value in values.items()}
     rows: list[tuple[str, str, dict[str, Sum]]] = []
@@ -210,8 +212,28 @@ def live_profile(cost: _Prices, policy: str, order: str, donate: tuple[str, ...]
             maxima.append((_add({}, *split.values()), len(rows)))
         rows.append(("/".join(label) or "(root)", operation, split))
     steps = _Steps(rows, numeric)
-    title = f"{cost.name}: live bytes, policy {policy!r}, {order} order" + (f", {', '.join(donate)} donated" if donate else "")
-    peak = cost._value(live_peak(cost.program, policy, order, donate))
+    title = f"{name}: live bytes, policy {policy!r}, {order} order" + (f", {', '.join(donate)} donated" if donate else "")
+    peak = evaluate(live_peak(program, policy, order, donate))
     terms = peak.args if isinstance(peak, PeakMax) else (peak,)
     highest = tuple(step for _, i in _uncovered(maxima) if (step := steps[i]).live in terms)
     return LiveProfile(title, steps, highest, peak)
+
+
+# -- as text ------------------------------------------------------------------------------------------------------------------
+
+
+_PROFILE_ROWS = 12
+
+
+def _text(profile: LiveProfile, width: int | None) -> str:
+    first = profile.steps[0].live if profile.steps else 0
+    at_a_point = not isinstance(first, Expr) or first.is_number
+    largest = sorted(profile.steps, key=lambda step: -step.live)[:_PROFILE_ROWS] if at_a_point else profile.highest
+    shown = sorted(largest, key=lambda step: step.index)
+    note = (f"the {len(shown)} of {len(profile.steps)} steps that hold {'most' if at_a_point else 'most somewhere in the domain'}; "
+            f"peak {cell(profile.peak)} B in {', '.join(profile.where)}")
+    kinds = [kind for kind in (shown[0].split if shown else ()) if any(step.split[kind] != 0 for step in shown)]
+    out = grid("step", "module", "kernel", *(f"{name}\n[B]" for name in ("live", *kinds)), left=("module", "kernel"), caption=note)
+    for step in shown:
+        out.add_row(str(step.index), step.label, step.operation, *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
+    return printed(titled(profile.title, out), width)

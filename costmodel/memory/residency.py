@@ -8,17 +8,17 @@ byte held and step come first, as in XLA's memory space assignment. No bandwidth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from sympy import Expr
 
 from costmodel.fusion import Kernel, plan
-from costmodel.work import Value
+from costmodel.rules.work import CostTable, Value
 
-if TYPE_CHECKING:
-    from costmodel.cost import CostAt
+Evaluate = Callable[[Expr], Any]
 
 
 @dataclass(eq=False)
@@ -44,15 +44,16 @@ class MainMemory:
     temporaries: float
 
 
-def main_memory(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] = (1, 1)) -> MainMemory:
+def main_memory(program: CostTable, at: Evaluate, policy: str, capacity: float, tile: Sequence[int] = (1, 1)) -> MainMemory:
     """The main memory's part in a program under a fusion policy, at a point.
 
+    at:       evaluates an expression there: ``cost.at(...).evaluate``.
     capacity: of the memory on the chip, in bytes.
     tile:     the multiples to which the two innermost dimensions of an array are padded there; (8, 128) on TPUs for 32-bit types.
     """
-    kernels = plan(cost.program, policy)
-    arrays = _arrays(cost, kernels)
-    results = {id(v) for v in cost.program.outputs}
+    kernels = plan(program, policy)
+    arrays = _arrays(at, kernels)
+    results = {id(v) for v in program.outputs}
     total = 0.0
     outside = np.zeros(len(kernels))
     savings: list[tuple[float, float, _Array]] = []
@@ -60,12 +61,12 @@ def main_memory(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] 
         traffic = sum(array.moved)
         total += traffic
         # What comes from outside is read once, what goes outside is written once.
-        due = array.moved[0] / max(1.0, _repeats(cost, kernels[array.first])) if not array.made else 0.0
-        due += float(cost._value(array.value.bytes)) if array.made and id(array.value) in results else 0.0
+        due = array.moved[0] / max(1.0, _repeats(at, kernels[array.first])) if not array.made else 0.0
+        due += float(at(array.value.bytes)) if array.made and id(array.value) in results else 0.0
         if array.made and id(array.value) not in results:
-            outside[array.first:array.last + 1] += float(cost._value(array.value.bytes))
+            outside[array.first:array.last + 1] += float(at(array.value.bytes))
         if traffic > due:
-            savings.append((traffic - due, _padded(cost, array.value, tile), array))
+            savings.append((traffic - due, _padded(at, array.value, tile), array))
     held = np.zeros(len(kernels))
     for saved, size, array in sorted(savings, key=lambda s: -s[0] / (s[1] * (s[2].last - s[2].first + 1))):
         steps = slice(array.first, array.last + 1)
@@ -73,19 +74,19 @@ def main_memory(cost: CostAt, policy: str, capacity: float, tile: Sequence[int] 
             held[steps] += size
             total -= saved
             if array.made and id(array.value) not in results:
-                outside[steps] -= float(cost._value(array.value.bytes))
+                outside[steps] -= float(at(array.value.bytes))
     return MainMemory(total, float(outside.max(initial=0.0)))
 
 
-def _arrays(cost: CostAt, kernels: Sequence[Kernel]) -> dict[int, _Array]:
+def _arrays(at: Evaluate, kernels: Sequence[Kernel]) -> dict[int, _Array]:
     ends = _ends_of_loops(kernels)
     found: dict[int, _Array] = {}
     for step, kernel in enumerate(kernels):
-        times = _repeats(cost, kernel)
+        times = _repeats(at, kernel)
         for made, moved in ((False, kernel.reads), (True, kernel.writes)):
             for value, elements in moved:
                 array = found.setdefault(id(value), _Array(value, step, step, made))
-                array.moved.append(float(cost._value(elements)) * value.array.bits / 8 * times)
+                array.moved.append(float(at(elements)) * value.array.bits / 8 * times)
                 # What is used in a loop that it was not made in is used until the loop ends.
                 outer = [loop for loop in kernel.main.loops if loop not in kernels[array.first].main.loops or not array.made]
                 array.last = max(array.last, step, *(ends[loop] for loop in outer))
@@ -96,12 +97,12 @@ def _ends_of_loops(kernels: Sequence[Kernel]) -> dict[int, int]:
     return {loop: step for step, kernel in enumerate(kernels) for loop in kernel.main.loops}
 
 
-def _repeats(cost: CostAt, kernel: Kernel) -> float:
-    return float(cost._value(kernel.times))
+def _repeats(at: Evaluate, kernel: Kernel) -> float:
+    return float(at(kernel.times))
 
 
-def _padded(cost: CostAt, value: Value, tile: Sequence[int]) -> float:
-    shape = [int(cost._value(d)) for d in value.array.shape]
+def _padded(at: Evaluate, value: Value, tile: Sequence[int]) -> float:
+    shape = [int(at(d)) for d in value.array.shape]
     for i, multiple in zip((-2, -1), tile, strict=True):
         if len(shape) >= -i:
             shape[i] = -(-shape[i] // multiple) * multiple

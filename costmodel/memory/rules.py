@@ -12,10 +12,10 @@ from collections.abc import Callable
 from sympy import Add, Expr
 
 from costmodel.errors import CostModelError
-from costmodel.forms import ZERO, PeakMax
 from costmodel.fusion import plan
 from costmodel.fusion.graph import aliases
-from costmodel.work import CostTable, Equation, Value
+from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.symbolic.forms import ZERO, PeakMax
 
 Path = tuple[str, ...]
 

@@ -18,8 +18,8 @@ from heapq import heapify, heappop, heappush
 from itertools import accumulate
 
 from costmodel.errors import CostModelError
-from costmodel.forms import Expr, evaluate
 from costmodel.memory.buffers import Buffer, Content, Memory, lifetimes
+from costmodel.symbolic.forms import Expr, evaluate
 
 ORDERS = ("program", "memory", "breadth")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from costmodel.report.terminal import cell
+from costmodel.text import cell
 
 if TYPE_CHECKING:
-    from costmodel.table import Table
+    from costmodel.pricing.table import Table
 
 
 def table_html(table: Table, heading: str = "") -> str:

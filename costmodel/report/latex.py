@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Integer
 
-from costmodel import printers
+from costmodel.symbolic import printers
 
 if TYPE_CHECKING:
-    from costmodel.cost import _Prices
-    from costmodel.table import Table
+    from costmodel.pricing.core import Priced
+    from costmodel.pricing.table import Table
 
 _SPECIAL = str.maketrans({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "…": r"\ldots{}", "×": r"$\times$"})
 
 
-def summary_latex(cost: _Prices) -> str:
+def summary_latex(cost: Priced) -> str:
     r"""The headline metrics as an ``align*`` environment, with \text labels (amsmath)."""
-    from costmodel.cost import headline
-
-    lines = [rf"\text{{{label.translate(_SPECIAL)}}} &= {_math(value)}\ \text{{{unit}}}" for label, value, unit in headline(cost)]
+    lines = [rf"\text{{{label.translate(_SPECIAL)}}} &= {_math(value)}\ \text{{{unit}}}" for label, value, unit in cost.headline()]
     return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
 
 

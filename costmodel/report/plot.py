@@ -16,10 +16,10 @@ import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, MissingPeak, load
-from costmodel.report.terminal import si
+from costmodel.text import si
 
 if TYPE_CHECKING:
-    from costmodel.roofline import Roofline, RooflineRow
+    from costmodel.pricing.roofline import Roofline, RooflineRow
 
 # Okabe and Ito's colours, which readers who confuse red and green tell apart; yellow is left out, it is pale on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -6,8 +6,8 @@ To add a primitive, write one function in the file of its kind:
     def my_primitive(eqn, *, axis, **_):
         return eqn.work(vector("add", eqn.operand.dtype, eqn.operand.size - eqn.out.size))
 
-It receives an :class:`Eqn` (shapes in sympy) and the equation's parameters, and returns a :class:`~costmodel.work.Work`. What an
-equation reads and writes defaults to all of its operands and results. Registering a name twice raises.
+It receives an :class:`Eqn` (shapes in sympy) and the equation's parameters, and returns a :class:`~costmodel.rules.work.Work`.
+What an equation reads and writes defaults to all of its operands and results. Registering a name twice raises.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from costmodel.errors import CostModelError
-from costmodel.forms import POSITIVE, Assumptions, Expr
-from costmodel.work import Array, OpKind, Work
+from costmodel.rules.work import Array, OpKind, Work
+from costmodel.symbolic.forms import POSITIVE, Assumptions, Expr
 
 Op = tuple[OpKind, Expr, Expr]
 
@@ -173,7 +173,7 @@ def golden(primitive: str, *operands: str, out: str | None = None, dtype: str = 
 
     ``out`` defaults to the matrix product's shape for a dot and to the first operand's shape otherwise.
     """
-    from costmodel.dims import dims, internal
+    from costmodel.symbolic.dimensions import dims, internal
 
     def array(text: str) -> Array:
         shape = []
@@ -196,3 +196,21 @@ def golden(primitive: str, *operands: str, out: str | None = None, dtype: str = 
         raise CostModelError(f"primitive {primitive!r} has no rule")
     work = found.function(Eqn(primitive, ins, (outs,)), **params)
     return ", ".join(f"{dense} {kind.name}" for kind, dense, _ in work.ops)
+
+# What other rooms may use.
+__all__ = [
+    "STATUSES",
+    "Eqn",
+    "Rule",
+    "golden",
+    "lookup",
+    "lookup_function",
+    "movement",
+    "multiply_accumulate",
+    "registered",
+    "rule",
+    "scoped",
+    "transcendental",
+    "vector",
+    "work",
+]

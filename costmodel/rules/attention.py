@@ -23,16 +23,16 @@ from collections.abc import Callable
 from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.forms import minimum
 from costmodel.rules import Eqn, multiply_accumulate, transcendental, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.forms import minimum
 
 
 def attention_pairs(queries: Expr, keys: Expr, causal: bool) -> Expr:
     """(query, key) pairs: all of them, or with a causal mask aligned at the last query those with key ≤ query: the last query meets
     every key, each one before it one less, and queries that come before the first key meet none.
 
-    >>> from costmodel.forms import symbol
+    >>> from costmodel.symbolic.forms import symbol
     >>> attention_pairs(symbol("s"), symbol("s"), causal=True)
     s**2/2 + s/2
     """

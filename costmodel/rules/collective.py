@@ -16,9 +16,9 @@ from typing import Any
 
 from sympy import Expr, Rational
 
-from costmodel.forms import ZERO
 from costmodel.rules import Eqn, Op, rule, vector
-from costmodel.work import OpKind, Work
+from costmodel.rules.work import OpKind, Work
+from costmodel.symbolic.forms import ZERO
 
 
 def _devices(axes: Any, axis_sizes: Mapping[str, int] | None, groups: Any = None) -> int:

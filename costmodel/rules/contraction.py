@@ -13,10 +13,10 @@ from typing import Any
 
 from sympy import Mul
 
-from costmodel.dims import internal
 from costmodel.rules import Eqn, multiply_accumulate, rule, vector
-from costmodel.taps import tap_pairs
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.taps import tap_pairs
 
 
 def precision_name(precision: Any) -> str | None:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
 
 # One operation per output element, on the operands' type.
 ARITHMETIC = (

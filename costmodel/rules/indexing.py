@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from sympy import Add
 
-from costmodel.forms import ZERO, CeilLog2
 from costmodel.rules import Eqn, real_dtype, rule, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.forms import ZERO, CeilLog2
 
 _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "scatter_sub": "sub", "scatter-mul": "mul",
              "scatter_mul": "mul", "scatter-min": "min", "scatter_min": "min", "scatter-max": "max", "scatter_max": "max"}

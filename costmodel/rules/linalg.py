@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from sympy import Expr, Integer, Mul, Rational
 
-from costmodel.dims import internal
-from costmodel.forms import CeilLog2, PeakMax, ceil_div, lower_bound, minimum
 from costmodel.rules import Eqn, Op, multiply_accumulate, real_dtype, rule, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.forms import CeilLog2, PeakMax, ceil_div, lower_bound, minimum
 
 _ITERATIVE = "iterative: the number of sweeps depends on the data; Golub & Van Loan's estimate"
 

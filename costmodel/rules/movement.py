@@ -9,9 +9,9 @@ A *view* renames what is there (reshape, squeeze) and touches nothing; a *copy* 
 
 from __future__ import annotations
 
-from costmodel.forms import ZERO
 from costmodel.rules import Eqn, rule
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.forms import ZERO
 
 VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
          "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view",

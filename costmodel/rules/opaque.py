@@ -12,7 +12,7 @@ from sympy import Integer
 
 from costmodel.errors import UnknownPrimitive
 from costmodel.rules import Eqn, rule, transcendental, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
 
 
 @rule("pallas_call", status="bounded", why="the kernel's own cost_estimate")

@@ -11,9 +11,9 @@ before the first: 20·5 + 5·3 + 2 = 117 operations.
 
 from __future__ import annotations
 
-from costmodel.forms import ZERO, ceil_div
 from costmodel.rules import Eqn, rule, transcendental, vector
-from costmodel.work import BITS, Work
+from costmodel.rules.work import BITS, Work
+from costmodel.symbolic.forms import ZERO, ceil_div
 
 THREEFRY = 20 * 5 + 5 * 3 + 2
 

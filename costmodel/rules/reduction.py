@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from sympy import Expr, Mul
 
-from costmodel.forms import ZERO
 from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.forms import ZERO
 
 _OPERATION = {
     "reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "max", "reduce_min": "min", "reduce_and": "and", "reduce_or": "or",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from sympy import Mul
 
-from costmodel.dims import internal
 from costmodel.rules import Eqn, rule, vector
-from costmodel.work import Work
+from costmodel.rules.work import Work
+from costmodel.symbolic.dimensions import internal
 
 _OPERATION = {"reduce_window_sum": "add", "reduce_window_max": "max", "reduce_window_min": "min"}
 

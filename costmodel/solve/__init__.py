@@ -13,6 +13,7 @@ n = 1500: 10,000,000 of 10,000,000 B; n = 1501 takes 10,004,000 B
 n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
 """
 
+from costmodel.pricing.elasticity import elasticities
 from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
 from costmodel.solve.speed import (
@@ -20,7 +21,6 @@ from costmodel.solve.speed import (
     Saturation,
     Within,
     devices_for,
-    elasticities,
     max_batch,
     saturation,
 )
@@ -32,10 +32,12 @@ __all__ = [
     "Saturation",
     "Within",
     "capacity",
+    "compare",
     "crossover",
     "devices_for",
     "elasticities",
     "fits",
+    "line",
     "max_batch",
     "max_fit",
     "saturation",

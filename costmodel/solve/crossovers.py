@@ -8,16 +8,15 @@ from typing import Any
 
 from sympy import Expr, cancel
 
-from costmodel import metrics
-from costmodel.asymptotics import ratio_at_infinity
-from costmodel.cost import Cost
 from costmodel.errors import CostModelError
-from costmodel.forms import evaluate
 from costmodel.fusion import Kernel
 from costmodel.hardware import Hardware, load
-from costmodel.pricing import RUNS_ON, computed, policy_of, seconds_an_operation, unit_of
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
+from costmodel.rules.work import OpKind, total
 from costmodel.solve.line import first_true, line_of
-from costmodel.work import OpKind, total
+from costmodel.symbolic.asymptotics import ratio_at_infinity
+from costmodel.symbolic.forms import evaluate
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,14 @@ class Load:
         return max(units.values(), default=0.0)
 
 
-def load_of(cost: Cost, policy: str, layer: str | None = None, kind: str | None = None) -> Load:
+def load_of(cost: Symbolic, policy: str, layer: str | None = None, kind: str | None = None) -> Load:
     """The whole program, or its kernels in a layer or of a kind, under a policy; ``compulsory`` is the bytes of the whole program's
     inputs, parameters and outputs. Raises CostModelError where no kernel is meant, naming those that there are."""
     if policy == "compulsory":
         if layer is not None or kind is not None:
             raise CostModelError("compulsory bytes are the whole program's; name a fusion policy for the bytes of a layer or kind")
         runs: list[tuple[Any, Expr]] = [(e, e.times) for e in cost.program]
-        crossing = cost._internal("bytes", form="compulsory")
+        crossing = cost.price("bytes", form="compulsory")
     else:
         kernels = [k for k in cost.kernels(policy) if _meant(k, layer, kind)]
         if not kernels:
@@ -100,7 +99,7 @@ class Crossover:
         return f"{self.symbol}: never compute-bound; the intensity tends to {self.limit:.3g} OP/B and {ridge}"
 
 
-def crossover(cost: Cost, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, layer: str | None = None,
+def crossover(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, layer: str | None = None,
               kind: str | None = None, policy: str | None = None) -> Crossover:
     """The value of a symbol at which the program, a layer, or the kernels of a kind turn compute-bound on a device.
 

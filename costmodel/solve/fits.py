@@ -11,16 +11,16 @@ from decimal import Decimal
 import sympy
 from sympy import Expr, Integer
 
-from costmodel import metrics
-from costmodel.cost import Cost, CostAt
-from costmodel.dims import Variable
 from costmodel.errors import CostModelError, DomainError
-from costmodel.forms import evaluate, floor_div
-from costmodel.forms import symbol as internal_symbol
 from costmodel.hardware import Hardware, load
 from costmodel.hardware.schema import UNITS
+from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.workload import metrics
+from costmodel.rules.work import total
 from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
-from costmodel.work import total
+from costmodel.symbolic.dimensions import Variable
+from costmodel.symbolic.forms import evaluate, floor_div
+from costmodel.symbolic.forms import symbol as internal_symbol
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
 # Uses of memory that are values the program receives, by their origins.
@@ -61,7 +61,7 @@ class Fit:
         return "; ".join(parts) + ("" if self.maximal else "; a larger one that fits again is not excluded")
 
 
-def max_fit(cost: Cost, symbol: str, memory: int | str | Hardware, *, at: Mapping[str, int] | None = None,
+def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Mapping[str, int] | None = None,
             uses: str | Expr = "live_peak") -> Fit:
     """The largest batch, resolution or context that a memory holds.
 
@@ -73,7 +73,7 @@ def max_fit(cost: Cost, symbol: str, memory: int | str | Hardware, *, at: Mappin
 
     Raises CostModelError where the use does not depend on the symbol, or the memory is not known.
     """
-    if not isinstance(cost, Cost):
+    if not isinstance(cost, Symbolic):
         raise CostModelError("the largest value is asked of formulas: max_fit(cost, ...), with the other symbols in at={...}")
     line, room, expr = line_of(cost, symbol, at or {}), capacity(memory), bytes_used(cost, uses)
     used = line.along(expr)
@@ -123,7 +123,7 @@ class Need:
         return f"{self.what}: {size(self.used)} of {size(self.capacity)}, {self.ratio:.2f}x, {verdict}"
 
 
-def fits(point: CostAt, memory: int | str | Hardware, *, flash: int | str | None = None,
+def fits(point: Point, memory: int | str | Hardware, *, flash: int | str | None = None,
          uses: str | Expr | None = None) -> tuple[Need, ...]:
     """Does a program fit, memory by memory: what ``uses`` says (as for :func:`max_fit`) in the memory, the weights in the flash.
 
@@ -131,7 +131,7 @@ def fits(point: CostAt, memory: int | str | Hardware, *, flash: int | str | None
     flash:  bytes, or a size; without any the weights are not looked at, since ``uses`` may hold them.
     uses:   by default "activations:peak" where there is a flash that holds the weights, else "live_peak", which has them.
     """
-    if not isinstance(point, CostAt):
+    if not isinstance(point, Point):
         raise CostModelError("whether a program fits is asked at a point: fits(cost.at(...), ...)")
     if isinstance(memory, str) and not is_size(memory):
         memory = load(memory)
@@ -144,9 +144,9 @@ def fits(point: CostAt, memory: int | str | Hardware, *, flash: int | str | None
     return tuple(needs)
 
 
-def _bytes_at(point: CostAt, expr: Expr) -> int:
+def _bytes_at(point: Point, expr: Expr) -> int:
     """Whole bytes: narrow types may leave a part of one."""
-    return math.ceil(point._value(expr))
+    return math.ceil(point.evaluate(expr))
 
 
 def _whole(above: Expr, below: Expr) -> tuple[Expr, Expr]:
@@ -184,7 +184,7 @@ def is_size(text: str) -> re.Match[str] | None:
     return re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
 
 
-def bytes_used(cost: Cost, uses: str | Expr) -> Expr:
+def bytes_used(cost: Symbolic, uses: str | Expr) -> Expr:
     """What :func:`max_fit` calls ``uses``, as bytes in internal symbols."""
     if isinstance(uses, Expr):
         unknown = {s.name for s in uses.free_symbols} - set(cost.symbols)
@@ -194,7 +194,7 @@ def bytes_used(cost: Cost, uses: str | Expr) -> Expr:
     if uses in _RECEIVED:
         return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])
     metric, option = metrics.get_form(uses)
-    expr = cost._internal(metric.name, **option)
+    expr = cost.price(metric.name, **option)
     if metric.unit == "elements":
         return (expr * sympy.Rational(_data_bits(cost), 8)).expand()
     if metric.unit != "B":
@@ -202,12 +202,12 @@ def bytes_used(cost: Cost, uses: str | Expr) -> Expr:
     return expr
 
 
-def _user_value(cost: Cost, v: Variable) -> Expr:
+def _user_value(cost: Symbolic, v: Variable) -> Expr:
     """A symbol of the user's in internal variables, by which its divisor is written already."""
     return v.divisor * internal_symbol(v.name)
 
 
-def _data_bits(cost: Cost) -> int:
+def _data_bits(cost: Symbolic) -> int:
     """Bits of an element of what the model works on: its widest activation is no narrower than its widest input."""
     return max((v.array.bits for v in cost.program.inputs if v.origin == "input"), default=8)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
-from costmodel.cost import Cost, CostAt
-from costmodel.dims import Variable
 from costmodel.errors import DomainError
-from costmodel.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
+from costmodel.pricing.core import Point, Symbolic
+from costmodel.symbolic.dimensions import Variable
+from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
 
 # A search that has doubled its step this often without an answer will not find one.
 DOUBLINGS = 62
@@ -20,7 +20,7 @@ DOUBLINGS = 62
 class Line:
     """The domain along one symbol, all others bound: its values are ``step`` · i for ``first`` <= i <= ``last`` (None: no end)."""
 
-    cost: Cost
+    cost: Symbolic
     name: str
     at: Mapping[str, int]
     variable: Variable
@@ -31,8 +31,8 @@ class Line:
     def value(self, i: int) -> int:
         return self.step * i
 
-    def point(self, i: int) -> CostAt:
-        """The cost there, verified as :meth:`Cost.at` does."""
+    def point(self, i: int) -> Point:
+        """The cost there, verified as :meth:`Symbolic.at` does."""
         return self.cost.at(**{**self.at, self.name: self.value(i)})
 
     def between(self, low: int, high: int) -> list[int]:
@@ -52,7 +52,7 @@ class Line:
         return expr.xreplace({s: Integer(v) for s, v in _others(self.cost, self.name, self.at).items()}).expand()
 
 
-def _others(cost: Cost, name: str, at: Mapping[str, int]) -> dict[Symbol, int]:
+def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, int]:
     """The internal variables other than the symbol's, bound."""
     bound: dict[Symbol, int] = {}
     pending = [v for v in cost.domain.variables if v.symbol != name]
@@ -65,7 +65,7 @@ def _others(cost: Cost, name: str, at: Mapping[str, int]) -> dict[Symbol, int]:
     return bound
 
 
-def line_of(cost: Cost, name: str, at: Mapping[str, int]) -> Line:
+def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
     if name not in cost.symbols or name in at:
         free = ", ".join(s for s in cost.symbols if s not in at)

@@ -7,19 +7,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from sympy import Expr
 
-from costmodel.asymptotics import ratio_at_infinity
-from costmodel.cost import Cost, CostAt
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, MissingPeak, available, load
-from costmodel.pricing import RUNS_ON, Times, computed, policy_of, price, seconds_an_operation, unit_of, workload
-from costmodel.roofline import BATCH
+from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.elasticity import whole_time
+from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.workload import RUNS_ON, computed, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
+from costmodel.symbolic.asymptotics import ratio_at_infinity
 
-BOUNDS = ("lower", "upper")
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -61,7 +60,7 @@ class Saturation:
         return f"{self.symbol} = {self.answer}: {self.throughput:.4g} {rate}, within {100 * self.within:g} % of {limit}"
 
 
-def saturation(cost: Cost, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, within: float = 0.05,
+def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, within: float = 0.05,
                policy: str | None = None) -> Saturation:
     """The least value of a symbol, which counts items, at which throughput is within a part of its limit for large values.
 
@@ -134,7 +133,7 @@ class Within:
         return "; ".join(parts)
 
 
-def max_batch(cost: Cost, symbol: str, device: str | Hardware, latency: float | str, *, at: Mapping[str, int] | None = None,
+def max_batch(cost: Symbolic, symbol: str, device: str | Hardware, latency: float | str, *, at: Mapping[str, int] | None = None,
               bound: str = "upper", policy: str | None = None) -> Within:
     """The largest value of a symbol, such as the batch, whose time bound stays within a latency (seconds, or text such as "50ms").
 
@@ -160,13 +159,7 @@ def max_batch(cost: Cost, symbol: str, device: str | Hardware, latency: float | 
 def _program_seconds(line: Line, i: int, device: Hardware, policy: str, bound: str) -> float:
     """A time bound of the whole program, unverified: what a search asks on its way."""
     env = line.cost.domain.bind({**line.at, line.name: line.value(i)})
-    return _total(price(workload(line.cost.program, policy).at(env), device), bound)
-
-
-def _total(times: Times, bound: str) -> float:
-    if bound not in BOUNDS:
-        raise CostModelError(f"a time bound is {' or '.join(BOUNDS)}; {bound!r} is neither")
-    return float(((times.lower if bound == "lower" else times.upper) * times.times).sum())
+    return whole_time(price(workload(line.cost.program, policy).at(env), device), bound)
 
 
 def _device(device: str | Hardware) -> Hardware:
@@ -190,52 +183,27 @@ class Candidate:
         return f"{self.device.name}: {times}" + (f"; {self.reason}" if self.reason else "")
 
 
-def devices_for(point: CostAt, latency: float | str, *, among: Iterable[str | Hardware] | None = None, uses: str = "weights+cache",
+def devices_for(point: Point, latency: float | str, *, among: Iterable[str | Hardware] | None = None, uses: str = "weights+cache",
                 policy: str | None = None) -> tuple[Candidate, ...]:
     """Devices (default: all shipped ones and the user's own) and whether each meets a latency, the slowest that does first.
 
     A device meets it where the upper time bound is within it and its memory, where stated, holds what ``uses`` says (as for
     :func:`max_fit`). The first is the smallest device for the job; those that will not do come last, with the reason.
     """
-    longest, need = seconds_of(latency), point._value(bytes_used(point.cost, uses))
+    longest, need = seconds_of(latency), point.evaluate(bytes_used(point.cost, uses))
     found = sorted((_candidate(point, _device(d), longest, need, policy) for d in (available() if among is None else among)),
                    key=lambda c: (bool(c.reason), -c.upper if not c.reason else c.upper))
     return tuple(found)
 
 
-def _candidate(point: CostAt, device: Hardware, longest: float, need: float, policy: str | None) -> Candidate:
+def _candidate(point: Point, device: Hardware, longest: float, need: float, policy: str | None) -> Candidate:
     try:
         times = price(workload(point.program, policy_of(device, policy)).at(point.env), device)
     except MissingPeak as error:
         return Candidate(device, float("inf"), float("inf"), str(error).partition(";")[0])
-    lower, upper = _total(times, "lower"), _total(times, "upper")
+    lower, upper = whole_time(times, "lower"), whole_time(times, "upper")
     if device.capacity is not None and need > device.capacity.value:
         return Candidate(device, lower, upper, f"takes {size(need)} of {size(device.capacity.value)}")
     if lower > longest:
         return Candidate(device, lower, upper, "too slow even if everything overlaps")
     return Candidate(device, lower, upper, "too slow where nothing overlaps" if upper > longest else "")
-
-
-# -- what to buy --------------------------------------------------------------------------------------------------------------
-
-
-def elasticities(point: CostAt, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> dict[str, float]:
-    """How much time follows each figure of a device: the per cent by which time falls if that figure gets a per cent better.
-
-    ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
-    time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind.
-    """
-    found = _device(device)
-    times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
-    seconds = {"bandwidth": times.memory, **times.engines, "launch": np.full_like(times.memory, times.launch)}
-    if bound == "lower":
-        busiest = np.maximum.reduce([times.memory, *times.units.values()])
-        binding = {}
-        free = np.full_like(busiest, True, dtype=bool)
-        for unit, busy in {"memory": times.memory, **times.units}.items():  # of equals one binds
-            binding[unit] = free & (busy == busiest)
-            free &= ~binding[unit]
-        seconds["bandwidth"] = times.memory * binding["memory"]
-        seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
-    whole = _total(times, bound)
-    return {name: float((part * times.times).sum()) / whole for name, part in seconds.items()}

@@ -26,8 +26,8 @@ import flax.linen as nn
 import jax, jax.numpy as jnp
 import costmodel as cm
 from costmodel.cost import Cost, headline
-from costmodel.trace import request
-from costmodel.walk import walk
+from costmodel.trace.requests import request
+from costmodel.program.walk import walk
 
 class Block(nn.Module):
     width: int

@@ -22,8 +22,8 @@ import json, sys, time
 import jax, flax.linen, sympy
 import costmodel as cm
 from costmodel.cost import Cost, headline
-from costmodel.trace import request
-from costmodel.walk import walk
+from costmodel.trace.requests import request
+from costmodel.program.walk import walk
 from zoo.resnet import ResNet50
 
 where = sys.argv[1]

@@ -25,10 +25,10 @@ sys.path.insert(0, sys.argv[2])
 import jax, optax
 import costmodel as cm
 from costmodel.cost import Cost
-from costmodel.forms import PeakMax
-from costmodel.trace import request
-from costmodel.training import training_request
-from costmodel.walk import walk
+from costmodel.symbolic.forms import PeakMax
+from costmodel.trace.requests import request
+from costmodel.trace.training import training_request
+from costmodel.program.walk import walk
 
 jax.make_jaxpr(lambda x: x + 1)(1.0)  # jax starts its backend once a process, whatever is traced
 n, b, L = cm.dims("n b L")

@@ -13,7 +13,7 @@ import pytest
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import available, load
-from costmodel.sweep import curves
+from costmodel.pricing.sweep import curves
 
 REPETITIONS = 20
 MAX_POINT_SECONDS = 5e-3

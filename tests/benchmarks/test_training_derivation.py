@@ -22,8 +22,8 @@ sys.path.insert(0, sys.argv[2])
 import jax, optax
 import costmodel as cm
 from costmodel.cost import Cost, headline
-from costmodel.training import training_request
-from costmodel.walk import walk
+from costmodel.trace.training import training_request
+from costmodel.program.walk import walk
 
 jax.make_jaxpr(lambda x: x + 1)(1.0)  # jax starts its backend once a process, whatever is traced
 optimizer = optax.adamw(1e-3)

@@ -1,0 +1,41 @@
+"""What a faster part of a device would bring."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware, load
+from costmodel.pricing.core import Point
+from costmodel.pricing.workload import Times, policy_of, price, unit_of, workload
+
+BOUNDS = ("lower", "upper")
+
+
+def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> dict[str, float]:
+    """How much time follows each figure of a device: the per cent by which time falls if that figure gets a per cent better.
+
+    ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
+    time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind.
+    """
+    found = load(device) if isinstance(device, str) else device
+    times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
+    seconds = {"bandwidth": times.memory, **times.engines, "launch": np.full_like(times.memory, times.launch)}
+    if bound == "lower":
+        busiest = np.maximum.reduce([times.memory, *times.units.values()])
+        binding = {}
+        free = np.full_like(busiest, True, dtype=bool)
+        for unit, busy in {"memory": times.memory, **times.units}.items():  # of equals one binds
+            binding[unit] = free & (busy == busiest)
+            free &= ~binding[unit]
+        seconds["bandwidth"] = times.memory * binding["memory"]
+        seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
+    whole = whole_time(times, bound)
+    return {name: float((part * times.times).sum()) / whole for name, part in seconds.items()}
+
+
+def whole_time(times: Times, bound: str) -> float:
+    """Seconds of all runs of all kernels at a point, by a bound of :data:`BOUNDS`."""
+    if bound not in BOUNDS:
+        raise CostModelError(f"a time bound is {' or '.join(BOUNDS)}; {bound!r} is neither")
+    return float((getattr(times, bound) * times.times).sum())

@@ -1,0 +1,233 @@
+"""Joules: operations times the energy of each, and bytes times the energy of the memory that they come from or go to.
+
+Kernels read their operands from a memory and write their results to one, as the fusion policy says; padding taps are not
+computed. What an operation costs beside its arithmetic (fetching and decoding an instruction, registers and caches inside a
+kernel) depends on a schedule that no program states, and is not counted. Energies are linear in the counts, so there is a closed
+form; joules are exact fractions of the stated figures.
+
+A device that states only its power has no energies to add: its power at full load times the upper bound of the time is then an
+upper bound, at a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from sympy import Expr, Rational
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import Kernel, plan
+from costmodel.hardware import Energies, Hardware, read
+from costmodel.pricing.core import Point, Priced
+from costmodel.pricing.roofline import roofline
+from costmodel.rules.work import BITS, OpKind, Value, total
+
+GROUPS = ("arithmetic", "movement", "static power", "full power")
+
+
+@dataclass(frozen=True)
+class EnergyRow:
+    """A kernel's energy, or that of several together, over all its runs: (group, what) -> J. Under "arithmetic" stand kinds of
+    operations ("float32 mac"), under "movement" memories, under the other groups the device."""
+
+    label: str
+    path: tuple[str, ...]
+    phase: str
+    parts: Mapping[tuple[str, str], Any] = field(hash=False)
+
+    @property
+    def total(self) -> Any:
+        return _sum(self.parts.values())
+
+    def of(self, group: str) -> Any:
+        """J of one of :data:`GROUPS`."""
+        return _sum(joules for (owner, _), joules in self.parts.items() if owner == group)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """A program's energy in joules: exact numbers at a point, else formulas. A row per kernel of ``policy``."""
+
+    name: str
+    source: str
+    policy: str
+    rows: tuple[EnergyRow, ...]
+    note: str
+
+    @property
+    def whole(self) -> EnergyRow:
+        return _together(self.name, self.rows)
+
+    @property
+    def total(self) -> Any:
+        """J of one run of the program: an inference, or a training step."""
+        return self.whole.total
+
+    @property
+    def arithmetic(self) -> Any:
+        """J of operations."""
+        return self.whole.of("arithmetic")
+
+    @property
+    def movement(self) -> Any:
+        """J of bytes moved."""
+        return self.whole.of("movement")
+
+    @property
+    def parts(self) -> Mapping[tuple[str, str], Any]:
+        """(group, what) -> J of the whole program."""
+        return self.whole.parts
+
+    def by(self, what: str, depth: int | None = None) -> tuple[EnergyRow, ...]:
+        """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``phase`` of a training step."""
+        keys: dict[str, Callable[[EnergyRow], str]] = {
+            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "phase": lambda row: row.phase or "forward"}
+        if what == "kernel":
+            return self.rows
+        if what not in keys:
+            raise CostModelError(f"energy is by kernel, {' or '.join(keys)}; {what!r} is none of them")
+        groups: dict[str, list[EnergyRow]] = {}
+        for row in self.rows:
+            groups.setdefault(keys[what](row), []).append(row)
+        return tuple(_together(label, rows) for label, rows in groups.items())
+
+    def __str__(self) -> str:
+        whole = self.whole
+        lines = [(f"{self.name}: {self.source}", *_cells(whole.total, whole.total))]
+        for group in GROUPS:
+            parts = {what: joules for (owner, what), joules in whole.parts.items() if owner == group}
+            if parts:
+                lines.append((f"  {group}", *_cells(whole.of(group), whole.total)))
+                lines += [(f"    {what}", *_cells(joules, whole.total)) for what, joules in parts.items()]
+        modules = self.by("module", depth=1)
+        if len(modules) > 1:
+            lines.append(("by module", "", ""))
+            lines += [(f"  {row.label}", *_cells(row.total, whole.total)) for row in modules]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in lines)
+        return f"{text}\n{self.note}"
+
+
+def energy(cost: Priced, hardware: str | Hardware | Energies, *, policy: str | None = None, weights: str | None = None,
+           activations: str | None = None) -> Energy:
+    """Energy of one run of ``cost``'s program.
+
+    hardware:    a device or a table of energies: its name, a path to its TOML file, or the record.
+    policy:      which equations share a kernel; by default the device's policy, and ``layer`` for a table of energies.
+    weights:     the memory that parameters are in, and ``activations`` that of everything else; by default the main one.
+
+    Raises MissingEnergy, naming it, where an energy is not stated that the program needs.
+    """
+    found = read(hardware) if isinstance(hardware, str) else hardware
+    device = found if isinstance(found, Hardware) else None
+    energies = found if isinstance(found, Energies) else found.energies
+    if energies is None:
+        assert device is not None
+        return _by_power(cost, device, policy)
+    policy = policy or (device.fusion if device else "layer")
+    joules = _Joules(energies, weights or energies.main, activations or energies.main)
+    rows = tuple(EnergyRow("/".join(kernel.path) or kernel.main.primitive, kernel.path, kernel.main.phase,
+                           {part: cost.evaluate(expr) for part, expr in joules.of(kernel).items()})
+                 for kernel in plan(cost.program, policy))
+    if energies.static_power is not None:
+        rows += (_static(cost, device, energies, policy),)
+    return Energy(cost.name, energies.title, policy, rows, f"bytes across the borders of policy {policy!r}; padding taps are not "
+                  "computed; instructions, registers and caches inside a kernel are not counted")
+
+
+class _Joules:
+    """Prices kernels, looking each energy up once."""
+
+    def __init__(self, energies: Energies, weights: str, activations: str) -> None:
+        self.energies, self.weights, self.activations = energies, weights, activations
+        self._operations: dict[OpKind, Rational] = {}
+        self._bytes: dict[str, Rational] = {}
+
+    def of(self, kernel: Kernel) -> dict[tuple[str, str], Expr]:
+        """(group, what) -> J of all runs of the kernel, in internal symbols."""
+        found: dict[tuple[str, str], list[Expr]] = {}
+        for e in kernel.equations:
+            for kind, _, valid in e.work.ops:
+                if valid == 0:
+                    continue
+                part, joules = ("arithmetic", f"{kind.dtype} {kind.name}"), self._operation(kind)
+                if kind.engine == "link":
+                    part = ("movement", "link")
+                found.setdefault(part, []).append(joules * valid * e.times)
+        for value, elements in (*kernel.reads, *kernel.writes):
+            memory = self._memory(value)
+            joules = self._byte(memory) * Rational(value.array.bits, 8)
+            found.setdefault(("movement", memory), []).append(joules * elements * kernel.times)
+        return {part: total(terms) for part, terms in found.items()}
+
+    def _memory(self, value: Value) -> str:
+        return self.weights if value.origin == "parameter" else self.activations
+
+    def _operation(self, kind: OpKind) -> Rational:
+        """J of one operation; of an element on a link, its bytes'."""
+        if kind.engine == "link":
+            return self._byte("link") * Rational(BITS[kind.dtype], 8)
+        if kind not in self._operations:
+            self._operations[kind] = _rational(self.energies.operation(
+                kind.name, kind.dtype, accumulate=kind.accumulate, special=kind.engine == "transcendental"))
+        return self._operations[kind]
+
+    def _byte(self, memory: str) -> Rational:
+        if memory not in self._bytes:
+            self._bytes[memory] = _rational(self.energies.byte(memory))
+        return self._bytes[memory]
+
+
+def _static(cost: Priced, device: Hardware | None, energies: Energies, policy: str) -> EnergyRow:
+    assert energies.static_power is not None
+    if device is None or not isinstance(cost, Point):
+        raise CostModelError(f"{energies.name} states static power, whose energy is that times the time: give a device with peaks, "
+                             "and a point: cost.at(…).energy(…)")
+    joules = energies.static_power.value * roofline(cost, device, policy=policy).upper
+    return EnergyRow("(static power)", (), "", {("static power", device.name): joules})
+
+
+def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
+    if device.power is None:
+        raise CostModelError(f"{device.name} states neither energies nor power: give a table of energies, such as horowitz-45nm, "
+                             "or add its power to the device's file")
+    if not isinstance(cost, Point):
+        raise CostModelError(f"{device.name} states its power and no energies: its energy is power times time, which needs a "
+                             "point: cost.at(…).energy(…)")
+    times = roofline(cost, device, policy=policy)
+    rows = tuple(EnergyRow(row.label, row.path, kernel.main.phase,
+                           {("full power", device.name): device.power.value * row.upper * row.times})
+                 for row, kernel in zip(times.rows, plan(cost.program, times.policy), strict=True))
+    return Energy(cost.name, device.title, times.policy, rows, f"at most: {device.power.value:g} W of full load for the upper "
+                  "bound of the time; the device states no energies")
+
+
+def _rational(value: Fraction) -> Rational:
+    return Rational(value.numerator, value.denominator)
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    terms = list(values)
+    return total(terms) if any(isinstance(t, Expr) for t in terms) else sum(terms)
+
+
+def _together(label: str, rows: Iterable[EnergyRow]) -> EnergyRow:
+    parts: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        for part, joules in row.parts.items():
+            parts.setdefault(part, []).append(joules)
+    return EnergyRow(label, (), "", {part: _sum(terms) for part, terms in parts.items()})
+
+
+def _cells(joules: Any, whole: Any) -> Iterator[str]:
+    """An energy and its share; a formula in pJ, and no share."""
+    from costmodel.text import cell, si
+
+    if isinstance(joules, Expr) and not joules.is_number:
+        yield from (f"{cell(joules * 10**12)} pJ", "")
+    else:
+        known = not isinstance(whole, Expr) or whole.is_number
+        yield from (si(float(joules), "J"), f"{100 * float(joules) / float(whole):.1f}%" if known and whole else "")

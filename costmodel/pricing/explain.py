@@ -1,0 +1,65 @@
+"""Why a layer costs what it costs: equation -> rule -> formula -> number."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from costmodel.errors import CostModelError
+from costmodel.pricing.core import Point, Priced
+from costmodel.rules.work import Equation
+
+
+@dataclass(frozen=True)
+class Line:
+    """One equation: its text, the rule that costed it, its operations as formulas, and (at a point) their values."""
+
+    module: str
+    equation: str
+    rule: str
+    formulas: tuple[tuple[str, Any], ...]
+    values: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    path: str
+    lines: tuple[Line, ...]
+
+    def __str__(self) -> str:
+        out = [self.path or "the whole program"]
+        for line in self.lines:
+            out += [f"  {line.equation}", f"    rule {line.rule}" + ("" if line.formulas else ": no arithmetic")]
+            values = dict(line.values)
+            for name, formula in line.formulas:
+                out.append(f"    {name} = {formula}" + (f" = {values[name]:,}" if name in values else ""))
+        return "\n".join(out)
+
+
+def explain(cost: Priced, path: str) -> Explanation:
+    """Explain the module ``path`` ("layer1_0/conv2") and everything below it. Raises CostModelError for an unknown path."""
+    wanted = tuple(p for p in path.split("/") if p)
+    equations = [e for e in cost.program if e.path[:len(wanted)] == wanted]
+    if not equations:
+        known = sorted({"/".join(e.path[:d]) for e in cost.program for d in range(1, len(e.path) + 1)})
+        near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
+        raise CostModelError(f"no layer {path!r} in {cost.name}; did you mean {', '.join(near) or 'a function without modules'}?")
+    return Explanation(path, tuple(_line(cost, e) for e in equations))
+
+
+def _line(cost: Priced, e: Equation) -> Line:
+
+    symbolic = cost.cost if isinstance(cost, Point) else cost
+
+    def show(values) -> str:
+        return ", ".join(f"{v.array.dtype}[{','.join(str(symbolic.evaluate(d)) for d in v.array.shape)}]" for v in values)
+
+    quantities = [(f"{kind.name} ({kind.engine}, {kind.dtype})", dense * e.times) for kind, dense, _ in e.work.ops]
+    quantities += [(f"{kind.name}, valid taps only", valid * e.times) for kind, dense, valid in e.work.ops if valid != dense]
+    quantities += [("elements read", sum(e.work.read) * e.times), ("elements written", sum(e.work.written) * e.times)]
+    quantities = [(name, expr) for name, expr in quantities if expr != 0]
+    text = f"{show(e.outs)} = {e.primitive}({show(e.ins)})" + (f" {e.detail}" if e.detail else "")
+    values = tuple((name, cost.evaluate(expr)) for name, expr in quantities) if isinstance(cost, Point) else ()
+    formulas = tuple((name, symbolic.evaluate(expr)) for name, expr in quantities)
+    return Line(e.module, text, f"{e.rule} [{e.status}]", formulas, values)

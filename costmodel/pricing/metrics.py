@@ -1,0 +1,244 @@
+"""Metrics: named prices over a cost table. Each states its unit and its convention, and reports read both from here.
+
+To add a metric, write one decorated function of the table:
+
+    @metric("weights_bytes", unit="B", convention="…")
+    def weights_bytes(table): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sympy import Add, Expr, Rational
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import POLICIES, plan
+from costmodel.fusion.graph import IN_PLACE, aliases
+from costmodel.fusion.kernel import read_once
+from costmodel.memory.liveness import live_peak
+from costmodel.memory.rules import RULES as PEAK_RULES
+from costmodel.memory.rules import peak_activations
+from costmodel.memory.saved import RULES, has_backward, saved_bytes
+from costmodel.rules.work import CostTable, OpKind, Value, Work, is_floating, total
+from costmodel.symbolic.forms import ZERO
+
+
+def _always(table: CostTable) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named price: a function of the table (and options), its unit, and the convention that makes it unambiguous.
+
+    ``option`` is the name of the option that chooses a form, and its values; ``applies`` says which programs have the metric.
+    """
+
+    name: str
+    unit: str
+    convention: str
+    price: Callable[..., Expr]
+    option: tuple[str, tuple[str, ...]] = ("", ())
+    applies: Callable[[CostTable], bool] = _always
+
+
+_registry: dict[str, Metric] = {}
+
+
+def metric(name: str, *, unit: str, convention: str, option: tuple[str, tuple[str, ...]] = ("", ()),
+           applies: Callable[[CostTable], bool] = _always) -> Callable[..., Callable[..., Expr]]:
+    """Register the decorated function of a cost table as a metric; see :class:`Metric`."""
+    def decorate(price: Callable[..., Expr]) -> Callable[..., Expr]:
+        if name in _registry:
+            raise CostModelError(f"metric {name!r} is registered already")
+        _registry[name] = Metric(name, unit, convention, price, option, applies)
+        return price
+    return decorate
+
+
+def get(name: str) -> Metric:
+    try:
+        return _registry[name]
+    except KeyError:
+        raise CostModelError(f"unknown metric {name!r}; the metrics are {', '.join(_registry)}") from None
+
+
+def get_form(text: str) -> tuple[Metric, dict[str, str]]:
+    """A metric and its option, of ``name`` or ``name:form`` as text. Raises CostModelError for an unknown one of either."""
+    name, _, form = text.partition(":")
+    found = get(name)
+    key, forms = found.option
+    if form and form not in forms:
+        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
+    return found, {key: form} if form else {}
+
+
+def available() -> tuple[str, ...]:
+    return tuple(_registry)
+
+
+# -- prices of one equation's work --------------------------------------------------------------------------------------------
+
+
+def _is_mac(kind: OpKind) -> bool:
+    return kind.name == "mac"
+
+
+def work_macs(work: Work, taps: str = "dense") -> Expr:
+    return work.count(_is_mac, taps)
+
+
+def work_flops(work: Work, taps: str = "dense") -> Expr:
+    return _arithmetic(work, taps, floating=True)
+
+
+def work_ops(work: Work, taps: str = "dense") -> Expr:
+    return _arithmetic(work, taps, floating=False)
+
+
+def _arithmetic(work: Work, taps: str, *, floating: bool) -> Expr:
+    return Add(2 * work.count(lambda k: _is_mac(k) and is_floating(k.dtype) == floating, taps),
+               work.count(lambda k: k.engine == "vector" and is_floating(k.dtype) == floating, taps))
+
+
+def work_transcendentals(work: Work) -> Expr:
+    return work.count(lambda k: k.engine == "transcendental")
+
+
+# -- the metrics --------------------------------------------------------------------------------------------------------------
+
+
+@metric("params", unit="elements", convention="elements of trainable parameters; tied weights once; buffers apart")
+def params(table: CostTable) -> Expr:
+    return total(v.array.size for v in table.parameters)
+
+
+@metric("buffers", unit="elements", convention="elements of non-trainable state, such as batch statistics")
+def buffers(table: CostTable) -> Expr:
+    return total(v.array.size for v in table.buffers)
+
+
+@metric("model_size", unit="B", convention="parameters x bits of their dtype (or of the stated width) / 8; buffers apart")
+def model_size(table: CostTable, bits: int | None = None) -> Expr:
+    return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
+
+
+_TAPS = ("taps", ("dense", "valid"))
+_FORMS = ("form", ("compulsory", *POLICIES))
+
+
+@metric("macs", unit="MAC", option=_TAPS,
+        convention="multiply-accumulates of contractions; a complex one is 4; "
+                   "taps=dense counts kernel taps on padding, valid does not")
+def macs(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_macs(e.work, taps))
+
+
+@metric("flops", unit="FLOP", option=_TAPS,
+        convention="2 per floating-point MAC + 1 per element of floating-point elementwise arithmetic; transcendentals apart")
+def flops(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_flops(e.work, taps))
+
+
+@metric("ops", unit="OP", option=_TAPS, convention="as flops, on integer and boolean types")
+def ops(table: CostTable, taps: str = "dense") -> Expr:
+    return table.sum(lambda e: work_ops(e.work, taps))
+
+
+@metric("transcendentals", unit="evaluations",
+        convention="evaluations of exp, tanh, rsqrt, erf …; counted apart from FLOPs, priced by a device's stated weight")
+def transcendentals(table: CostTable) -> Expr:
+    return table.sum(lambda e: work_transcendentals(e.work))
+
+
+@metric("bytes", unit="B", option=_FORMS,
+        convention="compulsory: touched elements of each input, parameter and output once; "
+                   "a fusion policy's name: what crosses its kernels' borders")
+def bytes_(table: CostTable, form: str) -> Expr:
+    if form == "compulsory":
+        return _compulsory(table)
+    if form not in POLICIES:
+        raise CostModelError(f"unknown form of bytes {form!r}; choose compulsory, {', '.join(POLICIES)}")
+    return total(kernel.bytes * kernel.times for kernel in plan(table, form))
+
+
+def _compulsory(table: CostTable) -> Expr:
+    root = aliases(table)
+    touched: dict[int, tuple[list[Expr], list[Expr]]] = {}
+    for e in table:
+        for v, elements in zip(e.ins, e.work.read, strict=True):
+            if elements != 0:
+                parts, times = touched.setdefault(id(root(v)), ([], []))
+                parts.append(elements)
+                times.append(e.times)
+    # An output that was made by an update in place is written where it was updated; any other as a whole.
+    updated = {id(e.outs[0]): e.work.written[0] * e.times for e in table if e.rule in IN_PLACE}
+    results = {id(v): updated.get(id(v), v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
+
+    def read(v: Value) -> Expr:
+        return read_once(v, *touched[id(v)]) if id(v) in touched else ZERO
+
+    return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
+                  *results.values()])
+
+
+@metric("activations", unit="elements", option=("rule", ("total", *PEAK_RULES)),
+        convention="total: input + every layer's output; peak: max over layers of in + out. A layer is a convolution, linear or "
+                   "pooling with the activation, normalisation, bias and reshape that follow folded in. mcunet: max over "
+                   "convolutions of in + out + the input of their block; mcunet-residual: that input only as long as it is read; "
+                   "mcunet-inplace: depthwise convolutions write over their input")
+def activations(table: CostTable, rule: str = "total") -> Expr:
+    if rule != "total":
+        return peak_activations(table, rule)
+    inputs = (v.array.size for v in table.inputs if v.origin == "input")
+    return total([*inputs, *(k.outputs * k.times for k in plan(table, "layer"))])
+
+
+@metric("activations_peak", unit="elements", convention="activations with rule=peak")
+def activations_peak(table: CostTable) -> Expr:
+    return activations(table, "peak")
+
+
+@metric("live_peak", unit="B", option=("policy", POLICIES),
+        convention="maximum over the schedule of the bytes that are held: inputs and parameters always (donated ones to their last "
+                   "use), outputs once made, all else from the kernel that writes it to the last that reads it")
+def live_peak_(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
+    return live_peak(table, policy, order, donate)
+
+
+@metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")
+def optimizer_state(table: CostTable) -> Expr:
+    return total(v.bytes for v in table.inputs if v.origin == "optimizer")
+
+
+@metric("gradients", unit="B", convention="bytes of the gradients: one element a trainable parameter, in its type",
+        applies=has_backward)
+def gradients(table: CostTable) -> Expr:
+    return model_size(table)
+
+
+@metric("saved", unit="B", option=("rule", tuple(RULES)), applies=has_backward,
+        convention="residuals: values that the forward pass makes or receives as data and the backward pass reads, once each; "
+                   "residuals+parameters: with the parameters among them; tinytl, tinytl-shared: the rule of TinyTL's paper")
+def saved(table: CostTable, rule: str = "residuals") -> Expr:
+    return saved_bytes(table, rule)
+
+
+@metric("intensity", unit="FLOP/B", option=_FORMS, convention="FLOP per byte at the stated form of bytes")
+def intensity(table: CostTable, form: str = "compulsory") -> Expr:
+    return flops(table) / bytes_(table, form)
+
+
+# (label, metric, its options, unit): what every report opens with.
+HEADLINE: tuple[tuple[str, str, dict[str, str], str], ...] = (
+    ("parameters", "params", {}, "elements"),
+    ("MACs (dense taps)", "macs", {}, "MAC"),
+    ("FLOPs", "flops", {}, "FLOP"),
+    ("transcendentals", "transcendentals", {}, "evaluations"),
+    ("bytes, compulsory", "bytes", {"form": "compulsory"}, "B"),
+    ("bytes, unfused", "bytes", {"form": "unfused"}, "B"),
+    ("activations, total", "activations", {"rule": "total"}, "elements"),
+    ("activations, peak", "activations", {"rule": "peak"}, "elements"),
+)

@@ -1,0 +1,291 @@
+"""Counts + a device -> time bounds, the resource that binds, and what is attainable.
+
+Per kernel, with padding taps not computed (``valid``): each engine's time is its operations over its peak; the kernel takes at
+least the longest of these and of the memory's time (perfect overlap) and at most their sum (none), plus the device's launch
+overhead where it states one. A kernel's operands come from the main memory and its results go there; beside this stands
+``warm``, in which a kernel whose whole traffic fits into a nearer memory finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from costmodel.errors import CostModelError
+from costmodel.pricing.core import Point
+from costmodel.pricing.elasticity import elasticities
+from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
+from costmodel.text import grid, printed, si, titled
+
+if TYPE_CHECKING:
+    from costmodel.hardware import Hardware
+
+# What throughput counts, by the name that a symbol is given: sequences, images, examples.
+BATCH = ("n", "b", "batch")
+
+
+class RooflineRow(NamedTuple):
+    """A kernel, or several together, on a device. Times in seconds, of one of ``times`` runs.
+
+    label:        its module, or what the rows were grouped by.
+    kind:         the kernel's kind; how many kernels a group holds.
+    path:         its module, level by level.
+    flops:        floating-point operations; ``int_ops`` those on integers; two a multiply-accumulate.
+    bytes:        across the kernel's border.
+    busy:         (resource, seconds): the units that compute ("matrix" and "vector", or "compute" where the device has one for
+                  both), "link", "memory" and "launch".
+    dtypes:       (unit, the type that keeps it busy longest).
+    lower, upper: if the resources overlap perfectly, and if nothing overlaps.
+    warm:         ``lower`` if what fits into a nearer memory is found there.
+    levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
+    """
+
+    label: str
+    kind: str
+    path: tuple[str, ...]
+    flops: int
+    int_ops: int
+    bytes: float
+    busy: tuple[tuple[str, float], ...]
+    dtypes: tuple[tuple[str, str], ...]
+    lower: float
+    upper: float
+    warm: float
+    levels: tuple[tuple[str, float], ...] = ()
+    times: int = 1
+
+    @property
+    def operations(self) -> int:
+        return self.flops + self.int_ops
+
+    @property
+    def intensity(self) -> float:
+        """Operations a byte."""
+        return self.operations / self.bytes if self.bytes else float("inf")
+
+    @property
+    def bound(self) -> str:
+        """The resource that is busy longest; at the ridge the memory."""
+        return max(self.busy, key=lambda part: (part[1], part[0] == "memory"))[0]
+
+    @property
+    def resource(self) -> str:
+        """``bound`` and, of a unit that computes, the type."""
+        return " ".join((self.bound, *(dtype for unit, dtype in self.dtypes if unit == self.bound)))
+
+    @property
+    def attainable(self) -> float:
+        """Operations a second if compute and memory overlap perfectly: min(peak, intensity · bandwidth) where one engine works."""
+        seconds = self.lower - dict(self.busy).get("launch", 0.0)
+        return self.operations / seconds if seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the value of the
+    symbol n, b or batch, else 1."""
+
+    name: str
+    hardware: Hardware
+    point: dict[str, int]
+    policy: str
+    rows: tuple[RooflineRow, ...]
+    batch: int
+    coverage: str = ""
+    cost: Point | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def total(self) -> RooflineRow:
+        """The whole program."""
+        return _together(self.name, self.rows)
+
+    @property
+    def lower(self) -> float:
+        """Seconds, at least."""
+        return self.total.lower
+
+    @property
+    def upper(self) -> float:
+        """Seconds, at most, by this model: nothing overlaps."""
+        return self.total.upper
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        return self.lower, self.upper
+
+    @property
+    def throughput(self) -> tuple[float, float]:
+        """Items a second: (at most, at least)."""
+        return self.batch / self.lower, self.batch / self.upper
+
+    @property
+    def flops(self) -> int:
+        return self.total.flops
+
+    @property
+    def bytes(self) -> float:
+        return self.total.bytes
+
+    @property
+    def intensity(self) -> float:
+        return self.total.intensity
+
+    @property
+    def bound(self) -> str:
+        """The resource that is busy longest in total."""
+        return self.total.bound
+
+    @property
+    def attainable(self) -> float:
+        """Operations a second over the lower time bound, launches included."""
+        return self.total.operations / self.lower
+
+    def share(self, row: RooflineRow) -> float:
+        """Part of the lower time bound that a row takes."""
+        return row.lower * row.times / self.lower
+
+    def by(self, what: str, depth: int | None = None) -> tuple[RooflineRow, ...]:
+        """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``kind``, in order of first appearance.
+
+        ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
+        another sum.
+        """
+        if what == "equation":
+            if self.cost is None:
+                raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
+            return roofline(self.cost, self.hardware, policy="unfused").rows
+        if what == "kernel":
+            return self.rows
+        keys: dict[str, Callable[[RooflineRow], str]] = {
+            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
+        if what not in keys:
+            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
+        groups: dict[str, list[RooflineRow]] = {}
+        for row in self.rows:
+            groups.setdefault(keys[what](row), []).append(row)
+        return tuple(_together(label, rows) for label, rows in groups.items())
+
+    def text(self, width: int | None = None, by: str = "kernel", depth: int | None = None) -> str:
+        """The roofline as text, a row per kernel, module, kind or equation; see :meth:`by`."""
+        return printed(_rich(self, by, depth), width)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
+    """All runs of all rows as one row, run once."""
+    rows = tuple(rows)
+    busy: dict[str, float] = {}
+    longest: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        for resource, seconds in row.busy:
+            busy[resource] = busy.get(resource, 0.0) + seconds * row.times
+        for unit, dtype in row.dtypes:
+            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * row.times, dtype))
+    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
+                       sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
+                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
+                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows))
+
+
+def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None) -> Roofline:
+    """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
+
+    Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
+    ``reprice(dtype=…)`` the cost first.
+    """
+    from costmodel.hardware import Hardware, load
+
+    device = hardware if isinstance(hardware, Hardware) else load(hardware)
+    policy = policy_of(device, policy)
+    work = workload(cost.program, policy)
+    counts = work.at(cost.env)
+    rows = _rows(work, counts, price(counts, device))
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values), str(cost.coverage), cost)
+
+
+def batch(values: Mapping[str, Any]) -> Any:
+    """What throughput counts, at a point or on a grid."""
+    return next((values[name] for name in BATCH if name in values), 1)
+
+
+def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:
+    longest: list[dict[str, tuple[float, str]]] = [{} for _ in work.kernels]
+    for kind, kernels, seconds in times.by_kind:
+        unit = unit_of(times.device, RUNS_ON[kind.engine])
+        for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
+            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, kind.dtype))
+    resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
+    columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
+                                          counts.times)]
+    busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
+    rows = []
+    for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
+        flops, int_ops, crossing, lower, upper, warm, runs = cells
+        label, path = work.names[i]
+        rows.append(RooflineRow(
+            label, kernel.kind, path, flops, int_ops, crossing,
+            tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
+            tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
+            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs))
+    return tuple(rows)
+
+
+# -- as text ------------------------------------------------------------------------------------------------------------------
+
+
+def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
+    nearer = any(level.bandwidth for level in roofline.hardware.levels)
+    warm = ["warm ≥"] if nearer else []
+    layer = "layer" if by == "kernel" else by
+    out = grid(layer, "kind", "operations", "bytes", "OP/B", "attainable", "bound", "time ≥", "time ≤", *warm, "share",
+               left=(layer, "kind", "bound"))
+
+    def line(label: str, row: RooflineRow, share: float) -> None:
+        out.add_row(label, row.kind, si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
+                    si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
+                    *([si(row.warm, "s")] if nearer else []), f"{100 * share:.1f}%")
+
+    rows = roofline.by(by, depth)
+    whole = sum(r.lower * r.times for r in rows)
+    for r in rows:
+        line(r.label + (f" ×{r.times}" if r.times > 1 else ""), r, r.lower * r.times / whole)
+    if by != "equation":  # which sum to another program, one kernel an equation
+        out.add_section()
+        line("total", roofline.total, 1)
+    whole_table = titled(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", out)
+    return Group(whole_table, Text("\n".join(_notes(roofline, by))))
+
+
+def _notes(roofline: Roofline, by: str) -> Iterator[str]:
+    device = roofline.hardware
+    if by != "equation":
+        fast, slow = roofline.throughput
+        yield f"throughput {slow:.4g} to {fast:.4g} items/s" + (f"; time follows {_follows(roofline)}" if roofline.cost else "")
+    launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
+              else "the device states no launch overhead: none is added")
+    policy = "unfused" if by == "equation" else roofline.policy
+    yield (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {policy!r}; "
+           f"2 operations a multiply-accumulate; padding taps are not computed; {launch}")
+    nearer = [f"{level.name} ({si(level.capacity.value, 'B')}, {si(level.bandwidth.value, 'B/s')})"
+              for level in device.levels if level.bandwidth]
+    if nearer:
+        yield f"warm: lower, if a kernel whose whole traffic fits in {' or '.join(nearer)} finds it there"
+    yield roofline.coverage
+
+
+def _follows(roofline: Roofline) -> str:
+    """What a faster part of the device would bring."""
+    assert roofline.cost is not None
+    parts = elasticities(roofline.cost, roofline.hardware, policy=roofline.policy)
+    return ", ".join(f"{name} {100 * part:.1f}%" for name, part in parts.items() if part)

@@ -1,0 +1,241 @@
+"""Tables of a cost: per module, layer, kernel or primitive. Rows sum exactly to the total."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Add, Expr, Rational
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import POLICIES, Kernel, plan
+from costmodel.memory.saved import residuals, saved_bytes
+from costmodel.pricing.core import Priced
+from costmodel.pricing.workload import metrics
+from costmodel.rules.work import CostTable, Equation, Value, total
+from costmodel.symbolic.forms import ZERO
+from costmodel.text import cell, grid, plain, printed, titled
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: its label, how many identical consecutive rows it stands for, its cells (of one), and its output shape."""
+
+    label: str
+    cells: tuple[Any, ...]
+    repeats: int = 1
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns are (name, unit) of additive metrics. ``total`` is the whole program's; ``notes`` state the conventions."""
+
+    title: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    total: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+    def sum(self) -> tuple[Any, ...]:
+        """Σ of the rows, column by column; equal to ``total`` or something is wrong."""
+        return tuple(_add([row.cells[i] * row.repeats for row in self.rows]) for i in range(len(self.columns)))
+
+    def to_csv(self) -> str:
+        """The table as CSV, formulas in Python syntax."""
+        import csv
+        import io
+
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["name", "repeats", "output", *(f"{name} [{unit}]" for name, unit in self.columns)])
+        for row in (*self.rows, Row("total", self.total)):
+            writer.writerow([row.label, row.repeats, row.output, *map(str, row.cells)])
+        return out.getvalue()
+
+    def text(self, width: int | None = None) -> str:
+        """The table as text, ``width`` characters wide."""
+        with_output = any(row.output for row in self.rows)
+        heads = ("name", *(["output"] if with_output else []), *(f"{name}\n[{unit}]" for name, unit in self.columns))
+        out = grid(*heads, left=("name", "output"), caption="\n".join(self.notes))
+        for row in self.rows:
+            label = plain(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+            out.add_row(label, *([row.output] if with_output else []), *map(cell, row.cells))
+        out.add_section()
+        out.add_row("total", *([""] if with_output else []), *map(cell, self.total))
+        return printed(titled(self.title, out), width)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+_COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
+
+
+def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
+    if by not in _BUILDERS:
+        raise CostModelError(f"a table is by {', '.join(_BUILDERS)}; {by!r} is none of them")
+    if depth is not None and depth < 1:
+        raise CostModelError(f"depth={depth} must be at least 1")
+    if (by == "kernel") != (policy is not None):
+        raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(POLICIES)}, and nothing else does")
+    builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
+    columns, rows, totals = builder(cost.program, depth)
+    priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), 1, _show(cost, r.output)) for r in rows]
+    if collapse:
+        priced = _collapse(priced)
+    notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
+    title = f"{cost.name}, by {by}" + (f" under {policy}" if policy else "")
+    return Table(title, columns, tuple(priced), tuple(cost.evaluate(t) for t in totals), notes)
+
+
+def _coverage(cost: Any) -> Any:
+    return cost.coverage
+
+
+def _show(cost: Priced, value: Value | str) -> str:
+    if isinstance(value, str):
+        return value
+    return "×".join(str(cost.evaluate(d)).replace(" ", "") for d in value.array.shape)
+
+
+def _add(terms: list[Any]) -> Any:
+    return total(terms) if any(isinstance(t, Expr) for t in terms) else sum(terms)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    label: str
+    cells: tuple[Expr, ...]
+    output: Value | str = ""
+
+
+def _work_cells(equations: list[Equation]) -> tuple[Expr, ...]:
+    def price(of_work: Callable[..., Expr]) -> Expr:
+        return total(of_work(e.work) * e.times for e in equations)
+
+    return price(metrics.work_macs), price(metrics.work_flops), price(metrics.work_transcendentals)
+
+
+def _by_module(table: CostTable, depth: int | None):
+    def key(path: tuple[str, ...]) -> str:
+        return "/".join(path[:depth]) or "(root)"
+
+    params: dict[str, list[Expr]] = {}
+    for v in table.parameters:
+        params.setdefault(key(tuple(v.name.split("/")[:-1])), []).append(v.array.size)
+    groups: dict[str, list[Equation]] = {}
+    for e in table:
+        groups.setdefault(key(e.path), []).append(e)
+    for name in params:
+        groups.setdefault(name, [])
+    traffic = _unfused_traffic(table)
+    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(es), total(traffic.get(e.index, ZERO) for e in es)))
+            for name, es in groups.items()]
+    totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              metrics.bytes_(table, "unfused"))
+    return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals
+
+
+def _unfused_traffic(table: CostTable) -> dict[int, Expr]:
+    """Bytes by equation: a kernel each, which reads an operand given twice once."""
+    return {k.main.index: k.bytes * k.times for k in plan(table, "unfused")}
+
+
+def _by_kind(table: CostTable, key: Callable[[Equation], str]):
+    """Rows of work and traffic, without parameters, for equations grouped by ``key``, in order of first appearance."""
+    traffic = _unfused_traffic(table)
+    rows = [_Draft(str(name), (*_work_cells(list(group)), total(traffic.get(e.index, ZERO) for e in group)))
+            for name, group in table.group_by(key).items()]
+    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
+    return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
+
+
+def _by_op(table: CostTable, depth: int | None):
+    counts = Counter(e.primitive for e in table)
+    columns, rows, totals = _by_kind(table, lambda e: f"{e.primitive} ({counts[e.primitive]})")
+    return columns, sorted(rows, key=lambda row: row.label), totals
+
+
+def _by_phase(table: CostTable, depth: int | None):
+    return _by_kind(table, lambda e: e.phase or "forward")
+
+
+def _by_layer(table: CostTable, depth: int | None):
+    kernels = plan(table, "layer")
+    owner = _parameter_owner(table, kernels)
+    rows = []
+    for v in table.inputs:
+        if v.origin == "input":
+            rows.append(_Draft(f"input {v.name}", (ZERO, ZERO, ZERO, ZERO, v.array.size, ZERO), v))
+    for k in kernels:
+        params = Add(*(v.array.size for v in table.parameters if owner.get(id(v)) == k.index))
+        label = "/".join(k.path[:depth]) or k.main.primitive
+        output = next((v for v, _ in reversed(k.writes) if v.is_activation), k.main.outs[0])
+        rows.append(_Draft(f"{label} [{k.kind}]", (params, *_work_cells(list(k.equations)), (k.outputs * k.times).expand(),
+                                                   (k.bytes * k.times).expand()), output))
+    unused = Add(*(v.array.size for v in table.parameters if id(v) not in owner))
+    if unused != 0:
+        rows.append(_Draft("(parameters not used)", (unused, ZERO, ZERO, ZERO, ZERO, ZERO)))
+    totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              metrics.activations(table), metrics.bytes_(table, "layer"))
+    return (*_COLUMNS, ("activations", "elements"), ("bytes, layer", "B")), rows, totals
+
+
+def _by_kernel(table: CostTable, depth: int | None, policy: str = "unfused"):
+    """Kernels in the order in which they run, with what crosses their borders."""
+    kernels = plan(table, policy)
+    rows = []
+    for k in kernels:
+        read, written = (total(n * Rational(v.array.bits, 8) * k.times for v, n in side) for side in (k.reads, k.writes))
+        label = f"{'/'.join(k.path[:depth]) or k.main.primitive} [{k.kind}]"
+        rows.append(_Draft(label, (*_work_cells(list(k.equations)), read, written), k.writes[0][0] if k.writes else ""))
+    totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
+              *(total(row.cells[i] for row in rows) for i in (3, 4)))
+    return (*_COLUMNS[1:], ("read", "B"), ("written", "B")), rows, totals
+
+
+def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int, int]:
+    """Each parameter's kernel: the first that reads it."""
+    owner: dict[int, int] = {}
+    for k in kernels:
+        for v, _ in k.reads:
+            owner.setdefault(id(v), k.index)
+    return owner
+
+
+def _by_saved(table: CostTable, depth: int | None):
+    """What the backward pass needs, by the module that made it; ``saved`` is bytes of data, ``weights`` of parameters."""
+    rows: dict[str, list[list[Expr]]] = {}
+    for v, path in residuals(table):
+        size = v.bytes
+        data, weights = rows.setdefault("/".join(path[:depth]) or "(root)", [[], []])
+        (data if v.is_activation else weights).append(size)
+    drafts = [_Draft(name, (total(data), total(weights))) for name, (data, weights) in rows.items()]
+    kept = saved_bytes(table)
+    weights_read = (saved_bytes(table, "residuals+parameters") - kept).expand()
+    return (("saved", "B"), ("weights read", "B")), drafts, (kept, weights_read)
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "module": _by_module, "layer": _by_layer, "kernel": _by_kernel, "op": _by_op, "phase": _by_phase, "saved": _by_saved,
+}
+
+
+def _collapse(rows: list[Row]) -> list[Row]:
+    """Consecutive rows that differ in nothing but the numbers in their names become one, with a count."""
+    merged: list[list[Row]] = []
+    for row in rows:
+        if merged and _alike(merged[-1][0], row):
+            merged[-1].append(row)
+        else:
+            merged.append([row])
+    return [Row(g[0].label if len(g) == 1 else f"{g[0].label} … {g[-1].label}", g[0].cells, len(g), g[0].output) for g in merged]
+
+
+def _alike(a: Row, b: Row) -> bool:
+    return a.cells == b.cells and a.output == b.output and re.sub(r"\d+", "#", a.label) == re.sub(r"\d+", "#", b.label)

@@ -1,0 +1,225 @@
+"""Kernels priced on a device, at a point or on whole grids: the one place where counts become seconds.
+
+The counts of every kernel are compiled once. A point evaluates them in exact integers, a grid in arrays; from there on both are
+arrays (kernel, point), and a point is a grid of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sympy import Expr, Symbol
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import Kernel, plan
+from costmodel.pricing import metrics
+from costmodel.rules.work import BITS, CostTable, Equation, OpKind, total
+from costmodel.symbolic import printers
+from costmodel.symbolic.quotients import over_common_denominator
+
+if TYPE_CHECKING:
+    from costmodel.hardware import Hardware
+
+# Transcendentals run on the vector engine, at its peak divided by the device's stated weight: their times add up.
+RUNS_ON = {"matrix": "matrix", "vector": "vector", "transcendental": "vector", "link": "link"}
+
+
+class Formulas:
+    """Several whole-valued expressions, compiled once for integers of any size and once for arrays, each when first needed."""
+
+    def __init__(self, exprs: Sequence[Expr]) -> None:
+        self.exprs = tuple(exprs)
+
+    @cached_property
+    def names(self) -> list[Symbol]:
+        return sorted(set().union(*(e.free_symbols for e in self.exprs)), key=str)
+
+    @cached_property
+    def _exact(self) -> Any:
+        return printers.compile(self.exprs, self.names, backend="python")
+
+    @cached_property
+    def _on_arrays(self) -> Any:
+        return printers.compile(self.exprs, self.names, backend="numpy")
+
+    def at(self, env: Mapping[Symbol, int]) -> list[int]:
+        """The exact values at a point."""
+        return self._exact(*(env[s] for s in self.names))
+
+    def on(self, env: Mapping[Symbol, np.ndarray]) -> list[np.ndarray]:
+        """Values on a grid of broadcastable arrays: int64 where no intermediate can overflow, else float64."""
+        dtype = printers.grid_dtype(self.exprs, {s: int(np.max(env[s])) for s in self.names})
+        return [np.asarray(v) for v in self._on_arrays(*(env[s].astype(dtype) for s in self.names))]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
+    border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
+    runs are exact at a point."""
+
+    flops: np.ndarray
+    int_ops: np.ndarray
+    bytes: np.ndarray
+    times: np.ndarray
+    ops: tuple[tuple[OpKind, np.ndarray, np.ndarray], ...]
+
+
+class Workload:
+    """The kernels of a policy, and what each does as functions of the internal symbols. Padding taps are not computed."""
+
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        self.kernels = tuple(kernels)
+        self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
+        by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
+        for i, kernel in enumerate(self.kernels):
+            counts: dict[OpKind, list[Expr]] = {}
+            for e in computed(kernel):
+                for kind, _, valid in e.work.ops:
+                    counts.setdefault(kind, []).append(valid)
+            for kind, parts in counts.items():
+                by_kind.setdefault(kind, []).append((i, total(parts)))
+        self._kinds = {kind: np.array([i for i, _ in entries]) for kind, entries in by_kind.items()}
+        wanted: list[Expr] = []
+        for kernel in self.kernels:
+            wanted += (total(metrics.work_flops(e.work, taps="valid") for e in computed(kernel)),
+                       total(metrics.work_ops(e.work, taps="valid") for e in computed(kernel)), kernel.bytes, kernel.times)
+        wanted += [count for entries in by_kind.values() for _, count in entries]
+        # A share of a ring, a mean over branches, an odd number of 4-bit elements: a count need not be whole, its fraction's two
+        # parts are.
+        distinct = dict.fromkeys(wanted)
+        place = {e: i for i, e in enumerate(distinct)}
+        self._rows = np.array([place[e] for e in wanted], dtype=np.intp)
+        self._formulas = Formulas([part for e in distinct for part in over_common_denominator(e)])
+
+    def at(self, env: Mapping[Symbol, int]) -> Counts:
+        """The counts at a point; operations and runs are exact integers, or fractions, of any size."""
+        values = self._formulas.at(env)
+        exact = [[above if below == 1 else Fraction(above, below)] for above, below in zip(values[::2], values[1::2], strict=True)]
+        return self._counts(np.array(exact, dtype=object))
+
+    def on(self, env: Mapping[Symbol, np.ndarray], shape: tuple[int, ...]) -> Counts:
+        """The counts on a grid of that shape; its points become one axis."""
+        values = self._formulas.on(env)
+        rows = [np.broadcast_to(above / below, shape).ravel() for above, below in zip(values[::2], values[1::2], strict=True)]
+        return self._counts(np.array(rows))
+
+    def _counts(self, values: np.ndarray) -> Counts:
+        exact = values[self._rows]
+        floats = exact.astype(np.float64)
+        head = 4 * len(self.kernels)
+        ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
+        ops = tuple((kind, kernels, floats[start:start + len(kernels)])
+                    for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
+        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops)
+
+
+def computed(kernel: Kernel) -> tuple[Equation, ...]:
+    """What a kernel computes: its equations, and those of other kernels that it computes anew instead of reading their results."""
+    return (*kernel.equations, *kernel.again)
+
+
+@lru_cache(maxsize=16)
+def workload(table: CostTable, policy: str) -> Workload:
+    """The kernels of a policy, compiled once. Raises CostModelError for a program that neither computes nor moves anything."""
+    kernels = plan(table, policy)
+    if not kernels:
+        raise CostModelError("the program does nothing that takes time: it hands its inputs on")
+    return Workload(kernels)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds that one run of each kernel keeps each resource busy, as arrays (kernel, point).
+
+    by_kind: (kind of operation, the kernels that have it, seconds of these).
+    engines: by engine: "matrix", "vector" (transcendentals too) and "link".
+    memory:  of the main memory, if all that crosses the kernel's border comes from there and goes there.
+    levels:  of each further memory whose bandwidth is known, where a kernel's traffic fits into it; infinite elsewhere.
+    launch:  seconds a run.
+    times:   runs.
+    """
+
+    device: Hardware
+    by_kind: tuple[tuple[OpKind, np.ndarray, np.ndarray], ...]
+    engines: Mapping[str, np.ndarray]
+    memory: np.ndarray
+    levels: Mapping[str, np.ndarray]
+    launch: float
+    times: np.ndarray
+
+    @cached_property
+    def units(self) -> Mapping[str, np.ndarray]:
+        """By unit: work on different units can overlap, on one it cannot."""
+        found: dict[str, np.ndarray] = {}
+        for engine, seconds in self.engines.items():
+            unit = unit_of(self.device, engine)
+            found[unit] = found[unit] + seconds if unit in found else seconds
+        return found
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """Seconds of a run, at least: the units and the memory overlap perfectly."""
+        return np.maximum.reduce([self.memory, *self.units.values()]) + self.launch
+
+    @cached_property
+    def upper(self) -> np.ndarray:
+        """Seconds of a run, at most by this model: nothing overlaps."""
+        return sum(self.units.values(), self.memory) + self.launch
+
+    @cached_property
+    def warm(self) -> np.ndarray:
+        """``lower`` if what fits into a nearer memory is found there."""
+        nearest = np.minimum.reduce([self.memory, *self.levels.values()])
+        return np.maximum.reduce([nearest, *self.units.values()]) + self.launch
+
+    def resources(self) -> dict[str, np.ndarray]:
+        """Seconds by resource over the whole program, an array over the points: units, memory and launch."""
+        busy = {**self.units, "memory": self.memory, "launch": np.full_like(self.memory, self.launch)}
+        return {name: (seconds * self.times).sum(axis=0) for name, seconds in busy.items()}
+
+
+def policy_of(device: Hardware, policy: str | None) -> str:
+    """The policy asked for, else the device's own."""
+    return policy or device.fusion
+
+
+def unit_of(device: Hardware, engine: str) -> str:
+    """The unit of the device that is busy when this engine works."""
+    return "compute" if device.one_unit and engine != "link" else engine
+
+
+def price(counts: Counts, device: Hardware) -> Times:
+    """The kernels' times on a device. Raises MissingPeak where it has none for a type that the program computes in."""
+    engines: dict[str, np.ndarray] = {}
+    by_kind = []
+    for kind, kernels, ops in counts.ops:
+        if ops.any():
+            seconds = ops * seconds_an_operation(device, kind)
+            engine = engines.setdefault(RUNS_ON[kind.engine], np.zeros_like(counts.bytes))
+            engine[kernels] += seconds  # a kernel stands once in `kernels`
+            by_kind.append((kind, kernels, seconds))
+    levels = {level.name: np.where(counts.bytes <= level.capacity.value, counts.bytes / level.bandwidth.value, np.inf)
+              for level in device.levels if level.bandwidth}
+    launch = device.launch_overhead.value if device.launch_overhead else 0.0
+    times = counts.times.astype(np.float64)
+    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times)
+
+
+def seconds_an_operation(device: Hardware, kind: OpKind) -> float:
+    """Seconds of one operation at the device's peak, a multiply-accumulate being two; of an element sent, over its first link.
+
+    Raises MissingPeak, and CostModelError for a device without a link.
+    """
+    if kind.engine == "link":
+        if not device.links:
+            raise CostModelError(f"{device.name} states no link, and the program sends data to other devices: add one to its file")
+        return BITS[kind.dtype] / 8 / device.links[0].one_way
+    precision = kind.precision.split("/")[-1] if kind.precision else None
+    return (2 if kind.name == "mac" else 1) / device.peak(kind.engine, kind.dtype, precision)

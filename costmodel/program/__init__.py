@@ -1,0 +1,9 @@
+"""From a jaxpr to counted equations: calls and loops inlined, dead code removed, each equation costed by its rule."""
+
+# What other rooms may use.
+__all__ = [
+    "coverage",
+    "serialize",
+    "verify",
+    "walk",
+]

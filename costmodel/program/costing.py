@@ -1,0 +1,135 @@
+"""One inlined equation to one costed equation: look up its rule, apply it, check what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import sympy
+from sympy import Expr
+
+from costmodel.errors import CostModelError, UnknownPrimitive
+from costmodel.program.raw import Raw, is_immediate
+from costmodel.rules import Eqn, Rule, lookup
+from costmodel.rules.work import ENGINES, Equation, OpKind, Work
+from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.forms import ZERO, lower_bound
+
+_NONE: Set[int] = frozenset()
+
+
+def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False,
+                  constants: Set[int] = _NONE) -> Equation:
+    """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
+    ``constants`` are such results (by id), which are not read from memory either.
+
+    Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule whose work is not one: see
+    :func:`_checked`.
+    """
+    view = Eqn(r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), domain.assumptions)
+    found = lookup(r.primitive)
+    if folded:
+        return _equation(index, r, _nothing(r), "shape constant", "free")
+    if found is None:
+        if unknown != "warn":
+            raise UnknownPrimitive(unknown_message(r, view))
+        return _equation(index, r, _nothing(r), "", "unknown")
+    try:
+        work = _apply(found, view, r)
+    except UnknownPrimitive as refusal:  # a rule may decline what it cannot see into
+        if unknown != "warn":
+            raise UnknownPrimitive(f"{refusal} (at {'/'.join(r.path) or 'the top level'})") from None
+        return _equation(index, r, _nothing(r), found.name, "unknown")
+    if not found.builtin:
+        work = _checked(work, found, r, domain)
+    if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
+        raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and "
+                             f"{len(work.written)} writes for {len(r.ins)} operands and {len(r.outs)} results")
+    if any(is_immediate(v) or id(v) in constants for v in r.ins):
+        read = tuple(ZERO if is_immediate(v) or id(v) in constants else e for v, e in zip(r.ins, work.read, strict=True))
+        work = Work(work.ops, read, work.written)
+    status = "bounded" if r.bounded and found.status == "exact" else found.status
+    return _equation(index, r, work, found.name, status)
+
+
+def _apply(found: Rule, view: Eqn, r: Raw) -> Work:
+    try:
+        return found.function(view, **r.params)
+    except CostModelError:
+        raise
+    except Exception as error:  # a user's rule may fail in any way
+        raise CostModelError(f"rule {found.name} of {r.primitive!r} failed: {type(error).__name__}: {error} "
+                             f"(parameters: {', '.join(r.params) or 'none'})") from error
+
+
+def _checked(work: Work, found: Rule, r: Raw, domain: Domain) -> Work:
+    """A user's work with plain integers made exact. Raises CostModelError for what is no Work, an unknown engine, a count that is
+    no exact expression, is surely negative, or has a symbol that the program does not have."""
+    where = f"rule {found.name} of {r.primitive!r}"
+    if not isinstance(work, Work):
+        raise CostModelError(f"{where} returns {type(work).__name__}; return eqn.work(...)")
+    known = {v.name for v in domain.variables}
+
+    def exact(what: str, count: object) -> Expr:
+        expr = sympy.Integer(count) if isinstance(count, int) else count if isinstance(count, Expr) else None
+        if expr is None or expr.has(sympy.Float):
+            raise CostModelError(f"{where} counts {count!r} {what}; a count is an integer or an expression of eqn's shapes")
+        strange = sorted({s.name for s in expr.free_symbols} - known)
+        if strange:
+            raise CostModelError(f"{where} counts {expr} {what}, but the program has no {', '.join(strange)}; use eqn's shapes")
+        if lower_bound(-expr, domain.assumptions) > 0:
+            raise CostModelError(f"{where} counts {expr} {what}; a count is never negative")
+        return expr
+
+    def operation(kind: OpKind, dense: object, valid: object) -> tuple[OpKind, Expr, Expr]:
+        if not isinstance(kind, OpKind):
+            raise CostModelError(f"{where} counts operations of {kind!r}; use vector, transcendental or multiply_accumulate")
+        if kind.engine not in ENGINES:
+            raise CostModelError(f"{where} runs on {kind.engine!r}; the engines are {', '.join(ENGINES)}")
+        return kind, exact(kind.name, dense), exact(kind.name, valid)
+
+    return Work(tuple(operation(*op) for op in work.ops), tuple(exact("elements read", e) for e in work.read),
+                tuple(exact("elements written", e) for e in work.written))
+
+
+def _nothing(r: Raw) -> Work:
+    return Work((), (ZERO,) * len(r.ins), (ZERO,) * len(r.outs))
+
+
+def _equation(index: int, r: Raw, work: Work, rule: str, status: str) -> Equation:
+    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, detail(r), rule, status,
+                    r.loops)
+
+
+def unknown_message(r: Raw, view: Eqn) -> str:
+    where = "/".join(r.path) or "the top level"
+    shapes = ", ".join(map(str, view.ins))
+    return (f"primitive {r.primitive!r} at {where} on ({shapes}) has no cost rule; register one with "
+            f"@cm.rule({r.primitive!r}), or pass unknown=\"warn\" to leave it out and be told")
+
+
+# Parameters worth showing when an equation is explained; the rest is plumbing.
+_SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_group_count",
+          "batch_group_count", "window_dimensions", "axes", "dimension", "axis", "y", "precision", "permutation", "new_sizes")
+
+
+# Specifications of a convolution's operands and result by rank: (batch, features, space …) of (n, space, c), the kernel's
+# (output, input, space …) of (space, input, output), as Flax has them.
+_CHANNELS_LAST = {rank: ((0, rank - 1, *range(1, rank - 1)), (rank - 1, rank - 2, *range(rank - 2)),
+                         (0, rank - 1, *range(1, rank - 1))) for rank in range(3, 8)}
+
+
+def detail(r: Raw) -> str:
+    """The parameters that decide the cost, as text."""
+    shown = []
+    for key in _SHOWN:
+        value = r.params.get(key)
+        if value is None or (key in ("feature_group_count", "batch_group_count") and str(value) == "1"):
+            continue
+        if key.endswith("dilation") and all(str(v) == "1" for v in value):
+            continue
+        if key == "dimension_numbers" and hasattr(value, "_fields"):
+            if tuple(value[:3]) == _CHANNELS_LAST.get(len(value[0])):
+                continue
+            value = tuple(value[:3])
+        shown.append(f"{key}={value}".replace(" ", ""))
+    return " ".join(shown)

@@ -1,0 +1,165 @@
+"""A cost as JSON and back, loss-free. Files are data: nothing in them is evaluated, names are checked, types are checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from costmodel.errors import CostModelError
+from costmodel.rules import STATUSES
+from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
+from costmodel.symbolic.dimensions import Domain, Relation, Variable
+from costmodel.symbolic.forms import Expr
+from costmodel.symbolic.tree import from_tree, to_tree
+
+FORMAT = "costmodel-cost-2"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds of a cost: its program, its domain, its name, and the symbols that were verified where they are 1."""
+
+    program: CostTable
+    domain: Domain
+    name: str
+    verified: tuple[str, ...]
+
+
+def to_json(cost: Saved, indent: int | None = None) -> str:
+    """JSON text of a cost: its domain and its equations, with every distinct expression, array and kind stored once."""
+    writer = _Writer()
+    equations = [writer.equation(e) for e in cost.program]
+    program = {
+        "equations": equations,
+        "inputs": [writer.value(v) for v in cost.program.inputs],
+        "outputs": [writer.value(v) for v in cost.program.outputs],
+        "dead": [list(d) for d in cost.program.dead],
+        "carried": [[writer.value(a), writer.value(b)] for a, b in cost.program.carried],
+    }
+    domain = {
+        "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper}
+                      for v in cost.domain.variables],
+        "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
+    }
+    return json.dumps({"format": FORMAT, "name": cost.name, "domain": domain, "verified": sorted(cost.verified), "program": program,
+                       "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs},
+                      indent=indent, separators=None if indent else (",", ":"))
+
+
+def from_json(text: str) -> Saved:
+    """The cost that :func:`to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CostModelError(f"not JSON: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise CostModelError(f"not a cost: expected format {FORMAT!r}; write it with cost.to_json()")
+    try:
+        return _Reader(data).cost()
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise CostModelError(f"a damaged cost file: {type(error).__name__}: {error}; write it anew with cost.to_json()") from error
+
+
+class _Writer:
+    """Numbers what is stored, each distinct thing once."""
+
+    def __init__(self) -> None:
+        self.exprs: list[Any] = []
+        self.arrays: list[Any] = []
+        self.kinds: list[Any] = []
+        self.values: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+
+    def _number(self, key: Any, store: list[Any], make) -> int:
+        if key not in self._numbers:
+            item = make()
+            store.append(item)
+            self._numbers[key] = len(store) - 1
+        return self._numbers[key]
+
+    def expr(self, expr: Expr) -> int:
+        return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
+
+    def array(self, a: Array) -> int:
+        return self._number(("array", a), self.arrays, lambda: [[self.expr(d) for d in a.shape], a.dtype])
+
+    def value(self, v: Value) -> int:
+        return self._number(("value", id(v)), self.values, lambda: [self.array(v.array), v.origin, v.name])
+
+    def kind(self, k: OpKind) -> int:
+        return self._number(("kind", k), self.kinds, lambda: [k.name, k.engine, k.dtype, k.accumulate, k.precision])
+
+    def equation(self, e: Equation) -> list[Any]:
+        work = [[[self.kind(k), self.expr(d), self.expr(v)] for k, d, v in e.work.ops], [self.expr(x) for x in e.work.read],
+                [self.expr(x) for x in e.work.written]]
+        return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
+                [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops)]
+
+
+class _Reader:
+    """Rebuilds what _Writer stored. Every reference, name and type is checked, so that what was read can be priced."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+        self.exprs = [from_tree(t) for t in data["expressions"]]
+        self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
+        self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
+        self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype),
+                             None if accumulate is None else _one_of(BITS, accumulate),
+                             None if precision is None else _text(precision))
+                      for name, engine, dtype, accumulate, precision in data["kinds"]]
+
+    def cost(self) -> Saved:
+        domain, program = self.data["domain"], self.data["program"]
+        variables = tuple(Variable(_text(v["name"]), _text(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
+                                   None if v["upper"] is None else _integer(v["upper"])) for v in domain["variables"])
+        relations = tuple(Relation(_text(r["text"]), _refer(self.exprs, r["difference"])) for r in domain["relations"])
+        unknown = {s.name for e in self.exprs for s in e.free_symbols} - {v.name for v in variables}
+        if unknown:
+            raise ValueError(f"no domain for {', '.join(sorted(unknown))}")
+        table = CostTable(tuple(self.equation(i, e) for i, e in enumerate(program["equations"])),
+                          self.values_at(program["inputs"]), self.values_at(program["outputs"]),
+                          tuple((_text(name), _integer(count)) for name, count in program["dead"]),
+                          tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
+        verified = tuple(_text(symbol) for symbol in self.data["verified"])
+        return Saved(table, Domain(variables, relations), _text(self.data["name"]), verified)
+
+    def values_at(self, indices: Iterable[Any]) -> tuple[Value, ...]:
+        return tuple(_refer(self.values, i) for i in indices)
+
+    def equation(self, index: int, e: list[Any]) -> Equation:
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops = e
+        work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
+                    tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
+        if (len(read), len(written)) != (len(ins), len(outs)):
+            raise ValueError(f"equation {index} touches {len(read)} + {len(written)} values and has {len(ins)} + {len(outs)}")
+        return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times),
+                        self.values_at(ins), self.values_at(outs), work, _text(detail), _text(rule),
+                        _one_of((*STATUSES, "unknown"), status),
+                        tuple(map(_integer, loops)))
+
+
+def _refer(store: Sequence[Any], index: Any) -> Any:
+    if _integer(index) not in range(len(store)):
+        raise ValueError(f"reference {index} is outside the {len(store)} stored")
+    return store[index]
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{str(value)[:60]!r} is no integer")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{str(value)[:60]!r} is no text")
+    return value
+
+
+def _one_of(known: Iterable[str], value: Any) -> str:
+    if _text(value) not in known:
+        raise ValueError(f"{value[:60]!r} is none of {', '.join(known)}")
+    return value

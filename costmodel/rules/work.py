@@ -1,0 +1,199 @@
+"""The records that everything else reads: arrays, equations, work, and the table of them.
+
+Frozen, free of jax, and made of integer expressions over the internal symbols of a domain. A rule states facts (how many
+multiply-adds of which type on which engine, which elements are touched); prices are put on them later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from sympy import Add, Expr, Mul, Rational
+
+from costmodel.symbolic.forms import ONE
+
+ENGINES = ("matrix", "vector", "transcendental", "link")
+ORIGINS = ("literal", "parameter", "optimizer", "buffer", "rng", "input", "equation")
+
+# Bits of one element, by jax's dtype name; what is not here is not costed silently.
+BITS = {
+    "bool": 8, "int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32,
+    "uint32": 32, "int64": 64, "uint64": 64, "float4_e2m1fn": 4, "float8_e3m4": 8, "float8_e4m3": 8, "float8_e4m3fn": 8,
+    "float8_e4m3b11fnuz": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8, "float8_e8m0fnu": 8,
+    "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64, "complex64": 64, "complex128": 128,
+    "key<fry>": 64, "key<rbg>": 128, "key<urbg>": 128, "float0": 0,
+}
+
+DTYPE_ALIASES = {"fp32": "float32", "f32": "float32", "fp16": "float16", "f16": "float16", "bf16": "bfloat16", "fp64": "float64",
+                 "fp8": "float8_e4m3fn"}
+
+
+def is_floating(dtype: str) -> bool:
+    return dtype.startswith(("float", "bfloat", "complex"))
+
+
+@dataclass(frozen=True)
+class Array:
+    """Shape (elements, symbolic) and dtype name of a value."""
+
+    shape: tuple[Expr, ...]
+    dtype: str
+
+    @cached_property
+    def size(self) -> Expr:
+        """Number of elements."""
+        return Mul(*self.shape).expand() if self.shape else ONE
+
+    @property
+    def bits(self) -> int:
+        """Bits of one element."""
+        return BITS[self.dtype]
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(str(d).replace(' ', '') for d in self.shape)}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A value of the program; compared by identity. ``origin`` is one of :data:`ORIGINS`; ``name`` is the path of a parameter or
+    input."""
+
+    array: Array
+    origin: str = "equation"
+    name: str = ""
+
+    @property
+    def bytes(self) -> Expr:
+        """Bytes of the whole array."""
+        return self.array.size * Rational(self.array.bits, 8)
+
+    @property
+    def is_activation(self) -> bool:
+        """Neither a constant nor a trained or stored array: something that depends on the data."""
+        return self.origin in ("input", "equation")
+
+
+@dataclass(frozen=True)
+class OpKind:
+    """One kind of operation: its name ("mac", "add", "exp" …), the engine that runs it, the type of its operands, the type
+    it accumulates in, and the requested precision (contractions only)."""
+
+    name: str
+    engine: str
+    dtype: str
+    accumulate: str | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one equation does, once.
+
+    ops:     (kind, dense count, valid count); the two differ only where a window overlaps padding.
+    read:    elements touched of each operand.
+    written: elements touched of each result.
+    """
+
+    ops: tuple[tuple[OpKind, Expr, Expr], ...]
+    read: tuple[Expr, ...]
+    written: tuple[Expr, ...]
+
+    def count(self, select: Callable[[OpKind], bool], taps: str = "dense") -> Expr:
+        """Σ of the selected operations, with padding taps (``dense``) or without (``valid``)."""
+        column = {"dense": 1, "valid": 2}[taps]
+        return Add(*(op[column] for op in self.ops if select(op[0])))
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``detail`` its
+    parameters as text, ``rule`` the rule's name, ``status`` one of exact, bounded, free, and ``loops`` the numbers of the loops
+    whose body it is in, outermost first."""
+
+    index: int
+    primitive: str
+    path: tuple[str, ...]
+    phase: str
+    times: Expr
+    ins: tuple[Value, ...]
+    outs: tuple[Value, ...]
+    work: Work
+    detail: str = ""
+    rule: str = ""
+    status: str = "exact"
+    loops: tuple[int, ...] = ()
+
+    def runs_with(self, other: Equation) -> bool:
+        """Whether it runs in the same loops, and as often."""
+        return (self.loops, self.times) == (other.loops, other.times)
+
+    @property
+    def module(self) -> str:
+        return "/".join(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive; ``carried``
+    pairs what a loop's body receives with what it hands to its next iteration."""
+
+    equations: tuple[Equation, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    dead: tuple[tuple[str, int], ...] = ()
+    carried: tuple[tuple[Value, Value], ...] = ()
+
+    def __iter__(self) -> Iterator[Equation]:
+        return iter(self.equations)
+
+    def filter_by(self, select: Callable[[Equation], bool]) -> CostTable:
+        return replace(self, equations=tuple(e for e in self.equations if select(e)))
+
+    def group_by(self, key: Callable[[Equation], object]) -> dict[object, CostTable]:
+        """Tables by key, in order of first appearance."""
+        groups: dict[object, list[Equation]] = {}
+        for equation in self.equations:
+            groups.setdefault(key(equation), []).append(equation)
+        return {k: replace(self, equations=tuple(v)) for k, v in groups.items()}
+
+    def sum(self, price: Callable[[Equation], Expr]) -> Expr:
+        """Σ price · times over the equations."""
+        return total(price(e) * e.times if e.times != 1 else price(e) for e in self.equations)
+
+    @cached_property
+    def parameters(self) -> tuple[Value, ...]:
+        return tuple(v for v in self.inputs if v.origin == "parameter")
+
+    @cached_property
+    def buffers(self) -> tuple[Value, ...]:
+        return tuple(v for v in self.inputs if v.origin == "buffer")
+
+
+def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
+    """The same program with every array and operation in another type: a price at another width, not another trace."""
+    made: dict[int, Value] = {}
+
+    def value(v: Value) -> Value:
+        if id(v) not in made:
+            made[id(v)] = replace(v, array=Array(v.array.shape, change(v.array.dtype)))
+        return made[id(v)]
+
+    def kind(k: OpKind) -> OpKind:
+        return replace(k, dtype=change(k.dtype), accumulate=k.accumulate and change(k.accumulate))
+
+    def equation(e: Equation) -> Equation:
+        work = replace(e.work, ops=tuple((kind(k), dense, valid) for k, dense, valid in e.work.ops))
+        return replace(e, ins=tuple(map(value, e.ins)), outs=tuple(map(value, e.outs)), work=work)
+
+    return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
+                   outputs=tuple(map(value, table.outputs)), carried=tuple((value(a), value(b)) for a, b in table.carried))
+
+
+def total(terms: Iterable[Expr]) -> Expr:
+    """Σ of many terms, added once and expanded once: adding one by one is quadratic."""
+    added = Add(*terms)
+    return added if added.is_Atom else added.expand()
+
+

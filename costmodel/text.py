@@ -1,0 +1,56 @@
+"""How numbers and tables are written for people: every result renders itself with these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def cell(value: Any) -> str:
+    """A table cell: integers with thousands separators, formulas in compact Python syntax."""
+    if getattr(value, "is_Integer", True) is False:
+        return str(value).replace("**", "^").replace("*", "·")
+    return f"{int(value):,}" if value == int(value) else f"{float(value):,.1f}"
+
+
+def si(value: float, unit: str) -> str:
+    """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
+    if value == 0:
+        return f"0 {unit}"
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12, "p")):
+        if abs(value) >= 10.0**power:
+            return f"{value / 10.0**power:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def printed(renderable: Any, width: int | None = None) -> str:
+    """What rich prints, as text without colours."""
+    from rich.console import Console
+
+    console = Console(width=width or 200, force_terminal=False, no_color=True)
+    with console.capture() as capture:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:
+    """An empty rich table in the house's style; columns are aligned to the right but for those in ``left``."""
+    from rich import box
+    from rich.table import Table
+
+    out = Table(box=box.SIMPLE, caption=caption or None, caption_justify="left")
+    for name in columns:
+        out.add_column(plain(name), justify="left" if name in left else "right", overflow="fold" if name in left else "ellipsis")
+    return out
+
+
+def plain(text: str) -> str:
+    """Text whose square brackets rich prints as they are."""
+    return text.replace("[", r"\[")
+
+
+def titled(title: str, *below: Any) -> Any:
+    """Renderables below a title that is not broken at their width."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(Text(title), *below)

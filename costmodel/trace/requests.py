@@ -1,0 +1,207 @@
+"""From a model and its abstract inputs to a closed jaxpr: what was asked, checked, and how to ask it again at a point."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jex_core
+
+from costmodel import _jax_compat as compat
+from costmodel.errors import CostModelError, TraceError
+from costmodel.symbolic.dimensions import Domain, internal
+from costmodel.symbolic.forms import evaluate
+from costmodel.trace.pure import Leaf, pure
+
+
+def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
+    """An abstract input: a shape of integers and symbolic dimensions, and a dtype by name.
+
+    >>> from costmodel.symbolic.dimensions import dims
+    >>> spec((dims("n"), 3), "bfloat16")
+    ShapeDtypeStruct(shape=(n, 3), dtype=bfloat16)
+    """
+    try:
+        return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
+    except TypeError:
+        raise CostModelError(f"{dtype!r} is not a dtype; use a numpy or jax name such as float32, bfloat16 or int8") from None
+
+
+def abstract(build: Callable[[], Any]) -> Any:
+    """An NNX module without arrays, symbolic widths allowed: ``abstract(lambda: nnx.Linear(c_i, c_o, rngs=nnx.Rngs(0)))``."""
+    from flax import nnx
+
+    with compat.initialisers_accept_symbolic_fans():
+        return nnx.eval_shape(build)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A closed jaxpr, a role for each of its inputs, and the name that the root module has in name stacks ("" for none)."""
+
+    jaxpr: jex_core.ClosedJaxpr
+    leaves: tuple[Leaf, ...]
+    root: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything needed to trace a model, symbolically or at a point, any number of times."""
+
+    model: Any
+    inputs: tuple[Any, ...]
+    method: str | Callable[..., Any] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    rngs: tuple[str, ...] = ()
+    mutable: bool | str | tuple[str, ...] = False
+    params: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """linen, nnx or function."""
+        from flax import linen
+
+        if isinstance(self.model, linen.Module):
+            return "linen"
+        from flax import nnx
+
+        if isinstance(self.model, nnx.Module):
+            return "nnx"
+        if isinstance(self.model, type) and issubclass(self.model, linen.Module | nnx.Module):
+            raise CostModelError(f"{self.model.__name__} is a class; pass an instance, e.g. {self.model.__name__}(...)"
+                                 + ("" if issubclass(self.model, linen.Module) else " or cm.abstract(lambda: ...)"))
+        if not callable(self.model):
+            raise CostModelError(f"{type(self.model).__name__} is neither a Flax module nor a function; nothing to trace")
+        return "function"
+
+    def run(self) -> Traced:
+        """Trace. Raises TraceError with jax's reason and what to do next."""
+        return self.guarded(self._trace)
+
+    def _trace(self) -> Traced:
+        form = pure(self)
+
+        def program(*arguments: Any) -> Any:
+            outputs, others = form.call(*arguments)
+            return (outputs, others) if self.mutable else outputs
+
+        return Traced(jax.make_jaxpr(program)(*form.arguments), form.leaves, form.root)
+
+    def guarded(self, trace: Callable[[], Traced]) -> Traced:
+        """``trace()``, with whatever jax or the model raises turned into one line for the user."""
+        try:
+            with compat.initialisers_accept_symbolic_fans():  # also while it is applied: Linen checks shapes with them
+                return trace()
+        except CostModelError:
+            raise
+        except Exception as error:
+            raise TraceError(_reason(error, self)) from error
+
+    def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""
+        traced = {k: v for k, v in self.kwargs.items() if any(_is_abstract(leaf) for leaf in jax.tree.leaves(v))}
+        return jax.tree.map(_as_leaf, traced), {k: v for k, v in self.kwargs.items() if k not in traced}
+
+    def at(self, domain: Domain, env: Mapping[Any, int]) -> Request:
+        """The same request with every symbolic dimension replaced by its integer, in inputs and in the model's attributes."""
+        def concrete(dim: Any) -> Any:
+            return evaluate(internal(dim), env) if compat.is_symbolic(dim) else dim
+
+        def leaf(x: Any) -> Any:
+            if compat.is_symbolic(x):
+                return concrete(x)
+            return jax.ShapeDtypeStruct(tuple(map(concrete, x.shape)), x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
+
+        return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
+                       jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
+
+
+def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
+            mutable: Any = False, params: int | None = None) -> Request:
+    """A checked request; see :func:`costmodel.analyze` for the arguments."""
+    if isinstance(rngs, str):
+        rngs = (rngs,)
+    mutable = tuple(mutable) if isinstance(mutable, list | set) else mutable
+    if params is not None and not 0 <= params < len(inputs):
+        raise CostModelError(f"params={params} is not an argument: {len(inputs)} inputs were given")
+    return Request(model, tuple(_as_input(x) for x in inputs), method, dict(kwargs or {}), tuple(rngs), mutable, params)
+
+
+def _as_input(x: Any) -> Any:
+    """Specs and arrays to abstract arrays; a bare tuple of dimensions is one float32 array; pytrees leaf by leaf."""
+    if isinstance(x, tuple | list) and x and all(isinstance(d, int) or compat.is_symbolic(d) for d in x):
+        return spec(x)
+    return jax.tree.map(_as_leaf, x)
+
+
+def _as_leaf(x: Any) -> Any:
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return x
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype)
+    if isinstance(x, bool | int | float | complex | np.generic):
+        return jax.ShapeDtypeStruct((), jnp.result_type(x))
+    raise CostModelError(f"input {x!r} is no array specification; use cm.spec(shape, dtype)")
+
+
+def _is_abstract(x: Any) -> bool:
+    return isinstance(x, jax.ShapeDtypeStruct) or (hasattr(x, "shape") and hasattr(x, "dtype"))
+
+
+def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
+    """``model`` with symbolic attributes replaced: a Linen module field by field, an NNX module node by node on a copy."""
+    from flax import linen, nnx
+
+    def value(x: Any) -> Any:
+        if isinstance(x, linen.Module):
+            fields = {name: getattr(x, name) for name in x.__dataclass_fields__ if name not in ("parent", "name")}
+            changed = {name: value(v) for name, v in fields.items()}
+            return x.clone(**changed) if any(changed[k] is not fields[k] for k in fields) else x
+        if isinstance(x, functools.partial):
+            return functools.partial(value(x.func), *map(value, x.args), **{k: value(v) for k, v in x.keywords.items()})
+        if isinstance(x, tuple | list) and any(compat.is_symbolic(i) or isinstance(i, linen.Module | functools.partial) for i in x):
+            return type(x)(value(i) for i in x)
+        return leaf(x)
+
+    if not isinstance(model, nnx.Module):
+        return value(model)
+    graph, state = nnx.split(model)
+    copy = nnx.merge(graph, jax.tree.map(lambda x: leaf(_as_leaf(x)), state))
+    for _, node in nnx.iter_graph(copy):
+        if isinstance(node, nnx.Module):
+            for name, attribute in list(vars(node).items()):
+                if compat.is_symbolic(attribute) or (isinstance(attribute, tuple)
+                                                     and any(map(compat.is_symbolic, attribute))):
+                    setattr(node, name, value(attribute))
+    return copy
+
+
+# jax's errors for data that is used as a Python bool, int or numpy array.
+_VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
+
+
+def _reason(error: Exception, request: Request) -> str:
+    """jax's message cut to its first sentence, with the way out that applies."""
+    from costmodel.symbolic.dimensions import user_text
+
+    text = user_text(re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split())))
+    name = type(request.model).__name__ if request.kind != "function" else getattr(request.model, "__name__", "function")
+    first = re.split(r" This error| The (?:error|problem) ", text)[0].split(". ", 1)[0].rstrip(".")[:300]
+    hint = ""
+    if isinstance(error, _VALUE_NEEDED):
+        hint = "; the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
+    elif "_DimExpr" in text:
+        hint = "; that place needs an integer: give the dimension as one"
+    elif isinstance(error, compat.InconclusiveDimensionOperation) or "nconclusive" in text or "divisib" in text:
+        hint = "; declare more about the dimension, e.g. cm.dims('h', multiple_of=32) or min=..., or give it as an integer"
+    elif "Shapes must be 1D sequences of concrete values" in text or "concrete" in text:
+        hint = "; that place needs an integer: give the dimension as one"
+    return f"{name} does not trace with these inputs: {type(error).__name__}: {first}{hint}"
+
+

@@ -1,0 +1,117 @@
+"""Training: one step (forward, backward, update) traced as one program, and what it keeps for the backward pass.
+
+The step is ``jax.value_and_grad`` of the loss and the optimizer's update, traced like any other program. Phases come from the name
+stack: what is transposed is ``backward``, what recomputes under ``jax.checkpoint`` is ``recompute``, the optimizer is ``update``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from costmodel.errors import CostModelError
+from costmodel.trace.pure import Pure, leaves, pure
+from costmodel.trace.requests import Request, Traced, request
+
+# The scope in which a training step updates its parameters.
+UPDATE_SCOPE = "costmodel_update"
+
+
+def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
+                     microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
+                     kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None) -> Step:
+    """The checked request that :func:`analyze_training` traces; the same arguments."""
+    if microbatches < 1:
+        raise CostModelError(f"microbatches={microbatches} must be at least 1")
+    asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, params=params)
+    if asked.kind == "function" and params is None:
+        raise CostModelError("say which argument of the function holds the parameters: analyze_training(f, params, x, params=0, …)")
+    return Step(replace(asked, mutable=_every_state(asked.kind)), request(None, *targets).inputs, loss, optimizer, microbatches,
+                compute_dtype)
+
+
+def _every_state(kind: str) -> Any:
+    """What a training call updates beside the parameters: batch statistics, random counters."""
+    if kind == "linen":
+        from flax.core import DenyList
+
+        return DenyList("params")
+    return kind == "nnx"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step as a request: it can be traced symbolically, and again at a point."""
+
+    forward: Request
+    targets: tuple[Any, ...]
+    loss: Callable[..., Any]
+    optimizer: Any
+    microbatches: int
+    compute_dtype: str | None
+
+    @property
+    def model(self) -> Any:
+        return self.forward.model
+
+    def at(self, domain: Any, env: Mapping[Any, int]) -> Step:
+        """The same step with integers for the symbolic dimensions."""
+        return replace(self, forward=self.forward.at(domain, env), targets=Request(None, self.targets).at(domain, env).inputs)
+
+    def run(self) -> Traced:
+        """Trace. Raises TraceError with jax's reason and what to do next."""
+        return self.forward.guarded(self._trace)
+
+    def _trace(self) -> Traced:
+        form = pure(self.forward)
+        state = {} if self.optimizer is None else jax.eval_shape(self.optimizer.init, form.params)
+        jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, self.targets)
+        roles = (*form.leaves, *leaves("optimizer", state), *leaves("input", self.targets))
+        return Traced(jaxpr, roles, form.root)
+
+    def _step(self, form: Pure, params: Any, others: Any, rngs: Any, inputs: Any, kw: Any, state: Any, targets: Any) -> Any:
+        def objective(params: Any, others: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
+            if self.compute_dtype is not None:
+                params, inputs = (_cast(tree, self.compute_dtype) for tree in (params, inputs))
+            outputs, updated = form.call(params, others, rngs, inputs, kw)
+            # Only collections that the call touches come back.
+            return self.loss(outputs, *targets), {**others, **updated} if isinstance(others, dict) else updated
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        if self.microbatches == 1:
+            (value, others), grads = gradient(params, others, inputs, targets)
+        else:
+            value, others, grads = self._accumulate(gradient, params, others, inputs, targets)
+        if self.optimizer is None:
+            return value, others, grads
+        import optax
+
+        with jax.named_scope(UPDATE_SCOPE):
+            updates, state = self.optimizer.update(grads, state, params)
+            return value, others, optax.apply_updates(params, updates), state
+
+    def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any,
+                    targets: Any) -> tuple[Any, Any, Any]:
+        """Gradients of the microbatches, added up in a scan; their mean."""
+        def split(x: Any) -> Any:
+            return x.reshape(self.microbatches, x.shape[0] // self.microbatches, *x.shape[1:])
+
+        def add(carry: Any, batch: Any) -> tuple[Any, None]:
+            total, others, grads = carry
+            (value, others), new = gradient(params, others, *batch)
+            with jax.named_scope(UPDATE_SCOPE):
+                return (total + value, others, jax.tree.map(jnp.add, grads, new)), None
+
+        start = (jnp.zeros(()), others, jax.tree.map(jnp.zeros_like, params))
+        (value, others, grads), _ = jax.lax.scan(add, start, jax.tree.map(split, (inputs, targets)))
+        with jax.named_scope(UPDATE_SCOPE):
+            return value / self.microbatches, others, jax.tree.map(lambda g: g / self.microbatches, grads)
+
+
+def _cast(tree: Any, dtype: str) -> Any:
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
