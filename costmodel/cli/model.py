@@ -66,7 +66,7 @@ def _json(answer: Answer) -> str:
 
     flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
     for name in metrics.available():
-        option, choices = metrics.get(name).option
+        option, choices = metrics.get(name).option[0], metrics.get(name).forms
         if not metrics.get(name).applies(answer.cost.program):
             continue
         for choice in choices or ("",):

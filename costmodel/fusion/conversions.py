@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from sympy import Expr
 
+from costmodel.fusion.graph import Graph
+from costmodel.fusion.predicates import product
+from costmodel.rules.params import Convolution
+from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
 from costmodel.symbolic.forms import ONE
+
+_COPY, _ELEMENTWISE, _WINDOW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW))
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -20,7 +25,8 @@ def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> C
             value = e.ins[position]
             copied = Value(value.array)
             work = Work((), (value.array.size,), (value.array.size,))
-            equations.append(replace(e, primitive="copy", ins=(value,), outs=(copied,), work=work, rule="copy", status="free"))
+            equations.append(replace(e, primitive="copy", ins=(value,), outs=(copied,), work=work, rule="copy", status="free",
+                                     detail="", traits=_COPY, params=None))
             e = replace(e, ins=(*e.ins[:position], copied, *e.ins[position + 1:]))
         equations.append(e)
     return replace(table, equations=tuple(equations))
@@ -31,23 +37,24 @@ def hoisted(table: CostTable) -> CostTable:
     times: dict[tuple[int, ...], Expr] = {(): ONE}
     for e in table:
         times.setdefault(e.loops, e.times)
-    made_in: dict[int, tuple[int, ...]] = {}
-    varies = {id(v) for v, _ in table.carried}  # with every iteration
+    made_in: dict[Value, tuple[int, ...]] = {}
+    varies = {v for v, _ in table.carried}  # with every iteration
     before: dict[int, list[Equation]] = {}
     stay: list[Equation] = []
     for e in table:
-        if e.rule == "view" and any(id(v) in varies for v in e.ins):
-            varies.update(id(out) for out in e.outs)
-        needed = max((made_in.get(id(v), ()) for v in e.ins), key=len, default=())
-        still = e.loops and e.ins and e.rule in ("copy", "view") and not any(id(v) in varies for v in e.ins)
-        if still and e.rule == "view":
-            made_in.update((id(out), needed) for out in e.outs)  # another name of what is there
+        view = Trait.VIEW in e.traits
+        if view and any(v in varies for v in e.ins):
+            varies.update(e.outs)
+        needed = max((made_in.get(v, ()) for v in e.ins), key=len, default=())
+        still = e.loops and e.ins and e.has(Trait.COPY, Trait.VIEW) and not any(v in varies for v in e.ins)
+        if still and view:
+            made_in.update((out, needed) for out in e.outs)  # another name of what is there
         elif still and len(needed) < len(e.loops) and needed in times:
             before.setdefault(e.loops[len(needed)], []).append(replace(e, loops=needed, times=times[needed]))
-            made_in.update((id(out), needed) for out in e.outs)
+            made_in.update((out, needed) for out in e.outs)
             continue
         else:
-            made_in.update((id(out), e.loops) for out in e.outs)
+            made_in.update((out, e.loops) for out in e.outs)
         stay.append(e)
     equations: list[Equation] = []
     for e in stay:
@@ -63,8 +70,8 @@ def every_pair(table: CostTable) -> CostTable:
     ConvolutionGroupConverter)."""
     equations: list[Equation] = []
     for e in table:
-        groups = re.search(r"batch_group_count=(\S+)", e.detail)
-        if groups is None or groups[1] != str(e.outs[0].array.shape[-1]):
+        if not isinstance(e.params, Convolution) or e.params.batch_groups in (1, 0) or (
+                e.params.batch_groups != e.outs[0].array.shape[e.params.result[1]]):
             equations.append(e)
             continue
         pairs = Array((*e.outs[0].array.shape, e.outs[0].array.shape[-1]), e.outs[0].array.dtype)
@@ -72,8 +79,10 @@ def every_pair(table: CostTable) -> CostTable:
         equations += [
             replace(e, outs=(computed,), work=replace(e.work, written=(pairs.size,))),
             replace(e, primitive="select_n", ins=(computed,), outs=(masked,), rule="select_n", detail="",
+                    traits=_ELEMENTWISE, params=None,
                     work=Work((), (pairs.size,), (pairs.size,))),
             replace(e, primitive="reduce_window_sum", ins=(masked,), rule="reduce_window", detail="",
+                    traits=_WINDOW, params=None,
                     work=Work((), (pairs.size,), (e.outs[0].array.size,)))]
     return replace(table, equations=tuple(equations))
 
@@ -83,3 +92,10 @@ def as_is(table: CostTable) -> CostTable:
     return table
 
 
+def transposed(graph: Graph, anchor: Equation, consumer: Equation, operand: int) -> bool:
+    """The transpose of a product is the product of its operands in the other order (XLA, AlgebraicSimplifier)."""
+    return product(anchor) and Trait.TRANSPOSE in consumer.traits
+
+
+def only_transposes(graph: Graph, members: Iterable[Equation]) -> bool:
+    return all(Trait.TRANSPOSE in e.traits for e in members)

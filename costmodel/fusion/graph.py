@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
-
-# Rules of equations that write into the memory of their first operand (a donated buffer, a key-value cache) and leave the rest
-# of it as it is: their result is that memory.
-IN_PLACE = ("dynamic_update_slice", "scatter", "scatter_combine")
 
 
 def aliases(table: CostTable) -> Callable[[Value], Value]:
@@ -19,16 +16,16 @@ def aliases(table: CostTable) -> Callable[[Value], Value]:
 
 
 def _names(table: CostTable, in_place: Callable[[Equation], bool]) -> Callable[[Value], Value]:
-    source: dict[int, Value] = {}
+    source: dict[Value, Value] = {}
 
     def root(value: Value) -> Value:
-        return source.get(id(value), value)
+        return source.get(value, value)
 
     for e in table:
-        if e.rule == "view":
-            source.update((id(out), root(into)) for into, out in zip(e.ins, e.outs, strict=False))
-        elif e.rule in IN_PLACE and in_place(e):
-            source[id(e.outs[0])] = root(e.ins[0])
+        if Trait.VIEW in e.traits:
+            source.update((out, root(into)) for into, out in zip(e.ins, e.outs, strict=False))
+        elif Trait.IN_PLACE in e.traits and in_place(e):
+            source[e.outs[0]] = root(e.ins[0])
     return root
 
 
@@ -38,16 +35,17 @@ class Graph:
     def __init__(self, table: CostTable) -> None:
         self.table = table
         self.name = _names(table, lambda e: False)
-        self.equations = tuple(e for e in table if e.rule != "view")
-        self.index = {id(e): i for i, e in enumerate(self.equations)}
-        self._uses: dict[int, list[tuple[Equation, int]]] = {}
-        self._maker: dict[int, Equation] = {}
+        self.equations = tuple(e for e in table if Trait.VIEW not in e.traits)
+        self.index = {e: i for i, e in enumerate(self.equations)}
+        self._uses: dict[Value, list[tuple[Equation, int]]] = {}
+        self._maker: dict[Value, Equation] = {}
         for e in self.equations:
             for out in e.outs:
-                self._maker[id(out)] = e
+                self._maker[out] = e
             for position, v in enumerate(e.ins):
-                if e.work.read[position] != 0 or (position == 0 and e.rule in IN_PLACE) or e.rule == "branch_result":
-                    self._uses.setdefault(id(self.name(v)), []).append((e, position))
+                if e.work.read[position] != 0 or (position == 0 and Trait.IN_PLACE in e.traits) or (
+                        Trait.BRANCH_RESULT in e.traits):
+                    self._uses.setdefault(self.name(v), []).append((e, position))
 
     @cached_property
     def memory(self) -> Callable[[Value], Value]:
@@ -55,13 +53,13 @@ class Graph:
         return _names(self.table, self.updates_in_place)
 
     @cached_property
-    def results(self) -> frozenset[int]:
-        """Values (by id) that something outside the equations reads: the program's outputs, and what a loop carries on."""
-        return frozenset(id(self.name(v)) for v in (*self.table.outputs, *(after for _, after in self.table.carried)))
+    def results(self) -> frozenset[Value]:
+        """Values that something outside the equations reads: the program's outputs, and what a loop carries on."""
+        return frozenset(self.name(v) for v in (*self.table.outputs, *(after for _, after in self.table.carried)))
 
     def uses(self, value: Value) -> list[tuple[Equation, int]]:
         """(equation, operand) of every use of a value that touches it."""
-        return self._uses.get(id(self.name(value)), [])
+        return self._uses.get(self.name(value), [])
 
     def users(self, e: Equation) -> list[tuple[Equation, int]]:
         """The uses of an equation's results."""
@@ -69,22 +67,22 @@ class Graph:
 
     def maker(self, value: Value) -> Equation | None:
         """The equation that makes a value, or what it is a view of."""
-        return self._maker.get(id(self.name(value)))
+        return self._maker.get(self.name(value))
 
     def updates_in_place(self, e: Equation) -> bool:
         """Whether an equation writes into memory that is there already, not into something that this program just made."""
-        if e.rule not in IN_PLACE:
+        if Trait.IN_PLACE not in e.traits:
             return False
         made = self.maker(e.ins[0])
-        return e.rule != "dynamic_update_slice" or made is None or made.primitive != "scan_read"
+        return Trait.UPDATE not in e.traits or made is None or Trait.SCAN_READ not in made.traits
 
     def copies_to_update(self, e: Equation) -> bool:
         """Whether an update makes an array of its own: what is not updated is copied."""
-        return e.rule == "dynamic_update_slice" and not self.updates_in_place(e)
+        return Trait.UPDATE in e.traits and not self.updates_in_place(e)
 
     def consumers(self, e: Equation) -> list[Equation]:
         """The equations that use an equation's results."""
-        return list({id(user): user for user, _ in self.users(e)}.values())
+        return list({user: None for user, _ in self.users(e)})
 
     def is_result(self, e: Equation) -> bool:
-        return any(id(out) in self.results for out in e.outs)
+        return any(out in self.results for out in e.outs)

@@ -9,6 +9,8 @@ from functools import cached_property
 from sympy import Add, Expr, Rational
 
 from costmodel.fusion.layers import anchor_kind
+from costmodel.rules.params import Convolution
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value, total
 
 KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
@@ -63,23 +65,26 @@ def kind_of(equations: Sequence[Equation]) -> str:
     """The kind of a kernel of these equations: that of its anchor, else of what its loop does."""
     for e in equations:
         kind = anchor_kind(e)
-        if kind == "conv" and _is_depthwise(e):
+        if kind == "conv" and depthwise(e):
             return "depthwise conv"
         if kind is not None:
             return kind
     engines = {kind.engine for e in equations for kind, _, _ in e.work.ops}
     if "link" in engines:
         return "collective"
-    if "matrix" in engines or any(kind.name == "flop" for e in equations for kind, _, _ in e.work.ops):
+    if "matrix" in engines or any(Trait.LINEAR_ALGEBRA in e.traits for e in equations):
         return "linear algebra"
-    if any(e.rule in ("reduce", "generic_reduce") for e in equations):
+    if any(Trait.REDUCTION in e.traits for e in equations):
         return "reduce"
     return "elementwise" if engines else "copy"
 
 
-def _is_depthwise(e: Equation) -> bool:
-    """One input channel a group, forward or in a gradient: no sum over channels."""
-    return "group_count" in e.detail and 1 in e.ins[1].array.shape[-2:]
+def depthwise(e: Equation) -> bool:
+    """A convolution with one input channel a group, forward or in a gradient: no sum over channels."""
+    if not isinstance(e.params, Convolution):
+        return False
+    grouped = e.params.feature_groups != 1 or e.params.batch_groups != 1
+    return grouped and 1 in e.ins[1].array.shape[-2:]
 
 
 def read_once(value: Value, parts: list[Expr], times: list[Expr] | None = None) -> Expr:

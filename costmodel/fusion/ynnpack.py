@@ -7,54 +7,59 @@ it, and a stage of convolutions with the pooling that follows it.
 
 from __future__ import annotations
 
-import re
-
 from costmodel.fusion.graph import Graph
-from costmodel.fusion.layers import ANCHORS
+from costmodel.fusion.predicates import arithmetic, computes, product
+from costmodel.rules.params import Reduction, Window
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation
 
 LIMIT = 64
-_OPERATIONS = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "exp", "neg", "abs", "square", "broadcast_in_dim",
-                         "reduce_sum", "reduce_max", "reduce_min", "dot_general", "conv_general_dilated"})
+# What the library computes, as operations of elementwise equations; ``mac`` are its products and convolutions.
+_OPERATIONS = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "exp", "neg", "abs", "mac"})
+_REDUCTIONS = frozenset({"add", "max", "min"})
+_CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
 
-def clusters(graph: Graph) -> dict[int, int]:
-    """Equations (by id) that share a kernel -> its number. Seeds later in the program come first."""
-    found: dict[int, int] = {}
+def clusters(graph: Graph) -> dict[Equation, int]:
+    """Equations that share a kernel -> its number. Seeds later in the program come first."""
+    found: dict[Equation, int] = {}
     for seed in reversed(graph.equations):
-        if id(seed) not in found and _seeds(seed):
+        if seed not in found and _seeds(seed):
             for e in _grown(graph, seed, found):
-                found[id(e)] = graph.index[id(seed)]
+                found[e] = graph.index[seed]
     return found
 
 
 def _seeds(e: Equation) -> bool:
-    return (e.rule == "reduce" and e.primitive in _OPERATIONS) or _separate_windows(e)
+    return _reduces(e) or _separate_windows(e)
+
+
+def _reduces(e: Equation) -> bool:
+    return isinstance(e.params, Reduction) and e.params.operation in _REDUCTIONS
 
 
 def _separate_windows(e: Equation) -> bool:
     """Pooling whose windows do not overlap."""
-    shape, strides = (re.search(rf"{name}=\(([^)]*)\)", e.detail) for name in ("window_dimensions", "window_strides"))
-    return ANCHORS.get(e.primitive) == "window" and shape is not None and strides is not None and shape[1] == strides[1]
+    return isinstance(e.params, Window) and not e.params.overlap
 
 
-def _grown(graph: Graph, seed: Equation, taken: dict[int, int]) -> list[Equation]:
-    inside = {id(seed): seed}
+def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int]) -> list[Equation]:
+    inside = {seed: None}
     pending, size = [seed], _instructions(seed)
     while pending:
         e = pending.pop(0)
         for near in (*_producers(graph, e), *_only_use(graph, e)):
-            if (id(near) in inside or id(near) in taken or near.loops != seed.loops or not _has(graph, near)
+            if (near in inside or near in taken or near.loops != seed.loops or not _has(graph, near)
                     or size + _instructions(near) > LIMIT):
                 continue
             users = graph.users(near)
             below = any(user is near for user, _ in graph.users(e))
-            if below or (users and not graph.is_result(near) and all(id(user) in inside for user, _ in users)):
-                inside[id(near)] = near
+            if below or (users and not graph.is_result(near) and all(user in inside for user, _ in users)):
+                inside[near] = None
                 size += _instructions(near)
                 # What was left outside because of this use may come in now.
-                pending += [near, *(inside[id(u)] for v in near.ins for u, _ in graph.uses(v) if id(u) in inside and u is not near)]
-    return list(inside.values())
+                pending += [near, *(u for v in near.ins for u, _ in graph.uses(v) if u in inside and u is not near)]
+    return list(inside)
 
 
 def _producers(graph: Graph, e: Equation) -> list[Equation]:
@@ -62,20 +67,25 @@ def _producers(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _only_use(graph: Graph, e: Equation) -> list[Equation]:
-    users = {id(user): user for user, _ in graph.users(e)}
-    return list(users.values()) if len(users) == 1 and not graph.is_result(e) else []
+    users = graph.consumers(e)
+    return users if len(users) == 1 and not graph.is_result(e) else []
 
 
 def _has(graph: Graph, e: Equation) -> bool:
     """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not."""
-    if e.primitive in ("max", "min"):
-        other = {"max": "min", "min": "max"}[e.primitive]
-        near = [*_only_use(graph, e), *_producers(graph, e)]
-        if any(n.primitive == other and any(elements == 0 for elements in n.work.read) for n in near):
+    if arithmetic(e) and any(computes(e, frozenset({name})) for name in _CLAMPS):
+        other = _CLAMPS[e.work.ops[0][0].name]
+        if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
-    return e.primitive in _OPERATIONS or _separate_windows(e)
+    if arithmetic(e) or product(e) or Trait.CONVOLUTION in e.traits:
+        return computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits
+    return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
+
+
+def _with_literal(e: Equation, names: frozenset[str]) -> bool:
+    return arithmetic(e) and computes(e, names) and any(elements == 0 for elements in e.work.read)
 
 
 def _instructions(e: Equation) -> int:
     """Instructions of XLA's program: an operand of another shape is a broadcast of its own."""
-    return 1 + (e.rule in ("elementwise", "mul") and any(v.array.size != e.outs[0].array.size for v in e.ins))
+    return 1 + (arithmetic(e) and any(v.array.size != e.outs[0].array.size for v in e.ins))

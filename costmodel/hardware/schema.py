@@ -31,8 +31,6 @@ ENERGY = "energy"  # the kind of a file that states energies only
 KINDS = (*FUSION, ENERGY)
 DIRECTIONS = ("each way", "both ways")
 
-# What a device's file may say of its compiler: the policies of costmodel.fusion, which a test compares.
-POLICIES = ("unfused", "layer", "xla-cpu", "xla-gpu", "xla-tpu", "ideal")
 # The kinds of kernels that a calibration can be for: those of costmodel.fusion.
 KERNELS = ("dot", "conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort", "cumulative", "fft",
            "copy")
@@ -92,7 +90,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
     weight = figures.get("transcendental_weight") or policy.quantity("transcendental_weight", "FLOP")
     _needed(root, "policy.transcendental_weight", weight, "{ value = …, unit = 'FLOP', source = … }")
-    source, fusion = policy.text("source"), policy.text("fusion", "", POLICIES)
+    source, fusion = policy.text("source"), policy.text("fusion", "")
     float32 = _float32_policy(policy)
     runs_as, vector_source = _vector_policy(policy.table("vector_runs_as"))
     root.stop_if_wrong()

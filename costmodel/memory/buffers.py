@@ -18,15 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from sympy import Expr
 
 from costmodel.errors import CostModelError
-from costmodel.fusion import plan
-from costmodel.fusion.graph import IN_PLACE
-from costmodel.fusion.kernel import Kernel
-from costmodel.fusion.policies import PREDICATES, Policy, arithmetic
+from costmodel.fusion import Kernel, Policy, plan
+from costmodel.fusion import policy as policy_named
+from costmodel.fusion.predicates import arithmetic
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
@@ -80,6 +80,7 @@ class Memory:
     carries: tuple[Carry, ...]
     updates: tuple[tuple[Content, Content], ...]  # (old, new), where old dies in the kernel that makes new
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
+    orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,6 @@ class Buffer:
     last: int
 
 
-@lru_cache(maxsize=16)
 def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
     """The contents of a program's memory. ``donate`` are origins (:data:`~costmodel.rules.work.ORIGINS`) of inputs that the caller
     gives up.
@@ -103,26 +103,27 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
     if unknown:
         raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated; choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
-    return _Reader(table, plan(table, policy), donate, PREDICATES.get(policy)).memory()
+    chosen = policy_named(policy)
+    return table.remember(("memory", chosen, donate), lambda: _Reader(table, plan(table, policy), donate, chosen).memory())
 
 
 class _Reader:
     """Reads a table's contents off its kernels."""
 
-    def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy | None) -> None:
+    def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy) -> None:
         self.table, self.kernels, self.policy = table, kernels, policy
         # A policy may have moved an equation, or put in a copy: its kernels know better where things are made.
         computed = [e for k in kernels for e in (*k.again, *k.equations)]
-        self.maker: dict[int, Equation] = {id(out): e for e in (*table, *computed) for out in e.outs}
-        self.shows: dict[int, Value] = {id(out): into for e in table if e.rule == "view" and e.primitive != "loop_carry"
+        self.maker: dict[Value, Equation] = {out: e for e in (*table, *computed) for out in e.outs}
+        self.shows: dict[Value, Value] = {out: into for e in table if Trait.VIEW in e.traits and Trait.LOOP_CARRY not in e.traits
                                         for into, out in zip(e.ins, e.outs, strict=False)}
-        self.contents: dict[int, Content] = {}
-        self.next: dict[int, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
+        self.contents: dict[Value, Content] = {}
+        self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
         self.branches: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
         for v in table.inputs:
-            self.contents[id(v)] = Content(v, given_up=v.origin in donate)
+            self.contents[v] = Content(v, given_up=v.origin in donate)
 
     def memory(self) -> Memory:
         loops_of = self._loops_of_carried()
@@ -131,7 +132,7 @@ class _Reader:
                 self._made(v, number)
         carries = self._carried(loops_of)
         for e in self.table:
-            if e.primitive == "branch_result":
+            if Trait.BRANCH_RESULT in e.traits:
                 self._branch_result(e)
         for number, k in enumerate(self.kernels):
             self._reads(number, k)
@@ -142,56 +143,56 @@ class _Reader:
     # -- contents ----------------------------------------------------------------------------------------------------------------
 
     def root(self, value: Value) -> Value:
-        while id(value) in self.shows:
-            value = self.shows[id(value)]
+        while value in self.shows:
+            value = self.shows[value]
         return value
 
     def content(self, value: Value, loops: tuple[int, ...]) -> Content | None:
         """What an equation in these loops sees of ``value`` in memory: None for a scalar constant, and for what a kernel keeps to
         itself."""
         source = self.root(value)
-        for loop, place in reversed(self.next.get(id(source), ())):
+        for loop, place in reversed(self.next.get(source, ())):
             if loop not in loops:
                 return place
-        found = self.contents.get(id(source))
-        if found is None and id(source) not in self.maker and source.array.shape:
+        found = self.contents.get(source)
+        if found is None and source not in self.maker and source.array.shape:
             # A constant array, or, where a part of a program was chosen, what the rest of it had made.
-            found = self.contents[id(source)] = Content(source, given_up=False, shown=True)
+            found = self.contents[source] = Content(source, given_up=False, shown=True)
         return found
 
     def _made(self, value: Value, kernel: int) -> None:
-        e = self.maker[id(value)]
+        e = self.maker[value]
         # A stacked result belongs to where its loop stands.
-        stacked = e.primitive == "scan_write" and e.loops
-        self.contents[id(value)] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None)
+        stacked = Trait.SCAN_WRITE in e.traits and e.loops
+        self.contents[value] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None)
 
-    def _loops_of_carried(self) -> dict[int, int]:
+    def _loops_of_carried(self) -> dict[Value, int]:
         """The loop of each carried value: the one in which it is read."""
-        outside = {id(e.outs[0]): e.loops for e in self.table if e.primitive == "loop_carry"}
-        found: dict[int, int] = {}
+        outside = {e.outs[0]: e.loops for e in self.table if Trait.LOOP_CARRY in e.traits}
+        found: dict[Value, int] = {}
         for e in self.table:
             for v in e.ins:
-                if id(v) in outside and len(e.loops) > len(outside[id(v)]):
-                    found.setdefault(id(v), e.loops[len(outside[id(v)])])
+                if v in outside and len(e.loops) > len(outside[v]):
+                    found.setdefault(v, e.loops[len(outside[v])])
         return found
 
-    def _carried(self, loops_of: dict[int, int]) -> list[Carry]:
-        after = {id(a): b for a, b in self.table.carried}
+    def _carried(self, loops_of: dict[Value, int]) -> list[Carry]:
+        after = dict(self.table.carried)
         changing = []
-        for e in reversed([e for e in self.table if e.primitive == "loop_carry"]):  # inner loops first
+        for e in reversed([e for e in self.table if Trait.LOOP_CARRY in e.traits]):  # inner loops first
             a = e.outs[0]
-            if id(a) in loops_of and id(a) in after and self.root(after[id(a)]) is not a:
-                changing.append((e, a, self.root(after[id(a)]), loops_of[id(a)]))
+            if a in loops_of and a in after and self.root(after[a]) is not a:
+                changing.append((e, a, self.root(after[a]), loops_of[a]))
             else:
-                self.shows[id(a)] = e.ins[0]  # it stays what it was
-        places: dict[int, Content] = {}
+                self.shows[a] = e.ins[0]  # it stays what it was
+        places: dict[Value, Content] = {}
         for e, a, _, loop in changing:
-            places[id(a)] = Content(a, e.loops, opens=loop, shown=e.phase == "", ends=[loop])
-            self.contents[id(a)] = Content(a, (*e.loops, loop), opens=loop, shown=e.phase == "")
+            places[a] = Content(a, e.loops, opens=loop, shown=e.phase == "", ends=[loop])
+            self.contents[a] = Content(a, (*e.loops, loop), opens=loop, shown=e.phase == "")
         # What is handed on by an inner loop is known before what an outer one makes of it.
         for _, a, b, loop in sorted(changing, key=lambda c: -len(c[0].loops)):
-            if id(b) in self.maker and loop in self.maker[id(b)].loops:
-                self.next.setdefault(id(b), []).append((loop, places[id(a)]))
+            if b in self.maker and loop in self.maker[b].loops:
+                self.next.setdefault(b, []).append((loop, places[a]))
         carries = []
         for e, a, b, loop in changing:
             handed_on, initial = self.content(b, (*e.loops, loop)), self.content(e.ins[0], e.loops)
@@ -199,7 +200,7 @@ class _Reader:
                 handed_on.ends.append(loop)
             if initial is not None:
                 initial.starts.append((loop, e.loops))
-            carries.append(Carry(loop, places[id(a)], self.contents[id(a)], handed_on, initial))
+            carries.append(Carry(loop, places[a], self.contents[a], handed_on, initial))
         return carries
 
     def _branch_result(self, e: Equation) -> None:
@@ -208,60 +209,61 @@ class _Reader:
         made = [c.maker for c in results if c.maker is not None]
         # Without a kernel in any branch: before the first kernel that follows.
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
-        joined = self.contents[id(e.outs[0])] = Content(e.outs[0], e.loops, max(made, default=follows))
+        joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
         self.branches += [(c, joined) for c in results]
 
     # -- uses --------------------------------------------------------------------------------------------------------------------
 
     def _reads(self, number: int, k: Kernel) -> None:
         computed = (*k.equations, *k.again)
-        own = {id(out) for e in computed for out in e.outs}
-        dying: dict[int, Content] = {}
+        own = {out for e in computed for out in e.outs}
+        dying: dict[Content, None] = {}
         for e in computed:
-            if e.primitive in ("loop_carry", "branch_result"):
+            if e.has(Trait.LOOP_CARRY, Trait.BRANCH_RESULT):
                 continue
             for position, v in enumerate(e.ins):
                 source = self.root(v)
-                read = None if id(source) in own else self.content(v, e.loops)
+                read = None if source in own else self.content(v, e.loops)
                 if read is None:
                     continue
                 read.users.append((number, e.loops))
-                maker = self.maker.get(id(source))
+                maker = self.maker.get(source)
                 if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
                     read.shown = True
-                if position == 0 and e.rule in IN_PLACE and id(e.outs[0]) in self.contents:
-                    self.updates.append((read, self.contents[id(e.outs[0])]))
-                dying[id(read)] = read
+                if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
+                    self.updates.append((read, self.contents[e.outs[0]]))
+                dying[read] = None
         for v, _ in k.writes:
-            for old in dying.values():
-                donated = old.value.origin != "equation" and old.value.array == v.array and id(v) in self.results
+            for old in dying:
+                donated = old.value.origin != "equation" and old.value.array == v.array and v in self.results
                 if donated or (self._may_be_overwritten(old) and _same_places(old.value.array, v.array)
                                and self._pointwise(computed, old)):
-                    self.updates.append((old, self.contents[id(v)]))
+                    self.updates.append((old, self.contents[v]))
 
     def _may_be_overwritten(self, old: Content) -> bool:
         """Compilers let elementwise kernels write over an operand that nobody reads any more; eager frameworks do not."""
-        return self.policy is not None and (old.maker is None or not self.policy.untouched(self.kernels[old.maker].main))
+        sharing = self.policy.buffer_sharing
+        return sharing is not None and (old.maker is None or sharing(self.kernels[old.maker].main))
 
     def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
         """Whether a kernel uses each element of ``old`` for the same element of its results only."""
-        derived = {id(old.value)}
+        derived = {old.value}
         for e in sorted(computed, key=lambda e: e.index):
-            if any(id(self.root(v)) in derived for v in e.ins):
-                if not arithmetic(e) and e.rule != "view":
+            if any(self.root(v) in derived for v in e.ins):
+                if not arithmetic(e) and Trait.VIEW not in e.traits:
                     return False
-                derived.update(id(out) for out in e.outs)
+                derived.update(e.outs)
         return True
 
     @cached_property
-    def results(self) -> frozenset[int]:
-        return frozenset(id(self.root(v)) for v in self.table.outputs)
+    def results(self) -> frozenset[Value]:
+        return frozenset(self.root(v) for v in self.table.outputs)
 
     def _outputs(self) -> None:
-        inputs = {id(v) for v in self.table.inputs}
+        inputs = set(self.table.inputs)
         for v in self.table.outputs:
             made = self.content(v, ())
-            if made is None or id(v) in inputs:  # an input that is handed through needs nothing
+            if made is None or v in inputs:  # an input that is handed through needs nothing
                 continue
             if made.given_up:
                 made.output = True
@@ -294,9 +296,9 @@ class _Lifetimes:
             for loop in held.kernels[kernel].main.loops:
                 first, last = self.span.get(loop, (step, step))
                 self.span[loop] = min(first, step), max(last, step)
-        self.interval = {id(c): self._interval(c) for c in held.contents}
-        self.home = {id(c): id(c) for c in held.contents}
-        self.members = {id(c): [c] for c in held.contents}
+        self.interval = {c: self._interval(c) for c in held.contents}
+        self.home = {c: c for c in held.contents}
+        self.members = {c: [c] for c in held.contents}
         self.busy = {key: last for key, (_, last) in self.interval.items()}
 
     def _loop(self, loop: int) -> tuple[int, int]:
@@ -325,45 +327,45 @@ class _Lifetimes:
         for carry in self.held.carries:
             # While its loop runs the place is as busy as what the body makes of it.
             self._join(carry.place, carry.before)
-            self.busy[self.home[id(carry.before)]] = self.interval[id(carry.before)][1]
+            self.busy[self.home[carry.before]] = self.interval[carry.before][1]
         depths = {len(c.loops) for c in self.held.contents}
         for depth in sorted(depths, reverse=True):  # inner loops first
             for old, new in self.held.updates:
-                if len(new.loops) == depth and old.loops == new.loops and len(self.members.get(id(new), ())) == 1:
-                    self._hand_on(old, new, self.interval[id(new)][0])
+                if len(new.loops) == depth and old.loops == new.loops and len(self.members.get(new, ())) == 1:
+                    self._hand_on(old, new, self.interval[new][0])
             for part, joined in self.held.branches:
                 if len(joined.loops) == depth and part.loops == joined.loops:
-                    self._hand_on(part, joined, self.interval[id(joined)][0])
+                    self._hand_on(part, joined, self.interval[joined][0])
             for carry in self.held.carries:
                 place, before, after, initial = carry.place, carry.before, carry.after, carry.initial
                 if initial is not None and len(place.loops) == depth and initial.loops == place.loops:
                     self._hand_on(initial, place, self._loop(carry.loop)[0])
                 if len(before.loops) == depth:
                     if after is not None and after.loops == before.loops:
-                        made = min(self.interval[id(c)][0] for c in self.members[self.home[id(after)]])
+                        made = min(self.interval[c][0] for c in self.members[self.home[after]])
                         self._hand_on(before, after, made - 1)
-                    home = self.home[id(place)]
-                    self.busy[home] = max(self.busy[home], self.interval[id(place)][1])
+                    home = self.home[place]
+                    self.busy[home] = max(self.busy[home], self.interval[place][1])
         return [buffer for members in self.members.values() for buffer in self._held(members)]
 
     def _hand_on(self, old: Content, new: Content, step: int) -> None:
         """Let ``new`` have the memory of ``old`` if nobody reads that after ``step``."""
-        home = self.home[id(old)]
-        if (home != self.home[id(new)] and max(self.busy[home], self.interval[id(old)][1]) <= step
+        home = self.home[old]
+        if (home != self.home[new] and max(self.busy[home], self.interval[old][1]) <= step
                 and all(c.given_up for c in self.members[home])):
             self._join(old, new)
 
     def _join(self, old: Content, new: Content) -> None:
-        into, gone = self.home[id(old)], self.home[id(new)]
+        into, gone = self.home[old], self.home[new]
         for c in self.members[gone]:
-            self.home[id(c)] = into
+            self.home[c] = into
         self.members[into] += self.members.pop(gone)
         self.busy[into] = max(self.busy[into], self.busy.pop(gone))
 
     def _held(self, members: list[Content]) -> Iterator[Buffer]:
         """When the memory of these contents is held; between two branches it is not."""
         size, kind = members[0].value.bytes, min((c.kind for c in members), key=KINDS.index)
-        spans = sorted(self.interval[id(c)] for c in members)
+        spans = sorted(self.interval[c] for c in members)
         first, last = spans[0]
         for start, end in spans:
             if start > last + 1:

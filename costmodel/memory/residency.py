@@ -53,7 +53,7 @@ def main_memory(program: CostTable, at: Evaluate, policy: str, capacity: float, 
     """
     kernels = plan(program, policy)
     arrays = _arrays(at, kernels)
-    results = {id(v) for v in program.outputs}
+    results = set(program.outputs)
     total = 0.0
     outside = np.zeros(len(kernels))
     savings: list[tuple[float, float, _Array]] = []
@@ -62,8 +62,8 @@ def main_memory(program: CostTable, at: Evaluate, policy: str, capacity: float, 
         total += traffic
         # What comes from outside is read once, what goes outside is written once.
         due = array.moved[0] / max(1.0, _repeats(at, kernels[array.first])) if not array.made else 0.0
-        due += float(at(array.value.bytes)) if array.made and id(array.value) in results else 0.0
-        if array.made and id(array.value) not in results:
+        due += float(at(array.value.bytes)) if array.made and array.value in results else 0.0
+        if array.made and array.value not in results:
             outside[array.first:array.last + 1] += float(at(array.value.bytes))
         if traffic > due:
             savings.append((traffic - due, _padded(at, array.value, tile), array))
@@ -73,19 +73,19 @@ def main_memory(program: CostTable, at: Evaluate, policy: str, capacity: float, 
         if held[steps].max(initial=0.0) + size <= capacity:
             held[steps] += size
             total -= saved
-            if array.made and id(array.value) not in results:
+            if array.made and array.value not in results:
                 outside[steps] -= float(at(array.value.bytes))
     return MainMemory(total, float(outside.max(initial=0.0)))
 
 
-def _arrays(at: Evaluate, kernels: Sequence[Kernel]) -> dict[int, _Array]:
+def _arrays(at: Evaluate, kernels: Sequence[Kernel]) -> dict[Value, _Array]:
     ends = _ends_of_loops(kernels)
-    found: dict[int, _Array] = {}
+    found: dict[Value, _Array] = {}
     for step, kernel in enumerate(kernels):
         times = _repeats(at, kernel)
         for made, moved in ((False, kernel.reads), (True, kernel.writes)):
             for value, elements in moved:
-                array = found.setdefault(id(value), _Array(value, step, step, made))
+                array = found.setdefault(value, _Array(value, step, step, made))
                 array.moved.append(float(at(elements)) * value.array.bits / 8 * times)
                 # What is used in a loop that it was not made in is used until the loop ends.
                 outer = [loop for loop in kernel.main.loops if loop not in kernels[array.first].main.loops or not array.made]

@@ -14,6 +14,7 @@ from sympy import Add, Expr
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.fusion.graph import aliases
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
 from costmodel.symbolic.forms import ZERO, PeakMax
 
@@ -37,20 +38,20 @@ def _mcunet(table: CostTable, *, residual: bool = False, inplace: bool = False) 
     """Input, output and the block's input of each convolution; that of the block as long as something reads it if ``residual``.
     Depthwise convolutions write their output over their input if ``inplace``."""
     root = aliases(table)
-    depthwise = {id(k.main) for k in plan(table, "layer") if k.kind == "depthwise conv"}
-    convolutions = [e for e in table if e.primitive == "conv_general_dilated" and e.phase == ""]
+    depthwise = {k.main for k in plan(table, "layer") if k.kind == "depthwise conv"}
+    convolutions = [e for e in table if Trait.CONVOLUTION in e.traits and e.phase == ""]
     block = _blocks(convolutions)
     entries = {path: entry for path in set(block.values()) if (entry := _entry(table, path, root)) is not None}
-    last_use = {id(root(v)): e.index for e in table for v in e.ins}
+    last_use = {root(v): e.index for e in table for v in e.ins}
     sums = []
     for e in convolutions:
-        held = {id(v): v for v in (root(e.ins[0]), e.outs[0])}
-        if inplace and id(e) in depthwise:
-            held = {id(root(e.ins[0])): root(e.ins[0])}
+        held = {root(e.ins[0]), e.outs[0]}
+        if inplace and e in depthwise:
+            held = {root(e.ins[0])}
         entry = entries.get(block.get(e.path, ()))
-        if entry is not None and (not residual or last_use[id(entry)] > e.index):
-            held[id(entry)] = entry
-        sums.append(Add(*(v.array.size for v in held.values())))
+        if entry is not None and (not residual or last_use[entry] > e.index):
+            held.add(entry)
+        sums.append(Add(*(v.array.size for v in held)))
     return sums
 
 
@@ -65,9 +66,9 @@ def _blocks(convolutions: list[Equation]) -> dict[Path, Path]:
 
 def _entry(table: CostTable, path: Path, root: Callable[[Value], Value]) -> Value | None:
     """The first activation that a module receives."""
-    made = {id(out) for e in table if e.path[:len(path)] == path for out in e.outs}
+    made = {out for e in table if e.path[:len(path)] == path for out in e.outs}
     return next((root(v) for e in table if e.path[:len(path)] == path for v in e.ins
-                 if v.is_activation and v.array.shape and id(v) not in made), None)
+                 if v.is_activation and v.array.shape and v not in made), None)
 
 
 RULES: dict[str, Callable[[CostTable], list[Expr]]] = {

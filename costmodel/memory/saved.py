@@ -12,6 +12,9 @@ from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion.graph import aliases
+from costmodel.fusion.predicates import computes
+from costmodel.rules.params import Contraction, Convolution
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value, total
 
 BACKWARD_PHASES = ("backward", "recompute")
@@ -30,21 +33,21 @@ def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
     root = aliases(table)
     if not has_backward(table):
         raise CostModelError("this program has no backward pass; analyse a gradient, or use analyze_training")
-    home: dict[int, Equation] = {id(out): e for e in table for out in e.outs}
-    found: dict[int, tuple[Value, tuple[str, ...]]] = {}
+    home: dict[Value, Equation] = {out: e for e in table for out in e.outs}
+    found: dict[Value, tuple[str, ...]] = {}
     for e in table:
         if e.phase not in BACKWARD_PHASES:
             continue
         for v in e.ins:
             source = root(v)
-            if source.origin == "literal" or id(source) in found:
+            if source.origin == "literal" or source in found:
                 continue
-            maker = home.get(id(source))
+            maker = home.get(source)
             if maker is None:
-                found[id(source)] = (source, tuple(source.name.split("/")[:-1]))
-            elif maker.phase not in BACKWARD_PHASES and maker.rule != "shape constant":
-                found[id(source)] = (source, maker.path)
-    return tuple(found.values())
+                found[source] = tuple(source.name.split("/")[:-1])
+            elif maker.phase not in BACKWARD_PHASES and Trait.CONSTANT not in maker.traits:
+                found[source] = maker.path
+    return tuple(found.items())
 
 
 def saved_bytes(table: CostTable, rule: str = "residuals") -> Expr:
@@ -68,21 +71,21 @@ def _tinytl(table: CostTable, *, shared: bool = False) -> Expr:
     ``shared``."""
     forward = [e for e in table if e.phase == ""]
     root = aliases(table)
-    kept: list[tuple[int, Expr]] = []
+    kept: list[tuple[Value | Equation, Expr]] = []
     normalised: set[tuple[str, ...]] = _batch_normalisations(table)
     seen_normalisation: set[tuple[str, ...]] = set()
     for e in forward:
-        if e.primitive in ("conv_general_dilated", "dot_general"):
+        if isinstance(e.params, Contraction | Convolution):
             data = [v for v in e.ins if v.is_activation]
             if data and any(root(v).origin == "parameter" for v in e.ins):
-                kept.append((id(root(data[0])), data[0].bytes))
+                kept.append((root(data[0]), data[0].bytes))
         elif e.path in normalised and e.path not in seen_normalisation:
             data = [v for v in e.ins if v.is_activation and len(v.array.shape) > 1]
             if data:
                 seen_normalisation.add(e.path)
-                kept.append((id(root(data[0])), data[0].bytes))
+                kept.append((root(data[0]), data[0].bytes))
         if _is_relu(e):
-            kept.append((-id(e), e.outs[0].array.size * Rational(1, 8)))
+            kept.append((e, e.outs[0].array.size * Rational(1, 8)))
     return total(dict(kept).values() if shared else (size for _, size in kept))
 
 
@@ -97,9 +100,11 @@ def _batch_normalisations(table: CostTable) -> set[tuple[str, ...]]:
 
 def _is_relu(e: Equation) -> bool:
     """max(x, 0), also as the lower half of a ReLU6 (a clamp from 0)."""
-    if e.primitive == "max":
-        return any(v.origin == "literal" for v in e.ins) and bool(e.outs[0].array.shape)
-    return e.primitive == "clamp" and bool(e.outs[0].array.shape)
+    if Trait.ELEMENTWISE not in e.traits or not e.outs[0].array.shape:
+        return False
+    if computes(e, frozenset({"max"})):
+        return any(v.origin == "literal" for v in e.ins)
+    return computes(e, frozenset({"clamp"}))
 
 
 RULES: dict[str, Callable[[CostTable], Expr]] = {

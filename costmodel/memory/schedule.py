@@ -27,7 +27,6 @@ ORDERS = ("program", "memory", "breadth")
 REFERENCE = 16
 
 
-@lru_cache(maxsize=32)
 def schedule(held: Memory, order: str) -> tuple[int, ...]:
     """Indices of the kernels in an order of :data:`ORDERS`; ``memory`` compares sizes where every symbol is :data:`REFERENCE`.
 
@@ -35,6 +34,12 @@ def schedule(held: Memory, order: str) -> tuple[int, ...]:
     """
     if order not in ORDERS:
         raise CostModelError(f"unknown order {order!r}; choose {', '.join(ORDERS)}")
+    if order not in held.orders:
+        held.orders[order] = _schedule(held, order)
+    return held.orders[order]
+
+
+def _schedule(held: Memory, order: str) -> tuple[int, ...]:
     program = tuple(range(len(held.kernels)))
     if order == "program":
         return program

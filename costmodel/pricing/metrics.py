@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.fusion import POLICIES, plan
-from costmodel.fusion.graph import IN_PLACE, aliases
+from costmodel.fusion import plan, policies
+from costmodel.fusion.graph import aliases
 from costmodel.fusion.kernel import read_once
 from costmodel.memory.liveness import live_peak
 from costmodel.memory.rules import RULES as PEAK_RULES
 from costmodel.memory.rules import peak_activations
 from costmodel.memory.saved import RULES, has_backward, saved_bytes
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, OpKind, Value, Work, is_floating, total
 from costmodel.symbolic.forms import ZERO
 
@@ -29,25 +30,35 @@ def _always(table: CostTable) -> bool:
     return True
 
 
+Forms = tuple[str, ...] | Callable[[], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named price: a function of the table (and options), its unit, and the convention that makes it unambiguous.
 
-    ``option`` is the name of the option that chooses a form, and its values; ``applies`` says which programs have the metric.
+    ``option`` is the name of the option that chooses a form, and its values, or what gives them; ``applies`` says which programs
+    have the metric.
     """
 
     name: str
     unit: str
     convention: str
     price: Callable[..., Expr]
-    option: tuple[str, tuple[str, ...]] = ("", ())
+    option: tuple[str, Forms] = ("", ())
     applies: Callable[[CostTable], bool] = _always
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The values of its option."""
+        values = self.option[1]
+        return values() if callable(values) else values
 
 
 _registry: dict[str, Metric] = {}
 
 
-def metric(name: str, *, unit: str, convention: str, option: tuple[str, tuple[str, ...]] = ("", ()),
+def metric(name: str, *, unit: str, convention: str, option: tuple[str, Forms] = ("", ()),
            applies: Callable[[CostTable], bool] = _always) -> Callable[..., Callable[..., Expr]]:
     """Register the decorated function of a cost table as a metric; see :class:`Metric`."""
     def decorate(price: Callable[..., Expr]) -> Callable[..., Expr]:
@@ -69,7 +80,7 @@ def get_form(text: str) -> tuple[Metric, dict[str, str]]:
     """A metric and its option, of ``name`` or ``name:form`` as text. Raises CostModelError for an unknown one of either."""
     name, _, form = text.partition(":")
     found = get(name)
-    key, forms = found.option
+    key, forms = found.option[0], found.forms
     if form and form not in forms:
         raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
     return found, {key: form} if form else {}
@@ -126,7 +137,13 @@ def model_size(table: CostTable, bits: int | None = None) -> Expr:
 
 
 _TAPS = ("taps", ("dense", "valid"))
-_FORMS = ("form", ("compulsory", *POLICIES))
+
+
+def _forms_of_bytes() -> tuple[str, ...]:
+    return ("compulsory", *policies())
+
+
+_FORMS = ("form", _forms_of_bytes)
 
 
 @metric("macs", unit="MAC", option=_TAPS,
@@ -159,26 +176,26 @@ def transcendentals(table: CostTable) -> Expr:
 def bytes_(table: CostTable, form: str) -> Expr:
     if form == "compulsory":
         return _compulsory(table)
-    if form not in POLICIES:
-        raise CostModelError(f"unknown form of bytes {form!r}; choose compulsory, {', '.join(POLICIES)}")
+    if form not in policies():
+        raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
     return total(kernel.bytes * kernel.times for kernel in plan(table, form))
 
 
 def _compulsory(table: CostTable) -> Expr:
     root = aliases(table)
-    touched: dict[int, tuple[list[Expr], list[Expr]]] = {}
+    touched: dict[Value, tuple[list[Expr], list[Expr]]] = {}
     for e in table:
         for v, elements in zip(e.ins, e.work.read, strict=True):
             if elements != 0:
-                parts, times = touched.setdefault(id(root(v)), ([], []))
+                parts, times = touched.setdefault(root(v), ([], []))
                 parts.append(elements)
                 times.append(e.times)
     # An output that was made by an update in place is written where it was updated; any other as a whole.
-    updated = {id(e.outs[0]): e.work.written[0] * e.times for e in table if e.rule in IN_PLACE}
-    results = {id(v): updated.get(id(v), v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
+    updated = {e.outs[0]: e.work.written[0] * e.times for e in table if Trait.IN_PLACE in e.traits}
+    results = {v: updated.get(v, v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
 
     def read(v: Value) -> Expr:
-        return read_once(v, *touched[id(v)]) if id(v) in touched else ZERO
+        return read_once(v, *touched[v]) if v in touched else ZERO
 
     return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
                   *results.values()])
@@ -201,7 +218,7 @@ def activations_peak(table: CostTable) -> Expr:
     return activations(table, "peak")
 
 
-@metric("live_peak", unit="B", option=("policy", POLICIES),
+@metric("live_peak", unit="B", option=("policy", policies),
         convention="maximum over the schedule of the bytes that are held: inputs and parameters always (donated ones to their last "
                    "use), outputs once made, all else from the kernel that writes it to the last that reads it")
 def live_peak_(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:

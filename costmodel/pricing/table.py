@@ -12,7 +12,7 @@ from typing import Any
 from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.fusion import POLICIES, Kernel, plan
+from costmodel.fusion import Kernel, plan, policies
 from costmodel.memory.saved import residuals, saved_bytes
 from costmodel.pricing.core import Priced
 from costmodel.pricing.workload import metrics
@@ -82,7 +82,7 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     if depth is not None and depth < 1:
         raise CostModelError(f"depth={depth} must be at least 1")
     if (by == "kernel") != (policy is not None):
-        raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(POLICIES)}, and nothing else does")
+        raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(policies())}, and nothing else does")
     builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
     columns, rows, totals = builder(cost.program, depth)
     priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), 1, _show(cost, r.output)) for r in rows]
@@ -173,12 +173,12 @@ def _by_layer(table: CostTable, depth: int | None):
         if v.origin == "input":
             rows.append(_Draft(f"input {v.name}", (ZERO, ZERO, ZERO, ZERO, v.array.size, ZERO), v))
     for k in kernels:
-        params = Add(*(v.array.size for v in table.parameters if owner.get(id(v)) == k.index))
+        params = Add(*(v.array.size for v in table.parameters if owner.get(v) == k.index))
         label = "/".join(k.path[:depth]) or k.main.primitive
         output = next((v for v, _ in reversed(k.writes) if v.is_activation), k.main.outs[0])
         rows.append(_Draft(f"{label} [{k.kind}]", (params, *_work_cells(list(k.equations)), (k.outputs * k.times).expand(),
                                                    (k.bytes * k.times).expand()), output))
-    unused = Add(*(v.array.size for v in table.parameters if id(v) not in owner))
+    unused = Add(*(v.array.size for v in table.parameters if v not in owner))
     if unused != 0:
         rows.append(_Draft("(parameters not used)", (unused, ZERO, ZERO, ZERO, ZERO, ZERO)))
     totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
@@ -199,12 +199,12 @@ def _by_kernel(table: CostTable, depth: int | None, policy: str = "unfused"):
     return (*_COLUMNS[1:], ("read", "B"), ("written", "B")), rows, totals
 
 
-def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[int, int]:
+def _parameter_owner(table: CostTable, kernels: tuple[Kernel, ...]) -> dict[Value, int]:
     """Each parameter's kernel: the first that reads it."""
-    owner: dict[int, int] = {}
+    owner: dict[Value, int] = {}
     for k in kernels:
         for v, _ in k.reads:
-            owner.setdefault(id(v), k.index)
+            owner.setdefault(v, k.index)
     return owner
 
 

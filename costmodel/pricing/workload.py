@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from sympy import Expr, Symbol
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
+from costmodel.rules.params import Precision
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, total
 from costmodel.symbolic import printers
 from costmodel.symbolic.quotients import over_common_denominator
@@ -125,13 +126,13 @@ def computed(kernel: Kernel) -> tuple[Equation, ...]:
     return (*kernel.equations, *kernel.again)
 
 
-@lru_cache(maxsize=16)
 def workload(table: CostTable, policy: str) -> Workload:
-    """The kernels of a policy, compiled once. Raises CostModelError for a program that neither computes nor moves anything."""
+    """The kernels of a policy, compiled once a table. Raises CostModelError for a program that neither computes nor moves
+    anything."""
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return Workload(kernels)
+    return table.remember(("workload", kernels), lambda: Workload(kernels))
 
 
 @dataclass(frozen=True)
@@ -221,5 +222,18 @@ def seconds_an_operation(device: Hardware, kind: OpKind) -> float:
         if not device.links:
             raise CostModelError(f"{device.name} states no link, and the program sends data to other devices: add one to its file")
         return BITS[kind.dtype] / 8 / device.links[0].one_way
-    precision = kind.precision.split("/")[-1] if kind.precision else None
-    return (2 if kind.name == "mac" else 1) / device.peak(kind.engine, kind.dtype, precision)
+    return (2 if kind.name == "mac" else 1) / device.peak(kind.engine, kind.dtype, strictest(kind.precision))
+
+
+# jax's precisions from the loosest to the strictest; an algorithm's name is none of them, and stands for itself.
+_STRICTNESS = ("DEFAULT", "HIGH", "HIGHEST")
+
+
+def strictest(precision: Precision) -> str | None:
+    """What a product runs at whose operands ask for different precisions (XLA takes the greater of the two); None: the default.
+
+    >>> strictest(("HIGHEST", None)), strictest(("DEFAULT", "HIGH")), strictest((None, None))
+    ('HIGHEST', 'HIGH', None)
+    """
+    stated = [p for p in precision if p is not None]
+    return max(stated, key=lambda p: _STRICTNESS.index(p) if p in _STRICTNESS else len(_STRICTNESS), default=None)

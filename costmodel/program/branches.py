@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sympy import Add, Expr
 
-from costmodel.program.costing import cost_equation
+from costmodel.program.costing import Costing
 from costmodel.program.raw import Raw, remove_dead, shape_constants
 from costmodel.rules.work import Value
 from costmodel.symbolic.dimensions import Domain
@@ -20,7 +20,8 @@ def branch_operations(part: list[Raw], results: Sequence[Value], carried: Sequen
     """Operations of a branch's live equations, of whatever kind; a multiply-accumulate is two."""
     alive, _ = remove_dead(part, results, carried)
     constant, _ = shape_constants(alive, results)
-    equations = [cost_equation(0, r, domain, unknown) for r in alive if id(r) not in constant]
+    costing = Costing(domain, unknown)
+    equations = [costing.equation(0, r) for r in alive if id(r) not in constant]
     return Add(*((e.work.count(lambda _: True) + e.work.count(lambda k: k.name == "mac")) * e.times for e in equations)).expand()
 
 

@@ -2,53 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Hashable, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy
 from sympy import Expr
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, UnknownPrimitive
 from costmodel.program.raw import Raw, is_immediate
 from costmodel.rules import Eqn, Rule, lookup
+from costmodel.rules.params import Params
+from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import ENGINES, Equation, OpKind, Work
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.dimensions import Domain, internal
 from costmodel.symbolic.forms import ZERO, lower_bound
 
 _NONE: Set[int] = frozenset()
+_FOLDED = traits_of(Trait.CONSTANT)
 
 
-def cost_equation(index: int, r: Raw, domain: Domain, unknown: str, *, folded: bool = False,
-                  constants: Set[int] = _NONE) -> Equation:
-    """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
-    ``constants`` are such results (by id), which are not read from memory either.
+class Costing:
+    """Costs the equations of one program. What a rule says of a primitive, arrays and parameters is remembered: a deep network
+    has a few dozen different equations."""
 
-    Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule whose work is not one: see
-    :func:`_checked`.
-    """
-    view = Eqn(r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), domain.assumptions)
-    found = lookup(r.primitive)
-    if folded:
-        return _equation(index, r, _nothing(r), "shape constant", "free")
-    if found is None:
-        if unknown != "warn":
-            raise UnknownPrimitive(unknown_message(r, view))
-        return _equation(index, r, _nothing(r), "", "unknown")
+    def __init__(self, domain: Domain, unknown: str) -> None:
+        self.domain, self.unknown = domain, unknown
+        self._known: dict[Hashable, _Costed] = {}
+
+    def equation(self, index: int, r: Raw, *, folded: bool = False, constants: Set[int] = _NONE) -> Equation:
+        """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
+        ``constants`` are such results (by id), which are not read from memory either.
+
+        Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule whose work is not one: see
+        :func:`_checked`.
+        """
+        if folded:
+            return _equation(index, r, _Costed(_nothing(r), "shape constant", "free", detail(r), _FOLDED))
+        key = (r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), _key(r.params))
+        costed = self._known.get(key)
+        if costed is None:
+            costed = self._known[key] = self._cost(r)
+        work = costed.work
+        if any(is_immediate(v) or id(v) in constants for v in r.ins):
+            read = tuple(ZERO if is_immediate(v) or id(v) in constants else e for v, e in zip(r.ins, work.read, strict=True))
+            work = Work(work.ops, read, work.written)
+        status = "bounded" if r.bounded and costed.status == "exact" else costed.status
+        return _equation(index, r, replace(costed, work=work, status=status))
+
+    def _cost(self, r: Raw) -> _Costed:
+        view = Eqn(r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), self.domain.assumptions)
+        found = lookup(r.primitive)
+        if found is None:
+            if self.unknown != "warn":
+                raise UnknownPrimitive(unknown_message(r, view))
+            return _Costed(_nothing(r), "", "unknown", detail(r))
+        try:
+            work = _apply(found, view, r)
+        except UnknownPrimitive as refusal:  # a rule may decline what it cannot see into
+            if self.unknown != "warn":
+                raise UnknownPrimitive(f"{refusal} (at {'/'.join(r.path) or 'the top level'})") from None
+            return _Costed(_nothing(r), found.name, "unknown", detail(r))
+        if not found.builtin:
+            work = _checked(work, found, r, self.domain)
+        if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
+            raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and "
+                                 f"{len(work.written)} writes for {len(r.ins)} operands and {len(r.outs)} results")
+        params = None if found.family is None else found.family(r.params)
+        return _Costed(work, found.name, found.status, detail(r), found.traits, params)
+
+
+@dataclass(frozen=True)
+class _Costed:
+    """What is the same for every equation of a primitive on such arrays with such parameters."""
+
+    work: Work
+    rule: str
+    status: str
+    detail: str
+    traits: frozenset[Trait] = NO_TRAITS
+    params: Params | None = None
+
+
+def _key(parameter: Any) -> Hashable:
+    """A parameter as a dictionary's key. Dimensions are compared as expressions, for jax's own equality may run its decision
+    procedure; what cannot be hashed is itself alone."""
+    if compat.is_symbolic(parameter):
+        return internal(parameter)
+    if isinstance(parameter, tuple | list):
+        return (type(parameter), *map(_key, parameter))
+    if isinstance(parameter, Mapping):
+        return tuple((name, _key(value)) for name, value in parameter.items())
     try:
-        work = _apply(found, view, r)
-    except UnknownPrimitive as refusal:  # a rule may decline what it cannot see into
-        if unknown != "warn":
-            raise UnknownPrimitive(f"{refusal} (at {'/'.join(r.path) or 'the top level'})") from None
-        return _equation(index, r, _nothing(r), found.name, "unknown")
-    if not found.builtin:
-        work = _checked(work, found, r, domain)
-    if len(work.read) != len(r.ins) or len(work.written) != len(r.outs):
-        raise CostModelError(f"rule {found.name} of primitive {r.primitive!r} states {len(work.read)} reads and "
-                             f"{len(work.written)} writes for {len(r.ins)} operands and {len(r.outs)} results")
-    if any(is_immediate(v) or id(v) in constants for v in r.ins):
-        read = tuple(ZERO if is_immediate(v) or id(v) in constants else e for v, e in zip(r.ins, work.read, strict=True))
-        work = Work(work.ops, read, work.written)
-    status = "bounded" if r.bounded and found.status == "exact" else found.status
-    return _equation(index, r, work, found.name, status)
+        hash(parameter)
+    except TypeError:
+        return id(parameter)
+    return parameter
 
 
 def _apply(found: Rule, view: Eqn, r: Raw) -> Work:
@@ -95,9 +145,9 @@ def _nothing(r: Raw) -> Work:
     return Work((), (ZERO,) * len(r.ins), (ZERO,) * len(r.outs))
 
 
-def _equation(index: int, r: Raw, work: Work, rule: str, status: str) -> Equation:
-    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, detail(r), rule, status,
-                    r.loops)
+def _equation(index: int, r: Raw, c: _Costed) -> Equation:
+    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, c.work, c.detail, c.rule, c.status, r.loops,
+                    c.traits, c.params)
 
 
 def unknown_message(r: Raw, view: Eqn) -> str:

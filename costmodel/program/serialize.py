@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
 from costmodel.rules import STATUSES
+from costmodel.rules.params import FAMILIES, Params, Precision
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
 from costmodel.symbolic.dimensions import Domain, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import from_tree, to_tree
 
-FORMAT = "costmodel-cost-2"
+FORMAT = "costmodel-cost-3"
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,24 @@ class _Writer:
         return self._number(("value", id(v)), self.values, lambda: [self.array(v.array), v.origin, v.name])
 
     def kind(self, k: OpKind) -> int:
-        return self._number(("kind", k), self.kinds, lambda: [k.name, k.engine, k.dtype, k.accumulate, k.precision])
+        return self._number(("kind", k), self.kinds, lambda: [k.name, k.engine, k.dtype, k.accumulate, list(k.precision)])
 
     def equation(self, e: Equation) -> list[Any]:
         work = [[[self.kind(k), self.expr(d), self.expr(v)] for k, d, v in e.work.ops], [self.expr(x) for x in e.work.read],
                 [self.expr(x) for x in e.work.written]]
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
-                [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops)]
+                [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops),
+                sorted(e.traits), self.params(e.params)]
+
+    def params(self, params: Params | None) -> list[Any] | None:
+        if params is None:
+            return None
+        return [type(params).__name__, *(self._field(getattr(params, f.name)) for f in fields(params))]
+
+    def _field(self, value: Any) -> Any:
+        if isinstance(value, Expr):
+            return {"expression": self.expr(value)}
+        return [self._field(part) for part in value] if isinstance(value, tuple) else value
 
 
 class _Reader:
@@ -108,7 +121,7 @@ class _Reader:
         self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
         self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype),
                              None if accumulate is None else _one_of(BITS, accumulate),
-                             None if precision is None else _text(precision))
+                             _precision(precision))
                       for name, engine, dtype, accumulate, precision in data["kinds"]]
 
     def cost(self) -> Saved:
@@ -130,7 +143,7 @@ class _Reader:
         return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
-        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops = e
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops, traits, params = e
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
@@ -138,7 +151,38 @@ class _Reader:
         return Equation(index, _text(primitive), tuple(map(_text, path)), _text(phase), _refer(self.exprs, times),
                         self.values_at(ins), self.values_at(outs), work, _text(detail), _text(rule),
                         _one_of((*STATUSES, "unknown"), status),
-                        tuple(map(_integer, loops)))
+                        tuple(map(_integer, loops)), frozenset(Trait(_one_of(tuple(Trait), trait)) for trait in traits),
+                        self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))))
+
+    def params(self, stored: Any, ranks: Sequence[int]) -> Params | None:
+        """Typed parameters; every field is what its family says, and axes are those of arrays of the equation."""
+        if stored is None:
+            return None
+        name, *values = stored
+        family = FAMILIES[_one_of(FAMILIES, name)]
+        hints = get_type_hints(family)
+        wanted = fields(family)
+        if len(values) != len(wanted):
+            raise ValueError(f"{name} has {len(wanted)} parameters, not {len(values)}")
+        made = family(*(self._field(value, hints[f.name], f"{name}.{f.name}", max(ranks, default=0))
+                        for f, value in zip(wanted, values, strict=True)))
+        return made
+
+    def _field(self, value: Any, hint: Any, what: str, rank: int) -> Any:
+        kinds, inner = get_args(hint), get_origin(hint)
+        if inner is tuple and isinstance(value, list):
+            parts = [kinds[0]] * len(value) if kinds[-1] is ... else kinds
+            if len(parts) == len(value):
+                return tuple(self._field(v, part, what, rank) for v, part in zip(value, parts, strict=True))
+        elif hint is Expr and isinstance(value, dict):
+            return _refer(self.exprs, value["expression"])
+        elif hint is int and _integer(value) in range(rank):
+            return value
+        elif (hint is str or str in kinds) and isinstance(value, str):
+            return value
+        elif type(None) in kinds and value is None:
+            return None
+        raise ValueError(f"{what} is {str(value)[:60]!r}")
 
 
 def _refer(store: Sequence[Any], index: Any) -> Any:
@@ -157,6 +201,11 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{str(value)[:60]!r} is no text")
     return value
+
+
+def _precision(pair: Any) -> Precision:
+    left, right = (None if p is None else _text(p) for p in pair)
+    return left, right
 
 
 def _one_of(known: Iterable[str], value: Any) -> str:

@@ -19,7 +19,7 @@ from sympy import Add, Expr, Integer, Rational
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.branches import branch_operations, extreme_weights
-from costmodel.program.costing import cost_equation
+from costmodel.program.costing import Costing
 from costmodel.program.raw import Raw, dimensions, is_immediate, pads, remove_dead, reshapes_hold, shape_constants
 from costmodel.program.trips import integer_result, is_integer, trip_count
 from costmodel.rules import lookup_function
@@ -73,8 +73,8 @@ def walk(traced: Traced, *, unknown: str = "error", branches: str = "max") -> tu
     domain = inliner.complete_domain(dimensions(alive, inputs))
     domain = replace(domain, relations=(*domain.relations, *reshapes_hold(alive, domain)))
     constant, constants = shape_constants(alive, [*outputs, *(after for _, after in inliner.carried)])
-    equations = tuple(cost_equation(i, r, domain, unknown, folded=id(r) in constant, constants=constants)
-                      for i, r in enumerate(alive))
+    costing = Costing(domain, unknown)
+    equations = tuple(costing.equation(i, r, folded=id(r) in constant, constants=constants) for i, r in enumerate(alive))
     made = {id(v) for r in alive for v in r.outs}
     carried = tuple((a, b) for a, b in inliner.carried if id(a) in made)
     table = CostTable(equations, inputs, outputs, tuple(sorted(Counter(r.primitive for r in dead).items())), carried)

@@ -15,11 +15,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from costmodel.errors import CostModelError
+from costmodel.rules.params import Family, Precision
+from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import Array, OpKind, Work
 from costmodel.symbolic.forms import POSITIVE, Assumptions, Expr
 
@@ -52,14 +54,17 @@ class Eqn:
 
 @dataclass(frozen=True)
 class Rule:
-    """A registered rule: its function, what its counts are (exact, bounded or free) and, if not exact, why. ``builtin`` rules are
-    for jax's primitives; any other may also be for a jitted function of that name."""
+    """A registered rule: its function, what its counts are (exact, bounded or free) and, if not exact, why; what its equations are
+    (their traits) and the family of their parameters. ``builtin`` rules are for jax's primitives; any other may also be for a
+    jitted function of that name. The name is for people."""
 
     name: str
     function: Callable[..., Work]
     status: str = "exact"
     why: str = ""
     builtin: bool = False
+    traits: frozenset[Trait] = NO_TRAITS
+    family: Family | None = None
 
 
 _registry: dict[str, Rule] = {}
@@ -78,28 +83,40 @@ def _register(name: str, made: Rule) -> None:
     _registry[name] = made
 
 
-def rule(*names: str, status: str = "exact", why: str = "") -> Callable[[Callable[..., Work]], Callable[..., Work]]:
+def rule(*names: str, traits: str | Iterable[str] = (), params: Family | None = None, status: str = "exact",
+         why: str = "") -> Callable[[Callable[..., Work]], Callable[..., Work]]:
     """Register the decorated function for these primitives, or for jitted functions of these names (a fused attention, a custom
-    kernel), for the whole process. ``status`` "bounded" or "free" needs a ``why``. A name that has a rule raises CostModelError."""
-    if not _loading:
-        _load()  # so that a clash with a built-in rule is found now, not when that rule is loaded
+    kernel), for the whole process.
+
+    traits: what such an equation is (see :class:`~costmodel.rules.traits.Trait`): without any it is a kernel of its own.
+    params: makes the typed parameters (:mod:`costmodel.rules.params`) of jax's.
+    status: "bounded" or "free" needs a ``why``.
+
+    A name that has a rule raises CostModelError.
+    """
+    made = traits_of(traits)
 
     def decorate(function: Callable[..., Work]) -> Callable[..., Work]:
+        own = function.__module__.startswith(f"{__name__}.")
+        if not own:
+            _load()  # so that a clash with a built-in rule is found now, not when that rule is loaded
         for name in names:
-            _register(name, Rule(getattr(function, "__name__", name), function, status, why, builtin=_loading))
+            _register(name, Rule(getattr(function, "__name__", name), function, status, why, own, made, params))
         return function
     return decorate
 
 
 @contextlib.contextmanager
-def scoped(rules: Mapping[str, Callable[..., Work]], status: str = "exact", why: str = "") -> Iterator[None]:
+def scoped(rules: Mapping[str, Callable[..., Work]], status: str = "exact", why: str = "",
+           traits: str | Iterable[str] = ()) -> Iterator[None]:
     """Rules for primitives or jitted functions while the context lasts; they go before any registered ones."""
     _load()
+    made = traits_of(traits)
     before = dict(_registry)
     try:
         for name, function in rules.items():
             _registry.pop(name, None)
-            _register(name, Rule(getattr(function, "__name__", name), function, status, why))
+            _register(name, Rule(getattr(function, "__name__", name), function, status, why, traits=made))
         yield
     finally:
         _registry.clear()
@@ -125,19 +142,16 @@ def registered() -> dict[str, Rule]:
     return dict(_registry)
 
 
-_loaded = _loading = False
+_loaded = False
 
 
 def _load() -> None:
     """Import every file of this package once; each registers its rules."""
-    global _loaded, _loading
+    global _loaded
     if not _loaded:
-        _loaded = _loading = True
-        try:
-            for file in pkgutil.iter_modules(__path__):
-                importlib.import_module(f"{__name__}.{file.name}")
-        finally:
-            _loading = False
+        _loaded = True
+        for file in pkgutil.iter_modules(__path__):
+            importlib.import_module(f"{__name__}.{file.name}")
 
 
 # -- operations, as rules write them ------------------------------------------------------------------------------------------
@@ -161,7 +175,7 @@ def transcendental(name: str, dtype: str, count: Expr) -> Op:
 
 
 def multiply_accumulate(dtype: str, dense: Expr, valid: Expr | None = None, accumulate: str | None = None,
-                        precision: str | None = None) -> Op:
+                        precision: Precision = (None, None)) -> Op:
     """Multiply-accumulates of the matrix engine; a complex one is 4 real ones."""
     factor = 4 if dtype in _REAL_PART else 1
     kind = OpKind("mac", "matrix", real_dtype(dtype), accumulate and real_dtype(accumulate), precision)
@@ -205,11 +219,12 @@ __all__ = [
     "golden",
     "lookup",
     "lookup_function",
-    "movement",
     "multiply_accumulate",
+    "params",
     "registered",
     "rule",
     "scoped",
+    "traits",
     "transcendental",
     "vector",
     "work",

@@ -17,6 +17,7 @@ from typing import Any
 from sympy import Expr, Rational
 
 from costmodel.rules import Eqn, Op, rule, vector
+from costmodel.rules.params import Collective
 from costmodel.rules.work import OpKind, Work
 from costmodel.symbolic.forms import ZERO
 
@@ -44,7 +45,7 @@ _REDUCTIONS = {"psum": "add", "psum2": "add", "psum_invariant": "add", "unreduce
                "unreduced_pmin": "min"}
 
 
-@rule(*_REDUCTIONS)
+@rule(*_REDUCTIONS, params=Collective.of)
 def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """2·(p-1)/p of each operand on the wire (reduce-scatter, then all-gather), and (p-1)/p operations."""
     share = _share(_devices(axes, axis_sizes, axis_index_groups))
@@ -54,40 +55,43 @@ def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) 
     return eqn.work(*ops)
 
 
-@rule("all_gather", "all_gather_invariant", "all_gather_reduced", "all_gather_start", "all_gather_reduced_start")
+@rule("all_gather", "all_gather_invariant", "all_gather_reduced", "all_gather_start", "all_gather_reduced_start",
+      params=Collective.of)
 def all_gather(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """Each device's part goes round the ring: p - 1 times."""
     p = _devices(axis_name, axis_sizes, axis_index_groups)
     return eqn.work(*(wire("all_gather", a.dtype, (p - 1) * a.size) for a in eqn.ins))
 
 
-@rule("reduce_scatter", "psum_scatter", "unreduced_reduce_scatter", "reduce_scatter_start", "unreduced_reduce_scatter_start")
+@rule("reduce_scatter", "psum_scatter", "unreduced_reduce_scatter", "reduce_scatter_start", "unreduced_reduce_scatter_start",
+      params=Collective.of)
 def reduce_scatter(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """(p-1)/p of the operand on the wire, as many operations."""
     share, a = _share(_devices(axis_name, axis_sizes, axis_index_groups)), eqn.operand
     return eqn.work(wire("reduce_scatter", a.dtype, share * a.size), vector("add", a.dtype, share * a.size))
 
 
-@rule("all_to_all", "all_to_all_start")
+@rule("all_to_all", "all_to_all_start", params=Collective.of)
 def all_to_all(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=None, **_) -> Work:
     """Every device keeps 1/p of its operand and sends the rest."""
     share = _share(_devices(axis_name, axis_sizes, axis_index_groups))
     return eqn.work(*(wire("all_to_all", a.dtype, share * a.size) for a in eqn.ins))
 
 
-@rule("ragged_all_to_all", status="bounded", why="how much stays at home is decided at run time: all of it may be sent")
+@rule("ragged_all_to_all", params=Collective.of, status="bounded",
+      why="how much stays at home is decided at run time: all of it may be sent")
 def ragged_all_to_all(eqn: Eqn, **_) -> Work:
     return eqn.work(wire("all_to_all", eqn.operand.dtype, eqn.operand.size))
 
 
-@rule("ppermute", "ppermute_start", "psend")
+@rule("ppermute", "ppermute_start", "psend", params=Collective.of)
 def ppermute(eqn: Eqn, *, axis_name, perm, axis_sizes=None, **_) -> Work:
     """The whole operand, once, from each device that has a partner: the mean over the devices, since costs are their sum."""
     partners = Rational(len(perm), _devices(axis_name, axis_sizes))
     return eqn.work(*(wire("permute", a.dtype, partners * a.size) for a in eqn.ins if a.dtype != "float0"))
 
 
-@rule("pbroadcast", "pbroadcast_start", "pbroadcast_dynamic")
+@rule("pbroadcast", "pbroadcast_start", "pbroadcast_dynamic", params=Collective.of)
 def pbroadcast(eqn: Eqn, *, axis_name, axis_sizes=None, **_) -> Work:
     """p - 1 copies leave one device: (p-1)/p of the operand in the mean over the devices."""
     a = eqn.operand

@@ -9,35 +9,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sympy import Mul
 
 from costmodel.rules import Eqn, multiply_accumulate, rule, vector
+from costmodel.rules.params import Contraction, Convolution, precision_pair
 from costmodel.rules.work import Work
 from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.taps import tap_pairs
 
 
-def precision_name(precision: Any) -> str | None:
-    """jax's precision (None, a Precision, a pair of them, or an algorithm preset) as text; None means the default."""
-    if precision is None:
-        return None
-    parts = precision if isinstance(precision, tuple) else (precision,)
-    names = {getattr(p, "name", str(p)) for p in parts if p is not None}
-    return "/".join(sorted(names)) or None
-
-
-@rule("dot_general")
+@rule("dot_general", traits="dot", params=Contraction.of)
 def dot_general(eqn: Eqn, *, dimension_numbers, precision=None, **_) -> Work:
     """Product of the output's dimensions and the contracted ones: GEMM is m·n·k."""
     (contracted, _rhs), _batch = dimension_numbers
     depth = Mul(*(eqn.operand.shape[d] for d in contracted))
     return eqn.work(multiply_accumulate(eqn.operand.dtype, (eqn.out.size * depth).expand(), accumulate=eqn.out.dtype,
-                                        precision=precision_name(precision)))
+                                        precision=precision_pair(precision)))
 
 
-@rule("conv_general_dilated")
+@rule("conv_general_dilated", traits="convolution", params=Convolution.of)
 def conv_general_dilated(eqn: Eqn, *, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
                          precision=None, **_) -> Work:
     """n · c_o · (c_i / g) · Π over space of (output, tap) pairs. The kernel's input-feature dimension is c_i / g already, and
@@ -52,10 +42,10 @@ def conv_general_dilated(eqn: Eqn, *, window_strides, padding, lhs_dilation, rhs
                           internal(lhs_dilation[i]), low, high, eqn.assumptions)
         dense, valid = dense * pairs[0], valid * pairs[1]
     return eqn.work(multiply_accumulate(lhs.dtype, dense.expand(), valid.expand(), accumulate=eqn.out.dtype,
-                                        precision=precision_name(precision)))
+                                        precision=precision_pair(precision)))
 
 
-@rule("ragged_dot", "ragged_dot_general")
+@rule("ragged_dot", "ragged_dot_general", traits="dot")
 def ragged_dot(eqn: Eqn, *, ragged_dot_dimension_numbers=None, precision=None, **_) -> Work:
     """A dot of which every row belongs to one group: m·k·n however the rows are spread. Where the contracted dimension is ragged,
     each of its elements meets one group's m × n results."""
@@ -67,10 +57,10 @@ def ragged_dot(eqn: Eqn, *, ragged_dot_dimension_numbers=None, precision=None, *
     count = eqn.out.size * Mul(*(lhs.shape[d] for d in contracted))
     if ragged in contracted:  # the result has a group dimension, but a row contributes to its own group only
         count = count / groups.shape[-1]
-    return eqn.work(multiply_accumulate(lhs.dtype, count.expand(), accumulate=eqn.out.dtype, precision=precision_name(precision)))
+    return eqn.work(multiply_accumulate(lhs.dtype, count.expand(), accumulate=eqn.out.dtype, precision=precision_pair(precision)))
 
 
-@rule("scaled_matmul_wrapper", "scaled_matmul", "scaled_dot")
+@rule("scaled_matmul_wrapper", "scaled_matmul", "scaled_dot", traits="dot")
 def scaled_matmul(eqn: Eqn, *, preferred_element_type=None, **_) -> Work:
     """b·m·n·k on block-scaled operands [b m k] and [b n k]; the scales multiply each block's partial sum."""
     lhs, _rhs, *scales = eqn.ins

@@ -16,24 +16,33 @@ from costmodel.rules.work import Work
 
 # One operation per output element, on the operands' type.
 ARITHMETIC = (
-    "add", "add_any", "sub", "mulhi", "div", "rem", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp",
+    "add", "add_any", "sub", "mulhi", "max", "min", "neg", "abs", "sign", "floor", "ceil", "round", "clamp",
     "nextafter", "eq", "ne", "lt", "le", "gt", "ge", "eq_to", "lt_to", "le_to", "is_finite",
     "and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic", "population_count", "clz",
 )
 
-# Special functions: one evaluation per output element. What an evaluation costs is a device's to state.
+# Divisions, which compilers do not compute twice (XLA, InstructionFusion::IsExpensive).
+DIVISIONS = ("div", "rem")
+
+# Special functions: one evaluation per output element. What an evaluation costs is a device's to state. On XLA's list of what is
+# expensive.
 SPECIAL = (
-    "exp", "exp2", "expm1", "log", "log2", "log1p", "logistic", "tanh", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
-    "sinh", "cosh", "asinh", "acosh", "atanh", "sqrt", "rsqrt", "cbrt", "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma",
-    "polygamma", "igamma", "igammac", "igamma_grad_a", "random_gamma_grad", "regularized_incomplete_beta", "bessel_i0e",
-    "bessel_i1e", "zeta",
+    "exp", "exp2", "expm1", "log", "log2", "log1p", "logistic", "tanh", "sin", "cos", "tan", "atan2", "sqrt", "rsqrt", "cbrt",
+    "pow", "erf", "erfc", "erf_inv", "lgamma", "digamma",
+)
+
+# Special functions that are not on that list: XLA expands them into several operations.
+EXPANDED = (
+    "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "polygamma", "igamma", "igammac", "igamma_grad_a",
+    "random_gamma_grad", "regularized_incomplete_beta", "bessel_i0e", "bessel_i1e", "zeta",
 )
 
 # Real operations in one complex one (Golub & Van Loan, Matrix Computations, 1.1.15: a complex product is 4 mul + 2 add).
 _COMPLEX = {"add": 2, "add_any": 2, "sub": 2, "neg": 2, "mul": 6, "div": 11, "eq": 3, "ne": 3, "abs": 3}
 
 
-@rule(*ARITHMETIC)
+@rule(*ARITHMETIC, traits="elementwise")
+@rule(*DIVISIONS, traits="expensive")
 def elementwise(eqn: Eqn, **_) -> Work:
     dtype = eqn.operand.dtype
     if real_dtype(dtype) == dtype:
@@ -42,25 +51,26 @@ def elementwise(eqn: Eqn, **_) -> Work:
     return eqn.work(vector(eqn.primitive, dtype, _COMPLEX.get(eqn.primitive, 1) * eqn.out.size), *root)
 
 
-@rule("mul", "square")
+@rule("mul", "square", traits="elementwise")
 def mul(eqn: Eqn, **_) -> Work:
     real = 6 if real_dtype(eqn.out.dtype) != eqn.out.dtype else 1
     return eqn.work(vector("mul", eqn.out.dtype, real * eqn.out.size))
 
 
-@rule("select_n")
+@rule("select_n", traits="elementwise")
 def select_n(eqn: Eqn, **_) -> Work:
     """One selection per output element, of the cases' type: which elements of which case are read is decided at run time, so
     every case is read whole."""
     return eqn.work(vector("select", eqn.out.dtype, eqn.out.size))
 
 
-@rule(*SPECIAL)
+@rule(*SPECIAL, traits="expensive")
+@rule(*EXPANDED, traits="elementwise")
 def special(eqn: Eqn, **_) -> Work:
     return eqn.work(transcendental(eqn.primitive, eqn.out.dtype, eqn.out.size))
 
 
-@rule("integer_pow")
+@rule("integer_pow", traits="composed")
 def integer_pow(eqn: Eqn, *, y: int, **_) -> Work:
     """Square-and-multiply, as jax lowers it: ⌊log2 |y|⌋ squarings, one product per further set bit, one division if y < 0."""
     power = abs(y)
@@ -70,19 +80,19 @@ def integer_pow(eqn: Eqn, *, y: int, **_) -> Work:
                     vector("div", eqn.out.dtype, eqn.out.size * int(y < 0)))
 
 
-@rule("real", "imag", "complex", "conj")
+@rule("real", "imag", "complex", "conj", traits="composed")
 def complex_parts(eqn: Eqn, **_) -> Work:
     """Taking complex numbers apart or together is data movement; a conjugate flips one sign."""
     return eqn.work(*([vector("neg", eqn.out.dtype, eqn.out.size)] if eqn.primitive == "conj" else []))
 
 
-@rule("one_minus_square")
+@rule("one_minus_square", traits="composed")
 def one_minus_square(eqn: Eqn, **_) -> Work:
     """1 - x²: one product, one difference."""
     return eqn.work(vector("mul", eqn.out.dtype, eqn.out.size), vector("sub", eqn.out.dtype, eqn.out.size))
 
 
-@rule("polynomial")
+@rule("polynomial", traits="composed")
 def polynomial(eqn: Eqn, **_) -> Work:
     """Horner's scheme on (x, a_0, … a_N): N products and N sums an element."""
     steps = (len(eqn.ins) - 2) * eqn.out.size

@@ -14,6 +14,7 @@ from __future__ import annotations
 from sympy import Add
 
 from costmodel.rules import Eqn, real_dtype, rule, vector
+from costmodel.rules.params import Along
 from costmodel.rules.work import Work
 from costmodel.symbolic.forms import ZERO, CeilLog2
 
@@ -21,27 +22,28 @@ _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "
              "scatter_mul": "mul", "scatter-min": "min", "scatter_min": "min", "scatter-max": "max", "scatter_max": "max"}
 
 
-@rule("gather", "dynamic_slice", status="free", why="moves data, computes nothing")
+@rule("gather", traits="gather", status="free", why="moves data, computes nothing")
+@rule("dynamic_slice", traits=("indexed", "move"), status="free", why="moves data, computes nothing")
 def gather(eqn: Eqn, **_) -> Work:
     """Reads one operand element per output element, and the indices."""
     return eqn.work(read=[eqn.out.size, *(i.size for i in eqn.ins[1:])])
 
 
-@rule("dynamic_update_slice", status="free", why="moves data, computes nothing")
+@rule("dynamic_update_slice", traits="update", status="free", why="moves data, computes nothing")
 def dynamic_update_slice(eqn: Eqn, **_) -> Work:
     """Writes the update into its place; the rest of the operand is not touched."""
     update = eqn.ins[1]
     return eqn.work(read=[ZERO, *(i.size for i in eqn.ins[1:])], written=[update.size])
 
 
-@rule("scatter", status="free", why="moves data, computes nothing")
+@rule("scatter", traits="scatter", status="free", why="moves data, computes nothing")
 def scatter(eqn: Eqn, **_) -> Work:
     """Writes the updates into their places."""
     indices, updates = eqn.ins[1], eqn.ins[2]
     return eqn.work(read=[ZERO, indices.size, updates.size], written=[updates.size])
 
 
-@rule(*_SCATTERS)
+@rule(*_SCATTERS, traits="scatter")
 def scatter_combine(eqn: Eqn, **_) -> Work:
     """One operation an update, on the element it meets: that element is read, combined and written."""
     indices, updates = eqn.ins[1], eqn.ins[2]
@@ -51,7 +53,8 @@ def scatter_combine(eqn: Eqn, **_) -> Work:
                     written=[updates.size])
 
 
-@rule("sort", status="bounded", why="comparisons depend on the data: n ⌈log₂ n⌉ a line is merge sort's upper bound")
+@rule("sort", traits="sort", params=Along.of, status="bounded",
+      why="comparisons depend on the data: n ⌈log₂ n⌉ a line is merge sort's upper bound")
 def sort(eqn: Eqn, *, dimension: int, num_keys: int = 1, **_) -> Work:
     """Knuth, The Art of Computer Programming 3, 5.2.4: merging n elements takes ⌈log₂ n⌉ passes of at most n comparisons."""
     levels = CeilLog2(eqn.operand.shape[dimension])

@@ -43,21 +43,21 @@ def _sides(eqn: Eqn) -> tuple[Expr, Expr]:
     return PeakMax(rows, columns), minimum(rows, columns)
 
 
-@rule("cholesky")
+@rule("cholesky", traits="linear algebra")
 def cholesky(eqn: Eqn, **_) -> Work:
     """n³/3 + n²/2 + n/6 (LAWN 41, DPOTRF)."""
     n = eqn.operand.shape[-1]
     return eqn.work(_flops(eqn, n**3 / 3 + n**2 / 2 + n / 6))
 
 
-@rule("cholesky_update")
+@rule("cholesky_update", traits="linear algebra")
 def cholesky_update(eqn: Eqn, **_) -> Work:
     """Rank-one update by Givens rotations: a rotation of 6 operations for each element of the triangle, 6 to make each one."""
     n = eqn.operand.shape[-1]
     return eqn.work(_flops(eqn, 3 * n * (n + 1) + 6 * n))
 
 
-@rule("triangular_solve")
+@rule("triangular_solve", traits="linear algebra")
 def triangular_solve(eqn: Eqn, *, left_side: bool, unit_diagonal: bool = False, **_) -> Work:
     """m² a right-hand side (LAWN 41, DTRSM); a unit diagonal saves its m divisions."""
     m = eqn.operand.shape[-1]
@@ -65,7 +65,7 @@ def triangular_solve(eqn: Eqn, *, left_side: bool, unit_diagonal: bool = False, 
     return eqn.work(_flops(eqn, right_hand_sides * (m * m - (m if unit_diagonal else 0))))
 
 
-@rule("lu")
+@rule("lu", traits="linear algebra")
 def lu(eqn: Eqn, **_) -> Work:
     """m·n² - n³/3 - n²/2 + 5n/6 for m ≥ n (LAWN 41, DGETRF)."""
     m, n = _sides(eqn)
@@ -80,20 +80,20 @@ def _orgqr(m: Expr, n: Expr, k: Expr) -> Expr:
     return (4 * m * n * k - 2 * (m + n) * k**2 + k**3 * Rational(4, 3) + 3 * n * k - m * k - k**2 - k * Rational(4, 3))
 
 
-@rule("geqrf", "geqp3")
+@rule("geqrf", "geqp3", traits="linear algebra")
 def geqrf(eqn: Eqn, **_) -> Work:
     """Householder QR, R and reflectors: 2m·n² - 2n³/3 + … for m ≥ n (LAWN 41, DGEQRF)."""
     return eqn.work(_flops(eqn, _geqrf(*_sides(eqn))))
 
 
-@rule("householder_product", "orgqr")
+@rule("householder_product", "orgqr", traits="linear algebra")
 def householder_product(eqn: Eqn, **_) -> Work:
     """Q from k reflectors (LAWN 41, DORGQR)."""
     m, n = eqn.operand.shape[-2:]
     return eqn.work(_flops(eqn, _orgqr(m, n, eqn.ins[1].shape[-1])))
 
 
-@rule("ormqr")
+@rule("ormqr", traits="linear algebra")
 def ormqr(eqn: Eqn, *, left: bool = True, **_) -> Work:
     """k reflectors applied to an m × n matrix: left 4mnk - 2nk² + 3nk, right 4mnk - 2mk² + 2mk + nk - k(k - 1)/2 (LAWN 41,
     DORMQR)."""
@@ -103,7 +103,7 @@ def ormqr(eqn: Eqn, *, left: bool = True, **_) -> Work:
     return eqn.work(_flops(eqn, 4 * m * n * k - 2 * m * k**2 + 2 * m * k + n * k - k * (k - 1) / 2))
 
 
-@rule("symmetric_product")
+@rule("symmetric_product", traits="linear algebra")
 def symmetric_product(eqn: Eqn, *, alpha: float = 1.0, beta: float = 0.0, **_) -> Work:
     """The triangle of α·A·Aᵀ + β·C for A of m × k: k·m(m + 1)/2 multiply-accumulates (LAWN 41, DSYRK) and the scalings."""
     m, k = eqn.operand.shape[-2:]
@@ -118,33 +118,33 @@ def lu_pivots_to_permutation(eqn: Eqn, **_) -> Work:
     return eqn.work()
 
 
-@rule("qr")
+@rule("qr", traits="linear algebra")
 def qr(eqn: Eqn, **_) -> Work:
     """Factorise, then form the columns of Q that are returned."""
     m, n = _sides(eqn)
     return eqn.work(_flops(eqn, _geqrf(m, n) + _orgqr(eqn.out.shape[-2], eqn.out.shape[-1], n)))
 
 
-@rule("eigh", status="bounded", why=_ITERATIVE)
+@rule("eigh", traits="linear algebra", status="bounded", why=_ITERATIVE)
 def eigh(eqn: Eqn, **_) -> Work:
     """Symmetric: 9n³ with eigenvectors (Golub & Van Loan, section 8.3)."""
     return eqn.work(_flops(eqn, 9 * eqn.operand.shape[-1] ** 3))
 
 
-@rule("eig", status="bounded", why=_ITERATIVE)
+@rule("eig", traits="linear algebra", status="bounded", why=_ITERATIVE)
 def eig(eqn: Eqn, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True, **_) -> Work:
     """Unsymmetric: 10n³ for eigenvalues, 25n³ with eigenvectors (Golub & Van Loan, section 7.5)."""
     vectors = compute_left_eigenvectors or compute_right_eigenvectors
     return eqn.work(_flops(eqn, (25 if vectors else 10) * eqn.operand.shape[-1] ** 3))
 
 
-@rule("schur", status="bounded", why=_ITERATIVE)
+@rule("schur", traits="linear algebra", status="bounded", why=_ITERATIVE)
 def schur(eqn: Eqn, **_) -> Work:
     """25n³ with the Schur vectors (Golub & Van Loan, section 7.5)."""
     return eqn.work(_flops(eqn, 25 * eqn.operand.shape[-1] ** 3))
 
 
-@rule("svd", status="bounded", why=_ITERATIVE)
+@rule("svd", traits="linear algebra", status="bounded", why=_ITERATIVE)
 def svd(eqn: Eqn, *, compute_uv: bool = True, full_matrices: bool = True, **_) -> Work:
     """For m ≥ n: values 4m·n² - 4n³/3; thin 14m·n² + 8n³; full 4m²·n + 8m·n² + 9n³ (Golub & Van Loan, section 8.6)."""
     m, n = _sides(eqn)
@@ -157,17 +157,17 @@ def svd(eqn: Eqn, *, compute_uv: bool = True, full_matrices: bool = True, **_) -
     return eqn.work(_flops(eqn, count))
 
 
-@rule("hessenberg", status="bounded", why="leading term of Golub & Van Loan, section 7.4")
+@rule("hessenberg", traits="linear algebra", status="bounded", why="leading term of Golub & Van Loan, section 7.4")
 def hessenberg(eqn: Eqn, **_) -> Work:
     return eqn.work(_flops(eqn, ceil_div(10 * eqn.operand.shape[-1] ** 3, Integer(3))))
 
 
-@rule("tridiagonal", status="bounded", why="leading term of Golub & Van Loan, section 8.3")
+@rule("tridiagonal", traits="linear algebra", status="bounded", why="leading term of Golub & Van Loan, section 8.3")
 def tridiagonal(eqn: Eqn, **_) -> Work:
     return eqn.work(_flops(eqn, ceil_div(4 * eqn.operand.shape[-1] ** 3, Integer(3))))
 
 
-@rule("tridiagonal_solve")
+@rule("tridiagonal_solve", traits="linear algebra")
 def tridiagonal_solve(eqn: Eqn, **_) -> Work:
     """Thomas algorithm: n - 1 steps of one division, one product and one difference on the matrix; for each right-hand side
     n - 1 steps of one product and difference and one division forward, n - 1 of one product and difference backward."""
@@ -177,7 +177,8 @@ def tridiagonal_solve(eqn: Eqn, **_) -> Work:
     return eqn.work(vector("flop", eqn.operand.dtype, (batch * count).expand()))
 
 
-@rule("fft", status="bounded", why="5 n log₂ n is the radix-2 count that benchmarks quote; ⌈log₂ n⌉ bounds other lengths")
+@rule("fft", traits="fft", status="bounded",
+      why="5 n log₂ n is the radix-2 count that benchmarks quote; ⌈log₂ n⌉ bounds other lengths")
 def fft(eqn: Eqn, *, fft_lengths, **_) -> Work:
     """5 n ⌈log₂ n⌉ real operations for a complex transform of n points, half of it where one side is real (Frigo & Johnson,
     FFTW: the convention of its benchmarks)."""

@@ -9,52 +9,61 @@ A *view* renames what is there (reshape, squeeze) and touches nothing; a *copy* 
 
 from __future__ import annotations
 
+from typing import Any
+
 from costmodel.rules import Eqn, rule
+from costmodel.rules.params import Along, Broadcast, Permutation, Slice
 from costmodel.rules.work import Work
 from costmodel.symbolic.forms import ZERO
 
-VIEWS = ("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
-         "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "loop_carry", "shard_view",
-         "dce_sink", "freeze", "free_ref", "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike",
-         "pin", "unpin", "stage", "tie", "xla_metadata_value")
-COPIES = ("broadcast_in_dim", "transpose", "concatenate", "pad", "rev", "copy", "convert_element_type", "bitcast_convert_type",
-          "reduce_precision", "split", "stack", "unstack", "tile", "broadcast_to", "new_ref", "zeros_like")
+_VIEW: dict[str, Any] = {"status": "free", "why": "a view: the same elements under another shape or name"}
+_MOVE: dict[str, Any] = {"status": "free", "why": "moves data, computes nothing"}
 
 
-@rule(*VIEWS, status="free", why="a view: the same elements under another shape or name")
+@rule("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
+      "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "shard_view", "dce_sink", "freeze", "free_ref", 
+      "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike", "pin", "unpin", "stage", "tie",
+      "xla_metadata_value", traits="view", **_VIEW)
+@rule("loop_carry", traits="loop carry", **_VIEW)
 def view(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO] * len(eqn.outs))
 
 
-@rule(*COPIES, status="free", why="moves data, computes nothing")
+@rule("pad", "rev", "copy", "bitcast_convert_type", "split", "stack", "unstack", "tile", "new_ref", "zeros_like", traits="copy",
+      **_MOVE)
+@rule("convert_element_type", "reduce_precision", traits=("copy", "elementwise"), **_MOVE)
+@rule("broadcast_in_dim", traits="broadcast", params=Broadcast.of, **_MOVE)
+@rule("broadcast_to", traits="broadcast", **_MOVE)
+@rule("transpose", traits="transpose", params=Permutation.of, **_MOVE)
+@rule("concatenate", traits="concatenate", params=Along.of, **_MOVE)
 def copy(eqn: Eqn, **_) -> Work:
     return eqn.work()
 
 
-@rule("slice", status="free", why="moves data, computes nothing")
+@rule("slice", traits="move", params=Slice.of, **_MOVE)
 def slice_(eqn: Eqn, **_) -> Work:
     """Reads only what it keeps."""
     return eqn.work(read=[eqn.out.size])
 
 
-@rule("scan_read", status="free", why="moves data, computes nothing")
+@rule("scan_read", traits="scan read", **_MOVE)
 def scan_read(eqn: Eqn, **_) -> Work:
     """An iteration's slice of an array that a scan goes over."""
     return eqn.work(read=[eqn.out.size])
 
 
-@rule("scan_write", status="free", why="moves data, computes nothing")
+@rule("scan_write", traits="scan write", **_MOVE)
 def scan_write(eqn: Eqn, **_) -> Work:
     """An iteration's slice of a stacked result."""
     return eqn.work(written=[eqn.operand.size])
 
 
-@rule("branch_result", status="free", why="the taken branch's result under another name")
+@rule("branch_result", traits="branch result", status="free", why="the taken branch's result under another name")
 def branch_result(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO])
 
 
 @rule("iota", "iota_2x32_shape", "empty_ref", "create_linear", "after_all", "empty", "empty2", "dim_as_value", "platform_index",
-      "create_token", "full", status="free", why="a constant or a shape's value: nothing is read")
+      "create_token", "full", traits="constant", status="free", why="a constant or a shape's value: nothing is read")
 def constant(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins))

@@ -15,7 +15,7 @@ from costmodel.rules import Eqn, rule, transcendental, vector
 from costmodel.rules.work import Work
 
 
-@rule("pallas_call", status="bounded", why="the kernel's own cost_estimate")
+@rule("pallas_call", traits="library", status="bounded", why="the kernel's own cost_estimate")
 def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
     """The estimate that the kernel's author gave. Without one there is nothing to count."""
     if cost_estimate is None:

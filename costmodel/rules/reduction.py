@@ -12,16 +12,17 @@ from __future__ import annotations
 from sympy import Expr, Mul
 
 from costmodel.rules import Eqn, real_dtype, rule, transcendental, vector
+from costmodel.rules.params import Along, Reduction
 from costmodel.rules.work import Work
 from costmodel.symbolic.forms import ZERO
 
+# primitive -> the operation that its count is of; argmax compares as max does.
 _OPERATION = {
     "reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "max", "reduce_min": "min", "reduce_and": "and", "reduce_or": "or",
     "reduce_xor": "xor", "argmax": "max", "argmin": "min",
 }
 
 
-@rule(*_OPERATION)
 def reduce(eqn: Eqn, **_) -> Work:
     """A line of n elements takes n - 1 operations to reduce to one."""
     name, dtype = _OPERATION[eqn.primitive], eqn.operand.dtype
@@ -29,12 +30,16 @@ def reduce(eqn: Eqn, **_) -> Work:
     return eqn.work(vector(name, dtype, real * _reduced(eqn)))
 
 
+for _name, _operation in _OPERATION.items():
+    rule(_name, traits="reduction", params=Reduction.by(_name if _name.startswith("arg") else _operation))(reduce)
+
+
 def _reduced(eqn: Eqn) -> Expr:
     """Elements but one of each line; a line without elements takes no operation."""
     return ZERO if eqn.operand.size == 0 else eqn.operand.size - eqn.out.size
 
 
-@rule("reduce")
+@rule("reduce", traits="reduction", params=Reduction.by("computation"))
 def generic_reduce(eqn: Eqn, *, jaxpr, **_) -> Work:
     """``lax.reduce`` with a computation of the user's: its operations, inputs - outputs times. With k operands it reduces k arrays
     side by side by one computation of 2k scalars."""
@@ -54,7 +59,7 @@ def _steps(eqn: Eqn, axis: int) -> Expr:
     return (eqn.operand.size - lines).expand()
 
 
-@rule(*_CUMULATIVE)
+@rule(*_CUMULATIVE, traits="cumulative", params=Along.of)
 def cumulative(eqn: Eqn, *, axis: int, **_) -> Work:
     """A running reduction of n elements takes n - 1 operations. (XLA's lowered count of a cumsum is n²: it expands it.)"""
     name, dtype = _CUMULATIVE[eqn.primitive], eqn.operand.dtype
@@ -62,7 +67,7 @@ def cumulative(eqn: Eqn, *, axis: int, **_) -> Work:
     return eqn.work(vector(name, dtype, real * _steps(eqn, axis)))
 
 
-@rule("cumlogsumexp")
+@rule("cumlogsumexp", traits="cumulative", params=Along.of)
 def cumlogsumexp(eqn: Eqn, *, axis: int, **_) -> Work:
     """Each step is logaddexp(a, b) = max(a, b) + log1p(exp(-|a - b|)): max, sub, abs, neg, add and two special functions."""
     steps, dtype = _steps(eqn, axis), eqn.operand.dtype

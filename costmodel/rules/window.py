@@ -10,20 +10,21 @@ from __future__ import annotations
 from sympy import Mul
 
 from costmodel.rules import Eqn, rule, vector
+from costmodel.rules.params import Window
 from costmodel.rules.work import Work
 from costmodel.symbolic.dimensions import internal
 
 _OPERATION = {"reduce_window_sum": "add", "reduce_window_max": "max", "reduce_window_min": "min"}
 
 
-@rule(*_OPERATION)
+@rule(*_OPERATION, traits="window", params=Window.of)
 def reduce_window(eqn: Eqn, *, window_dimensions, **_) -> Work:
     """XLA counts the same: a tap in the padding still takes its operation with the initial value."""
     taps = Mul(*(internal(d) for d in window_dimensions))
     return eqn.work(vector(_OPERATION[eqn.primitive], eqn.out.dtype, (eqn.out.size * (taps - 1)).expand()))
 
 
-@rule("select_and_scatter_add")
+@rule("select_and_scatter_add", traits="window gradient", params=Window.of)
 def select_and_scatter_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
     """Gradient of a max pool: taps - 1 comparisons to find each window's maximum, one addition to route its cotangent."""
     cotangent = eqn.ins[0]
@@ -32,7 +33,7 @@ def select_and_scatter_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
                     vector("add", eqn.out.dtype, cotangent.size))
 
 
-@rule("reduce_window")
+@rule("reduce_window", traits="window", params=Window.of)
 def generic_reduce_window(eqn: Eqn, *, jaxpr, window_dimensions, **_) -> Work:
     """A window with a computation of the user's: its operations, outputs · (taps - 1) times."""
     taps = Mul(*(internal(d) for d in window_dimensions))
@@ -41,14 +42,14 @@ def generic_reduce_window(eqn: Eqn, *, jaxpr, window_dimensions, **_) -> Work:
     return eqn.work(*(vector(e.primitive.name, str(e.outvars[0].aval.dtype), steps) for e in body.eqns))
 
 
-@rule("select_and_gather_add")
+@rule("select_and_gather_add", traits="window gradient", params=Window.of)
 def select_and_gather_add(eqn: Eqn, *, window_dimensions, **_) -> Work:
     """Forward derivative of a max pool: taps - 1 comparisons an output, and the chosen tangent is moved."""
     taps = Mul(*(internal(d) for d in window_dimensions))
     return eqn.work(vector("compare", eqn.out.dtype, (eqn.out.size * (taps - 1)).expand()))
 
 
-@rule("select_and_scatter")
+@rule("select_and_scatter", traits="window gradient", params=Window.of)
 def select_and_scatter(eqn: Eqn, *, select_jaxpr, scatter_jaxpr, window_dimensions, **_) -> Work:
     """As select_and_scatter_add, with computations of the user's for both."""
     source = eqn.ins[1]

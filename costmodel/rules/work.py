@@ -6,13 +6,18 @@ multiply-adds of which type on which engine, which elements are touched); prices
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from sympy import Add, Expr, Mul, Rational
 
+from costmodel.rules.params import Params, Precision
+from costmodel.rules.traits import NO_TRAITS, Trait
 from costmodel.symbolic.forms import ONE
+
+T = TypeVar("T")
 
 ENGINES = ("matrix", "vector", "transcendental", "link")
 ORIGINS = ("literal", "parameter", "optimizer", "buffer", "rng", "input", "equation")
@@ -78,13 +83,13 @@ class Value:
 @dataclass(frozen=True)
 class OpKind:
     """One kind of operation: its name ("mac", "add", "exp" …), the engine that runs it, the type of its operands, the type
-    it accumulates in, and the requested precision (contractions only)."""
+    it accumulates in, and the requested precision of both operands (contractions only)."""
 
     name: str
     engine: str
     dtype: str
     accumulate: str | None = None
-    precision: str | None = None
+    precision: Precision = (None, None)
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,10 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Equation:
-    """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``detail`` its
-    parameters as text, ``rule`` the rule's name, ``status`` one of exact, bounded, free, and ``loops`` the numbers of the loops
-    whose body it is in, outermost first."""
+    """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``status`` one of
+    exact, bounded, free, and ``loops`` the numbers of the loops whose body it is in, outermost first. ``traits`` say what it is
+    and ``params`` are its family's parameters: passes ask for these. ``detail`` and ``rule``, the parameters and the rule's name,
+    are text for people, and nothing else."""
 
     index: int
     primitive: str
@@ -124,6 +130,12 @@ class Equation:
     rule: str = ""
     status: str = "exact"
     loops: tuple[int, ...] = ()
+    traits: frozenset[Trait] = NO_TRAITS
+    params: Params | None = None
+
+    def has(self, *traits: Trait) -> bool:
+        """Whether it has one of these traits."""
+        return not self.traits.isdisjoint(traits)
 
     def runs_with(self, other: Equation) -> bool:
         """Whether it runs in the same loops, and as often."""
@@ -144,6 +156,13 @@ class CostTable:
     outputs: tuple[Value, ...]
     dead: tuple[tuple[str, int], ...] = ()
     carried: tuple[tuple[Value, Value], ...] = ()
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """``make()``, computed once for this table and kept as long as the table is."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     def __iter__(self) -> Iterator[Equation]:
         return iter(self.equations)
@@ -173,12 +192,12 @@ class CostTable:
 
 def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
     """The same program with every array and operation in another type: a price at another width, not another trace."""
-    made: dict[int, Value] = {}
+    made: dict[Value, Value] = {}
 
     def value(v: Value) -> Value:
-        if id(v) not in made:
-            made[id(v)] = replace(v, array=Array(v.array.shape, change(v.array.dtype)))
-        return made[id(v)]
+        if v not in made:
+            made[v] = replace(v, array=Array(v.array.shape, change(v.array.dtype)))
+        return made[v]
 
     def kind(k: OpKind) -> OpKind:
         return replace(k, dtype=change(k.dtype), accumulate=k.accumulate and change(k.accumulate))

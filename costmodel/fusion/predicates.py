@@ -1,0 +1,144 @@
+"""What an equation is to a fusion policy, by its traits, its typed parameters and its work."""
+
+from __future__ import annotations
+
+from costmodel.fusion.graph import Graph
+from costmodel.rules.params import Broadcast, Contraction, Convolution, Reduction
+from costmodel.rules.traits import Trait
+from costmodel.rules.work import Equation, Value
+
+
+def arithmetic(e: Equation) -> bool:
+    """One operation per element of the result, or a change of type."""
+    return Trait.ELEMENTWISE in e.traits
+
+
+def loop(e: Equation) -> bool:
+    """An element of the result needs few elements of the operands: it can be computed where it is used."""
+    return e.has(Trait.ELEMENTWISE, Trait.MOVE, Trait.CONSTANT)
+
+
+def contraction(e: Equation) -> bool:
+    """A matrix product, a convolution, or what else runs as a library's kernel."""
+    return any(kind.engine == "matrix" for kind, _, _ in e.work.ops) or Trait.LIBRARY in e.traits
+
+
+def window(e: Equation) -> bool:
+    """Pooling; its gradient is none."""
+    return Trait.WINDOW in e.traits
+
+
+def reduction(e: Equation) -> bool:
+    return Trait.REDUCTION in e.traits
+
+
+def reduced_dimensions(e: Equation) -> tuple[int, ...]:
+    """The dimensions over which a reduction goes."""
+    return e.params.axes if isinstance(e.params, Reduction) else ()
+
+
+def along_lines(e: Equation) -> bool:
+    """Reduces the innermost dimension, so that a line is one thread block's."""
+    return len(e.ins[0].array.shape) - 1 in reduced_dimensions(e)
+
+
+def takes(e: Equation) -> bool:
+    """Reads at places that are data; a slice of an array with symbolic dimensions reads at known places."""
+    return Trait.INDEXED in e.traits and any(elements != 0 for elements in e.work.read[1:])
+
+
+def computes(e: Equation, names: frozenset[str]) -> bool:
+    """Whether all its operations are of these kinds, and it has some."""
+    return bool(e.work.ops) and all(kind.name in names for kind, _, _ in e.work.ops)
+
+
+def product(e: Equation) -> bool:
+    """A dot with stated dimensions; ragged and scaled ones are none."""
+    return isinstance(e.params, Contraction)
+
+
+def vector_product(e: Equation) -> bool:
+    """A product with a vector: every element of the larger operand is used once."""
+    macs = [dense for kind, dense, _ in e.work.ops if kind.name == "mac"]
+    return product(e) and bool(macs) and any(macs[0] == v.array.size for v in e.ins)
+
+
+def inner_batches(e: Equation) -> tuple[int, ...]:
+    """Operands of a batched product whose batch dimensions do not come first, as (batch, sequence, head, width) has them: they are
+    copied into a layout that has (XLA, DotDecomposer)."""
+    if not isinstance(e.params, Contraction) or vector_product(e):
+        return ()
+    return tuple(i for i, dims in enumerate(e.params.batch) if dims != tuple(range(len(dims))))
+
+
+def not_channels_last(e: Equation) -> tuple[int, ...]:
+    """Operands of a convolution that are not (n, space, c) or (space, input, output), as those of gradients are not."""
+    if not isinstance(e.params, Convolution):
+        return ()
+    rank = len(e.ins[0].array.shape)
+    return tuple(i for i, (first, wanted) in enumerate(((e.params.image[0], 0), (e.params.kernel[0], rank - 1))) if first != wanted)
+
+
+def one_value_per_line(graph: Graph, e: Equation, operand: int) -> bool:
+    """Whether an operand adds little to what a kernel reads: a literal, or smaller by shape than the result (a bias, a scale, or
+    what is broadcast)."""
+    maker = graph.maker(e.ins[operand])
+    if e.work.read[operand] == 0 or e.ins[operand].array.size != e.outs[0].array.size:
+        return True
+    return maker is not None and maker.has(Trait.BROADCAST, Trait.CONSTANT)
+
+
+def large(graph: Graph, e: Equation) -> dict[Value, None]:
+    """Operands as large as the result, once each."""
+    return {graph.name(v): None for i, v in enumerate(e.ins) if not one_value_per_line(graph, e, i)}
+
+
+def unary(e: Equation) -> bool:
+    """Arithmetic on one operand; all others are literals."""
+    return arithmetic(e) and sum(elements != 0 for elements in e.work.read) <= 1
+
+
+def almost_unary(graph: Graph, e: Equation) -> bool:
+    """Computing it again reads one large operand (XLA, InstructionFusion::EffectivelyAtMostUnary)."""
+    return len(large(graph, e)) <= 1
+
+
+def folds(producer: Equation, consumer: Equation) -> bool:
+    """A transposition is a matter of how a product reads its operand (XLA, TransposeFolding)."""
+    return Trait.TRANSPOSE in producer.traits and product(consumer)
+
+
+def bias(graph: Graph, e: Equation, operand: int) -> bool:
+    """Adds or scales by something that is one value a line."""
+    return arithmetic(e) and all(one_value_per_line(graph, e, i) for i in range(len(e.ins)) if i != operand)
+
+
+def rejoins(graph: Graph, e: Equation) -> bool:
+    """A reduction whose result meets what was reduced again, on one path: softmax, root-mean-square normalisation. Then a line
+    is read once and kept (XLA's softmax rewriter for Triton)."""
+    reduced, current = _lineage(graph, e.ins[0]), e
+    for _ in range(8):
+        users = graph.users(current)
+        if len(users) != 1 or graph.is_result(current):
+            return False
+        current, operand = users[0]
+        if not (arithmetic(current) or isinstance(current.params, Broadcast)):
+            return False
+        if any(reduced & _lineage(graph, v) for i, v in enumerate(current.ins) if i != operand):
+            return True
+    return False
+
+
+def _lineage(graph: Graph, value: Value) -> set[Value]:
+    """A value, and those that it is made from by arithmetic on one large operand, such as a square."""
+    found = {graph.name(value)}
+    for _ in range(4):
+        maker = graph.maker(value)
+        if maker is None or not arithmetic(maker):
+            break
+        operands = large(graph, maker)
+        if len(operands) != 1:
+            break
+        (value,) = operands
+        found.add(graph.name(value))
+    return found

@@ -1,0 +1,96 @@
+"""The fusion policies by name: one registry, open to users.
+
+A policy says which equations of a program share a kernel. To add one, register it; then ``cost.kernels("mine")``,
+``cost.bytes("mine")``, device files and the command line know it::
+
+    register(Policy(name="mine", summary="…", kernels=...))
+
+:func:`costmodel.fusion.compiler.compiler` makes a policy of what a compiler fuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from costmodel.errors import CostModelError
+from costmodel.fusion.kernel import Kernel
+from costmodel.rules.work import CostTable, Equation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Which equations share a kernel, and so what reaches memory.
+
+    name:           what ``bytes``, ``kernels``, device files and the command line call it.
+    summary:        one line that says whose behaviour it is.
+    kernels:        the kernels of a program, in an order in which they can run. Structure only: it never looks at sizes.
+    buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
+                    as in eager frameworks.
+    """
+
+    name: str
+    summary: str
+    kernels: Callable[[CostTable], tuple[Kernel, ...]]
+    buffer_sharing: Callable[[Equation], bool] | None = None
+
+
+_registry: dict[str, Policy] = {}
+
+# The files that register the package's own policies, in the order in which they are listed.
+_OWN = ("groups", "eager", "xla_cpu", "xla_gpu", "xla_tpu", "ideal")
+_loaded = False
+
+
+def _load() -> None:
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        for file in _OWN:
+            importlib.import_module(f"costmodel.fusion.{file}")
+
+
+def register(policy: Policy) -> Policy:
+    """Make a policy known for the whole process. Raises CostModelError for a name that is taken or is another form of bytes."""
+    _load()
+    if policy.name in _registry or policy.name == "compulsory":
+        raise CostModelError(f"a fusion policy called {policy.name!r} is registered already; choose another name, or use "
+                             "costmodel.fusion.registry.scoped to replace it for a while")
+    _registry[policy.name] = policy
+    return policy
+
+
+@contextlib.contextmanager
+def scoped(policy: Policy) -> Iterator[None]:
+    """A policy while the context lasts; it goes before a registered one of its name."""
+    _load()
+    before = dict(_registry)
+    _registry[policy.name] = policy
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
+
+
+def policy(name: str) -> Policy:
+    """The policy of that name. Raises CostModelError naming those that there are."""
+    _load()
+    try:
+        return _registry[name]
+    except KeyError:
+        raise CostModelError(f"unknown fusion policy {name!r}; choose one of {', '.join(_registry)}") from None
+
+
+def policies() -> tuple[str, ...]:
+    """The names of all policies."""
+    _load()
+    return tuple(_registry)
+
+
+def plan(table: CostTable, name: str) -> tuple[Kernel, ...]:
+    """The table's kernels under a policy, in program order; computed once a table."""
+    chosen = policy(name)
+    return table.remember(("kernels", chosen), lambda: chosen.kernels(table))

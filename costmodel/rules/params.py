@@ -1,0 +1,179 @@
+"""Typed parameters of equations, a record a family: what passes need to know of an equation beside its arrays and traits.
+
+A rule names the family of its primitives: ``@rule("dot_general", params=Contraction.of)``. Dimensions are numbers of axes, extents
+are expressions over the internal symbols, so that two ways of writing c + d are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr
+
+from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.forms import ONE
+
+Axes = tuple[int, ...]
+Extents = tuple[Expr, ...]
+Precision = tuple[str | None, str | None]
+
+
+def precision_pair(precision: Any) -> Precision:
+    """jax's precision of a contraction as that of its two operands; an algorithm's name stands for both, None is the default.
+
+    >>> precision_pair(None), precision_pair("HIGHEST"), precision_pair(("HIGH", None))
+    ((None, None), ('HIGHEST', 'HIGHEST'), ('HIGH', None))
+    """
+    pair = precision if isinstance(precision, tuple) else (precision, precision)
+    left, right = (None if p is None else str(getattr(p, "name", p)) for p in pair)
+    return left, right
+
+
+@dataclass(frozen=True)
+class Params:
+    """Base of every family. Fields are axes, extents, texts, or tuples of these."""
+
+
+@dataclass(frozen=True)
+class Contraction(Params):
+    """A dot: axes of the left and right operand that are summed over, axes that both have, and the operands' precisions."""
+
+    contracting: tuple[Axes, Axes]
+    batch: tuple[Axes, Axes]
+    precision: Precision = (None, None)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Contraction:
+        contracting, batch = ((_axes(left), _axes(right)) for left, right in params["dimension_numbers"])
+        return cls(contracting, batch, precision_pair(params.get("precision")))
+
+
+@dataclass(frozen=True)
+class Convolution(Params):
+    """A convolution: axes (batch, features, space …) of the image, (output, input, space …) of the kernel and (batch, features,
+    space …) of the result; by spatial dimension strides, (low, high) padding and dilations; groups of features and of the batch."""
+
+    image: Axes
+    kernel: Axes
+    result: Axes
+    strides: Extents
+    padding: tuple[tuple[Expr, Expr], ...]
+    image_dilation: Extents
+    kernel_dilation: Extents
+    feature_groups: Expr = ONE
+    batch_groups: Expr = ONE
+    precision: Precision = (None, None)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Convolution:
+        numbers = params["dimension_numbers"]
+        return cls(_axes(numbers.lhs_spec), _axes(numbers.rhs_spec), _axes(numbers.out_spec), _extents(params["window_strides"]),
+                   tuple((internal(low), internal(high)) for low, high in params["padding"]), _extents(params["lhs_dilation"]),
+                   _extents(params["rhs_dilation"]), internal(params.get("feature_group_count", 1)),
+                   internal(params.get("batch_group_count", 1)), precision_pair(params.get("precision")))
+
+
+@dataclass(frozen=True)
+class Window(Params):
+    """Windows of this size, this far apart, in every dimension of the operand."""
+
+    size: Extents
+    strides: Extents
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Window:
+        size = _extents(params["window_dimensions"])
+        return cls(size, _extents(params.get("window_strides") or (1,) * len(size)))
+
+    @property
+    def overlap(self) -> bool:
+        """Whether neighbours may share elements."""
+        return self.size != self.strides
+
+
+@dataclass(frozen=True)
+class Reduction(Params):
+    """A reduction over axes by an operation: "add", "max" …; "argmax" and "argmin" give places, "computation" is the user's own."""
+
+    axes: Axes
+    operation: str
+
+    @classmethod
+    def by(cls, operation: str) -> Family:
+        """The family of reductions by this operation."""
+        return lambda params: cls(_axes(params["axes"] if "axes" in params else params["dimensions"]), operation)
+
+
+@dataclass(frozen=True)
+class Along(Params):
+    """Something that runs along one axis: a sort, a cumulative sum, a concatenation."""
+
+    axis: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Along:
+        return cls(int(params["axis"] if "axis" in params else params["dimension"]))
+
+
+@dataclass(frozen=True)
+class Permutation(Params):
+    """Axes of the operand in the order in which the result has them."""
+
+    axes: Axes
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Permutation:
+        return cls(_axes(params["permutation"]))
+
+
+@dataclass(frozen=True)
+class Broadcast(Params):
+    """The result's axis of each axis of the operand."""
+
+    axes: Axes
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Broadcast:
+        return cls(_axes(params["broadcast_dimensions"]))
+
+
+@dataclass(frozen=True)
+class Slice(Params):
+    """From ``start`` on, every ``strides``-th element, by axis."""
+
+    start: Extents
+    strides: Extents
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Slice:
+        start = _extents(params["start_indices"])
+        return cls(start, _extents(params["strides"] or (1,) * len(start)))
+
+
+@dataclass(frozen=True)
+class Collective(Params):
+    """An exchange between the devices along mesh axes."""
+
+    axes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Collective:
+        named = params["axes"] if "axes" in params else params["axis_name"]
+        names = named if isinstance(named, tuple | list) else (named,)
+        return cls(tuple(str(name) for name in names if not isinstance(name, int)))
+
+
+Family = Callable[[Mapping[str, Any]], Params]
+FAMILIES: dict[str, type[Params]] = {
+    family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
+                                           Collective)}
+
+
+def _axes(dims: Any) -> Axes:
+    return tuple(int(d) for d in dims)
+
+
+def _extents(dims: Any) -> Extents:
+    return tuple(map(internal, dims))
