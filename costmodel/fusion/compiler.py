@@ -19,6 +19,7 @@ from costmodel.fusion.predicates import along_lines, arithmetic, contraction, lo
 from costmodel.fusion.registry import Policy
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.symbolic.forms import ZERO
 
 
 def _anything(*_: object) -> bool:
@@ -208,7 +209,7 @@ def _outside(graph: Graph, kernel: _Growing) -> list[Value]:
     for e in kernel.members:
         for v, elements in zip(e.ins, e.work.read, strict=True):
             maker = graph.maker(v)
-            if elements != 0 and (maker is None or maker not in kernel.members):
+            if elements is not ZERO and (maker is None or maker not in kernel.members):
                 found[graph.name(v)] = None
     return list(found)
 
@@ -229,7 +230,7 @@ def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
         reads = tuple((memory(v), elements) for v, elements in _reads(graph, members, roots))
         writes = tuple((out, out.array.size if graph.copies_to_update(root) else written)
                        for root in k.roots for out, written in zip(root.outs, root.work.written, strict=True)
-                       if written != 0 and (graph.uses(out) or out in graph.results))
+                       if written is not ZERO and (graph.uses(out) or out in graph.results))
         if reads or writes or any(e.work.ops for e in own):
             made.append(Kernel(len(made), kind_of(members), tuple(own), reads, writes, again))
     return tuple(made)
@@ -243,13 +244,13 @@ def _reads(graph: Graph, members: list[Equation], roots: set[Equation]) -> list[
     for e in reversed(members):
         parts = [needed.get(out, []) for out in e.outs]
         partial = e not in roots and all(out.array.size not in p for p, out in zip(parts, e.outs, strict=True))
-        wanted = Add(*(read_once(out, p) for p, out in zip(parts, e.outs, strict=True))) if partial else None
+        wanted = Add(*(read_once(out.array, p) for p, out in zip(parts, e.outs, strict=True))) if partial else None
         for v, elements in zip(e.ins, e.work.read, strict=True):
             if v is e.ins[0] and graph.copies_to_update(e):
                 elements = v.array.size  # what is not updated goes on as it is
-            if elements != 0:
+            if elements is not ZERO:
                 whole = e.outs[0].array.size if len(e.outs) == 1 else v.array.size
                 touched = wanted if wanted is not None and loop(e) and elements == whole else elements
                 needed.setdefault(graph.name(v), []).append(touched)
-    return [(value, read_once(value, parts)) for value, parts in needed.items()
+    return [(value, read_once(value.array, parts)) for value, parts in needed.items()
             if (maker := graph.maker(value)) is None or maker not in inside]

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.symbolic.forms import ZERO
 
 
 def aliases(table: CostTable) -> Callable[[Value], Value]:
@@ -43,7 +44,7 @@ class Graph:
             for out in e.outs:
                 self._maker[out] = e
             for position, v in enumerate(e.ins):
-                if e.work.read[position] != 0 or (position == 0 and Trait.IN_PLACE in e.traits) or (
+                if e.work.read[position] is not ZERO or (position == 0 and Trait.IN_PLACE in e.traits) or (
                         Trait.BRANCH_RESULT in e.traits):
                     self._uses.setdefault(self.name(v), []).append((e, position))
 

@@ -15,10 +15,22 @@ from costmodel.fusion.kernel import Kernel, kind_of, read_once
 from costmodel.fusion.layers import layers
 from costmodel.fusion.registry import Policy, register
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.symbolic.forms import ZERO
 
 
 def _unfused(table: CostTable) -> tuple[Kernel, ...]:
-    return grouped(table, [[e] for e in table], materialised=True)
+    root = aliases(table)
+    kernels: list[Kernel] = []
+    for e in table:
+        touched: dict[Value, list[Expr]] = {}
+        for v, elements in zip(e.ins, e.work.read, strict=True):
+            if elements is not ZERO:
+                touched.setdefault(root(v), []).append(elements)
+        writes = tuple((out, written) for out, written in zip(e.outs, e.work.written, strict=True) if written is not ZERO)
+        if touched or writes or e.work.ops:
+            reads = tuple((v, read_once(v.array, parts)) for v, parts in touched.items())
+            kernels.append(Kernel(len(kernels), kind_of((e,)), (e,), reads, writes))
+    return tuple(kernels)
 
 
 def _layers(table: CostTable) -> tuple[Kernel, ...]:
@@ -28,28 +40,24 @@ def _layers(table: CostTable) -> tuple[Kernel, ...]:
     return grouped(table, [by_layer[g] for g in sorted(by_layer)])
 
 
-def grouped(table: CostTable, groups: Sequence[Sequence[Equation]], *, materialised: bool = False) -> tuple[Kernel, ...]:
-    """A kernel a group of equations, in this order; groups that touch and compute nothing are none. ``materialised`` says that
-    every result is written, also what only the group itself reads."""
+def grouped(table: CostTable, groups: Sequence[Sequence[Equation]]) -> tuple[Kernel, ...]:
+    """A kernel a group of equations, in this order, which writes what others read; groups that touch and compute nothing are
+    none."""
     root = aliases(table)
     home = {out: i for i, group in enumerate(groups) for e in group for out in e.outs}
-    consumers: dict[Value, set[int]] = {}
+    shared = {root(v) for v in (*table.outputs, *(out for _, out in table.carried))}  # read outside the group that makes them
     for i, group in enumerate(groups):
-        for e in group:
-            for v in e.ins:
-                consumers.setdefault(root(v), set()).add(i)
-    results = {root(v) for v in (*table.outputs, *(out for _, out in table.carried))}
+        shared.update(source for e in group for v in e.ins if home.get(source := root(v)) not in (i, None))
     kernels: list[Kernel] = []
     for i, group in enumerate(groups):
         touched: dict[Value, list[Expr]] = {}
         for e in group:
             for v, elements in zip(e.ins, e.work.read, strict=True):
-                source = root(v)
-                if elements != 0 and (home.get(source) != i or materialised):
+                if elements is not ZERO and home.get(source := root(v)) != i:
                     touched.setdefault(source, []).append(elements)
-        reads = tuple((v, read_once(v, parts)) for v, parts in touched.items())
+        reads = tuple((v, read_once(v.array, parts)) for v, parts in touched.items())
         writes = tuple((out, written) for e in group for out, written in zip(e.outs, e.work.written, strict=True)
-                       if written != 0 and (materialised or root(out) in results or consumers.get(root(out), set()) - {i}))
+                       if written is not ZERO and root(out) in shared)
         if reads or writes or _works(group):
             kernels.append(Kernel(len(kernels), kind_of(group), tuple(group), reads, writes))
     return tuple(kernels)

@@ -11,7 +11,7 @@ from sympy import Add, Expr, Rational
 from costmodel.fusion.layers import anchor_kind
 from costmodel.rules.params import Convolution
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import Equation, Value, total
+from costmodel.rules.work import Array, Equation, Value, total
 
 KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
          "fft", "linear algebra", "collective")
@@ -87,13 +87,13 @@ def depthwise(e: Equation) -> bool:
     return grouped and 1 in e.ins[1].array.shape[-2:]
 
 
-def read_once(value: Value, parts: list[Expr], times: list[Expr] | None = None) -> Expr:
-    """Elements of ``value`` read by several readers that share one pass: all of it if one reads all; partial reads add up, each as
+def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None = None) -> Expr:
+    """Elements of an array read by several readers that share one pass: all of it if one reads all; partial reads add up, each as
     often as it happens."""
-    if value.array.size in parts:
-        return value.array.size
+    if array.size in parts:
+        return array.size
     if times is None and len(parts) > 1:
         together = Add(*parts)
-        more = (together - value.array.size).expand().as_coefficients_dict()
-        return value.array.size if all(c >= 0 for c in more.values()) else together
+        more = (together - array.size).expand().as_coefficients_dict()
+        return array.size if all(c >= 0 for c in more.values()) else together
     return Add(*parts) if times is None else Add(*(p * t for p, t in zip(parts, times, strict=True)))

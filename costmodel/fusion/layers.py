@@ -4,9 +4,12 @@ folded in; data movement that only feeds a layer (padding) belongs to the layer 
 
 from __future__ import annotations
 
+from functools import cache
+
 from costmodel.rules.params import Reduction
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.symbolic.forms import ZERO
 
 # What makes a layer of its own, and the kind of kernel that it is; everything else is folded into one of these.
 ANCHORS = {
@@ -18,9 +21,14 @@ ANCHORS = {
 def anchor_kind(e: Equation) -> str | None:
     """The kind of layer that an equation makes, if it makes one. A gather at known places is a slice of an array with symbolic
     dimensions, so none."""
-    if Trait.GATHER in e.traits and not any(elements != 0 for elements in e.work.read[1:]):
+    if Trait.GATHER in e.traits and not any(elements is not ZERO for elements in e.work.read[1:]):
         return None
-    return next((kind for trait, kind in ANCHORS.items() if trait in e.traits), None)
+    return _kind(e.traits)
+
+
+@cache
+def _kind(traits: frozenset[Trait]) -> str | None:
+    return next((kind for trait, kind in ANCHORS.items() if trait in traits), None)
 
 
 def layers(table: CostTable) -> list[int]:

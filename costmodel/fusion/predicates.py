@@ -6,6 +6,7 @@ from costmodel.fusion.graph import Graph
 from costmodel.rules.params import Broadcast, Contraction, Convolution, Reduction
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
+from costmodel.symbolic.forms import ZERO
 
 
 def arithmetic(e: Equation) -> bool:
@@ -44,7 +45,7 @@ def along_lines(e: Equation) -> bool:
 
 def takes(e: Equation) -> bool:
     """Reads at places that are data; a slice of an array with symbolic dimensions reads at known places."""
-    return Trait.INDEXED in e.traits and any(elements != 0 for elements in e.work.read[1:])
+    return Trait.INDEXED in e.traits and any(elements is not ZERO for elements in e.work.read[1:])
 
 
 def computes(e: Equation, names: frozenset[str]) -> bool:
@@ -83,7 +84,7 @@ def one_value_per_line(graph: Graph, e: Equation, operand: int) -> bool:
     """Whether an operand adds little to what a kernel reads: a literal, or smaller by shape than the result (a bias, a scale, or
     what is broadcast)."""
     maker = graph.maker(e.ins[operand])
-    if e.work.read[operand] == 0 or e.ins[operand].array.size != e.outs[0].array.size:
+    if e.work.read[operand] is ZERO or e.ins[operand].array.size != e.outs[0].array.size:
         return True
     return maker is not None and maker.has(Trait.BROADCAST, Trait.CONSTANT)
 
@@ -95,7 +96,7 @@ def large(graph: Graph, e: Equation) -> dict[Value, None]:
 
 def unary(e: Equation) -> bool:
     """Arithmetic on one operand; all others are literals."""
-    return arithmetic(e) and sum(elements != 0 for elements in e.work.read) <= 1
+    return arithmetic(e) and sum(elements is not ZERO for elements in e.work.read) <= 1
 
 
 def almost_unary(graph: Graph, e: Equation) -> bool:

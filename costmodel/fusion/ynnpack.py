@@ -12,6 +12,7 @@ from costmodel.fusion.predicates import arithmetic, computes, product
 from costmodel.rules.params import Reduction, Window
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation
+from costmodel.symbolic.forms import ZERO
 
 LIMIT = 64
 # What the library computes, as operations of elementwise equations; ``mac`` are its products and convolutions.
@@ -83,7 +84,7 @@ def _has(graph: Graph, e: Equation) -> bool:
 
 
 def _with_literal(e: Equation, names: frozenset[str]) -> bool:
-    return arithmetic(e) and computes(e, names) and any(elements == 0 for elements in e.work.read)
+    return arithmetic(e) and computes(e, names) and any(elements is ZERO for elements in e.work.read)
 
 
 def _instructions(e: Equation) -> int:

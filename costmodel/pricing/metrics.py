@@ -8,6 +8,7 @@ To add a metric, write one decorated function of the table:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from costmodel.memory.rules import RULES as PEAK_RULES
 from costmodel.memory.rules import peak_activations
 from costmodel.memory.saved import RULES, has_backward, saved_bytes
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, OpKind, Value, Work, is_floating, total
+from costmodel.rules.work import CostTable, OpKind, Value, Work, is_floating, total, weighted
 from costmodel.symbolic.forms import ZERO
 
 
@@ -178,7 +179,7 @@ def bytes_(table: CostTable, form: str) -> Expr:
         return _compulsory(table)
     if form not in policies():
         raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
-    return total(kernel.bytes * kernel.times for kernel in plan(table, form))
+    return weighted((v, elements, k.times) for k in plan(table, form) for v, elements in (*k.reads, *k.writes))
 
 
 def _compulsory(table: CostTable) -> Expr:
@@ -186,7 +187,7 @@ def _compulsory(table: CostTable) -> Expr:
     touched: dict[Value, tuple[list[Expr], list[Expr]]] = {}
     for e in table:
         for v, elements in zip(e.ins, e.work.read, strict=True):
-            if elements != 0:
+            if elements is not ZERO:
                 parts, times = touched.setdefault(root(v), ([], []))
                 parts.append(elements)
                 times.append(e.times)
@@ -194,11 +195,9 @@ def _compulsory(table: CostTable) -> Expr:
     updated = {e.outs[0]: e.work.written[0] * e.times for e in table if Trait.IN_PLACE in e.traits}
     results = {v: updated.get(v, v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
 
-    def read(v: Value) -> Expr:
-        return read_once(v, *touched[v]) if v in touched else ZERO
-
-    return total([*(read(v) * Rational(v.array.bits, 8) for v in table.inputs),
-                  *results.values()])
+    alike = Counter((v.array, tuple(touched[v][0]), tuple(touched[v][1])) for v in table.inputs if v in touched)
+    reads = (read_once(array, parts, times) * Rational(array.bits * count, 8) for (array, parts, times), count in alike.items())
+    return total([*reads, *results.values()])
 
 
 @metric("activations", unit="elements", option=("rule", ("total", *PEAK_RULES)),
@@ -210,7 +209,8 @@ def activations(table: CostTable, rule: str = "total") -> Expr:
     if rule != "total":
         return peak_activations(table, rule)
     inputs = (v.array.size for v in table.inputs if v.origin == "input")
-    return total([*inputs, *(k.outputs * k.times for k in plan(table, "layer"))])
+    made = Counter((elements, k.times) for k in plan(table, "layer") for v, elements in k.writes if v.is_activation)
+    return total([*inputs, *(elements * times * count for (elements, times), count in made.items())])
 
 
 @metric("activations_peak", unit="elements", convention="activations with rule=peak")

@@ -85,9 +85,14 @@ class _Costed:
     params: Params | None = None
 
 
+_PLAIN = frozenset({int, str, bool, float, type(None)})
+
+
 def _key(parameter: Any) -> Hashable:
     """A parameter as a dictionary's key. Dimensions are compared as expressions, for jax's own equality may run its decision
     procedure; what cannot be hashed is itself alone."""
+    if type(parameter) in _PLAIN:
+        return parameter
     if compat.is_symbolic(parameter):
         return internal(parameter)
     if isinstance(parameter, tuple | list):

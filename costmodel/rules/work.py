@@ -6,9 +6,10 @@ multiply-adds of which type on which engine, which elements are touched); prices
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from sympy import Add, Expr, Mul, Rational
@@ -49,7 +50,7 @@ class Array:
     @cached_property
     def size(self) -> Expr:
         """Number of elements."""
-        return Mul(*self.shape).expand() if self.shape else ONE
+        return _size(self.shape)
 
     @property
     def bits(self) -> int:
@@ -58,6 +59,12 @@ class Array:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(str(d).replace(' ', '') for d in self.shape)}]"
+
+
+@lru_cache(maxsize=65536)
+def _size(shape: tuple[Expr, ...]) -> Expr:
+    """The product of dimensions, remembered: a deep network has few different shapes."""
+    return Mul(*shape).expand() if shape else ONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +185,11 @@ class CostTable:
         return {k: replace(self, equations=tuple(v)) for k, v in groups.items()}
 
     def sum(self, price: Callable[[Equation], Expr]) -> Expr:
-        """Σ price · times over the equations."""
-        return total(price(e) * e.times if e.times != 1 else price(e) for e in self.equations)
+        """Σ price · times over the equations. The price is one of their work: equal ones are priced once."""
+        alike: dict[tuple[Any, Expr], list[Equation]] = {}
+        for e in self.equations:
+            alike.setdefault((e.work.ops, e.times), []).append(e)
+        return total(price(es[0]) * es[0].times * len(es) for es in alike.values())
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
@@ -208,6 +218,12 @@ def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
 
     return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
                    outputs=tuple(map(value, table.outputs)), carried=tuple((value(a), value(b)) for a, b in table.carried))
+
+
+def weighted(parts: Iterable[tuple[Value, Expr, Expr]]) -> Expr:
+    """Bytes of many (value, elements of it, how often): equal ones are counted before they are added."""
+    counts = Counter((v.array.bits, elements, times) for v, elements, times in parts)
+    return total(elements * times * Rational(bits * count, 8) for (bits, elements, times), count in counts.items())
 
 
 def total(terms: Iterable[Expr]) -> Expr:

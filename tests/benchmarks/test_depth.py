@@ -25,7 +25,7 @@ import json, sys, time
 import flax.linen as nn
 import jax, jax.numpy as jnp
 import costmodel as cm
-from costmodel.cost import Cost, headline
+from costmodel.cost import Cost
 from costmodel.trace.requests import request
 from costmodel.program.walk import walk
 
@@ -61,7 +61,7 @@ traced = asked.run()
 middle = time.perf_counter()
 table, domain = walk(traced)
 cost = Cost(table, domain, name="transformer", request=asked)
-headline(cost)
+cost.headline()
 end = time.perf_counter()
 matrices = 12 * 12288**2
 assert cost.params == layers * (matrices + 13 * 12288)

@@ -21,7 +21,7 @@ SCRIPT = """
 import json, sys, time
 import jax, flax.linen, sympy
 import costmodel as cm
-from costmodel.cost import Cost, headline
+from costmodel.cost import Cost
 from costmodel.trace.requests import request
 from costmodel.program.walk import walk
 from zoo.resnet import ResNet50
@@ -35,7 +35,7 @@ traced = asked.run()
 middle = time.perf_counter()
 table, domain = walk(traced)
 cost = Cost(table, domain, name="resnet50", request=asked)
-figures = headline(cost)
+figures = cost.headline()
 end = time.perf_counter()
 assert {label for label, _, _ in figures} >= {"parameters", "FLOPs", "activations, peak"}
 if where:

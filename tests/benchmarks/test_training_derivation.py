@@ -21,7 +21,7 @@ import json, sys, time
 sys.path.insert(0, sys.argv[2])
 import jax, optax
 import costmodel as cm
-from costmodel.cost import Cost, headline
+from costmodel.cost import Cost
 from costmodel.trace.training import training_request
 from costmodel.program.walk import walk
 
@@ -44,7 +44,7 @@ traced = asked.run()
 middle = time.perf_counter()
 table, domain = walk(traced)
 cost = Cost(table, domain, name=sys.argv[1], request=asked)
-headline(cost), cost.saved()
+cost.headline(), cost.saved()
 print(json.dumps({"trace": middle - start, "derivation": time.perf_counter() - middle, "equations": len(table.equations)}))
 """
 
