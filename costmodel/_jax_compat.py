@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 from jax import export
+from jax._src import config as _config
 from jax._src import core as _core
+from jax._src import traceback_util as _traceback_util
 from jax._src.export import shape_poly as _shape_poly
 
 from costmodel.errors import DomainError
@@ -78,6 +80,16 @@ def initialisers_accept_symbolic_fans() -> Iterator[None]:
         yield
     finally:
         initializers._compute_fans = original
+
+
+def whole_tracebacks() -> contextlib.AbstractContextManager[None]:
+    """While it lasts, in this thread, jax keeps its own frames in the tracebacks of what is raised below it."""
+    return _config.traceback_filtering("off")
+
+
+def without_jax_frames(error: Exception) -> Exception:
+    """The exception with a traceback that shows what its reader wrote, as jax would have shown it."""
+    return error.with_traceback(_traceback_util.filter_traceback(error.__traceback__)) if error.__traceback__ else error
 
 
 def expand_high_level(equation: Any) -> Any:

@@ -13,7 +13,8 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing.core import Point, Priced, Symbolic
-from costmodel.program.walk import BRANCHES, walk
+from costmodel.program.branches import Branches
+from costmodel.program.walk import walk
 from costmodel.rules.work import BITS, DTYPE_ALIASES, is_floating, retype
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, request
@@ -59,8 +60,8 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
-    if branches not in BRANCHES:
-        raise CostModelError(f"branches={branches!r} must be one of {', '.join(BRANCHES)}")
+    if branches not in tuple(Branches):
+        raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
     table, domain = walk(asked.run(), unknown=unknown, branches=branches)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches)
     if unknown == "warn" and cost.coverage.unknown:

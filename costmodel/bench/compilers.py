@@ -277,7 +277,7 @@ def module_of(op_name: str, root: str) -> str:
     >>> module_of("jit(f)/transpose(jvp(ResNet))/layer1_0/jit(relu)/max", "ResNet")
     'layer1_0'
     """
-    from costmodel.program.walk import JAX_SCOPES
+    from costmodel.program.scopes import JAX_SCOPES
     from costmodel.trace.training import UPDATE_SCOPE
 
     scopes: list[str] = []

@@ -2,8 +2,13 @@
 
 # What other rooms may use.
 __all__ = [
+    "branches",
     "coverage",
+    "inline",
+    "raw",
+    "scopes",
     "serialize",
+    "table",
     "verify",
     "walk",
 ]

@@ -15,11 +15,11 @@ from costmodel.program.raw import Raw, is_immediate
 from costmodel.rules import Eqn, Rule, lookup
 from costmodel.rules.params import Params
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
-from costmodel.rules.work import ENGINES, Equation, OpKind, Work
+from costmodel.rules.work import ENGINES, Equation, OpKind, Value, Work
 from costmodel.symbolic.dimensions import Domain, internal
 from costmodel.symbolic.forms import ZERO, lower_bound
 
-_NONE: Set[int] = frozenset()
+_NONE: Set[Value] = frozenset()
 _FOLDED = traits_of(Trait.CONSTANT)
 
 
@@ -31,9 +31,9 @@ class Costing:
         self.domain, self.unknown = domain, unknown
         self._known: dict[Hashable, _Costed] = {}
 
-    def equation(self, index: int, r: Raw, *, folded: bool = False, constants: Set[int] = _NONE) -> Equation:
+    def equation(self, index: int, r: Raw, *, folded: bool = False, constants: Set[Value] = _NONE) -> Equation:
         """Apply the rule of ``r``'s primitive. ``folded`` says that the compiler knows its result, so that it costs nothing;
-        ``constants`` are such results (by id), which are not read from memory either.
+        ``constants`` are such results, which are not read from memory either.
 
         Raises UnknownPrimitive without a rule (unless ``unknown="warn"``), CostModelError for a rule whose work is not one: see
         :func:`_checked`.
@@ -45,8 +45,8 @@ class Costing:
         if costed is None:
             costed = self._known[key] = self._cost(r)
         work = costed.work
-        if any(is_immediate(v) or id(v) in constants for v in r.ins):
-            read = tuple(ZERO if is_immediate(v) or id(v) in constants else e for v, e in zip(r.ins, work.read, strict=True))
+        if any(is_immediate(v) or v in constants for v in r.ins):
+            read = tuple(ZERO if is_immediate(v) or v in constants else e for v, e in zip(r.ins, work.read, strict=True))
             work = Work(work.ops, read, work.written)
         status = "bounded" if r.bounded and costed.status == "exact" else costed.status
         return _equation(index, r, replace(costed, work=work, status=status))

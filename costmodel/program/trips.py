@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from sympy import Expr, Integer
 
 from costmodel import _jax_compat as compat
-from costmodel.symbolic.dimensions import internal
+from costmodel.program.integers import integer_result, integer_value
 from costmodel.symbolic.forms import ZERO, Assumptions, PeakMax, floor_div, lower_bound
 
 # comparison of a counter (first operand) with a bound -> (1 if it counts upwards and -1 if downwards, bound included)
 _COMPARISONS = {"lt": (1, 0), "le": (1, 1), "gt": (-1, 0), "ge": (-1, 1)}
-
-_OPERATIONS: dict[str, Callable[..., Expr]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: (a * b).expand(),
-    "neg": lambda a: -a,
-    "max": lambda a, b: PeakMax(a, b),
-    "min": lambda a, b: -PeakMax(-a, -b),
-    "convert_element_type": lambda a: a,
-    "squeeze": lambda a: a,
-    "reshape": lambda a: a,
-    "copy": lambda a: a,
-    "stop_gradient": lambda a: a,
-}
 
 
 def trip_count(params: Mapping[str, Any], cond_consts: Sequence[Expr | None], start: Sequence[Expr | None],
@@ -40,54 +25,41 @@ def trip_count(params: Mapping[str, Any], cond_consts: Sequence[Expr | None], st
     """
     cond = getattr(params["cond_jaxpr"], "jaxpr", params["cond_jaxpr"])
     body = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"])
-    carried, after = cond.invars[params["cond_nconsts"]:], body.outvars
-    before = body.invars[params["body_nconsts"]:]
+    carried, before = cond.invars[params["cond_nconsts"]:], body.invars[params["body_nconsts"]:]
     test = next((e for e in cond.eqns if e.outvars[0] is cond.outvars[0]), None)
     if test is None or test.primitive.name not in _COMPARISONS:
         return None
-    known = dict(zip(cond.invars, cond_consts, strict=False))
-    known |= {var: value if old is new else None for var, value, old, new in zip(carried, start, before, after, strict=True)}
-    for e in cond.eqns:
-        if is_integer(e.outvars):
-            known[e.outvars[0]] = integer_result(e, [_value(v, known) for v in e.invars])
+    # Of what is carried only that is known which stays as it is.
+    kept = [value if old is new else None for value, old, new in zip(start, before, body.outvars, strict=True)]
+    known = _known_in(cond, [*cond_consts, *kept])
     for counter, bound, sign in zip(test.invars, reversed(test.invars), (1, -1), strict=True):
         if compat.is_literal(counter) or counter not in carried:
             continue
         position = carried.index(counter)
-        first, limit = start[position], _value(bound, known)
+        first, limit = start[position], integer_value(bound, known)
         if first is None or limit is None:
             continue
         upwards, inclusive = _COMPARISONS[test.primitive.name]
-        upwards *= sign
-        step = upwards * _increment(body, before[position], after[position])
+        step = sign * upwards * _increment(body, before[position], body.outvars[position])
         if step > 0:
-            trips = floor_div((upwards * (limit - first) + inclusive + step - 1).expand(), Integer(step))
-            return trips if lower_bound(trips, assumptions) >= 0 else PeakMax(ZERO, trips)
+            return _steps(sign * upwards * (limit - first) + inclusive, step, assumptions)
     return None
 
 
-def integer_result(eqn: Any, operands: Sequence[Expr | None]) -> Expr | None:
-    """The result of an equation of integer scalars, if it follows from shapes."""
-    if eqn.primitive.name == "dim_as_value":
-        return internal(eqn.params["dim"])
-    operation = _OPERATIONS.get(eqn.primitive.name)
-    return None if operation is None or None in operands else operation(*operands)
+def _known_in(cond: Any, operands: Sequence[Expr | None]) -> dict[Any, Expr | None]:
+    """What is known inside a condition of its integers."""
+    known: dict[Any, Expr | None] = dict(zip(cond.invars, operands, strict=True))
+    for e in cond.eqns:
+        result = integer_result(e, [integer_value(v, known) for v in e.invars])
+        if result is not None:
+            known[e.outvars[0]] = result
+    return known
 
 
-def is_integer(outvars: Sequence[Any]) -> bool:
-    """Whether an equation's result is one integer scalar."""
-    return len(outvars) == 1 and _is_integer_scalar(outvars[0].aval)
-
-
-def _is_integer_scalar(aval: Any) -> bool:
-    return getattr(aval, "shape", None) == () and str(aval.dtype).startswith(("int", "uint"))
-
-
-def _value(atom: Any, known: Mapping[Any, Expr | None]) -> Expr | None:
-    """What is known of a literal or a variable."""
-    if not compat.is_literal(atom):
-        return known.get(atom)
-    return Integer(int(np.asarray(atom.val))) if _is_integer_scalar(atom.aval) else None
+def _steps(distance: Expr, step: int, assumptions: Assumptions) -> Expr:
+    """⌈distance / step⌉, not below 0."""
+    trips = floor_div((distance + step - 1).expand(), Integer(step))
+    return trips if lower_bound(trips, assumptions) >= 0 else PeakMax(ZERO, trips)
 
 
 def _increment(body: Any, before: Any, after: Any) -> int:

@@ -212,7 +212,9 @@ def _arithmetic(text: str, make, clause: str) -> Any:
 
 
 def internal(dim: Any) -> Expr:
-    """A jax dimension (or an integer) as sympy over the internal variables, in canonical integer form."""
+    """A jax dimension (or an integer) as sympy over the internal variables, in canonical integer form; sympy as it is."""
+    if isinstance(dim, Expr):
+        return dim
     if not compat.is_symbolic(dim):
         return sympy.Integer(int(dim))
     if id(dim) in _translated_by_id and _translated_by_id[id(dim)][0] is dim:

@@ -4,4 +4,5 @@
 __all__ = [
     "requests",
     "training",
+    "words",
 ]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, TraceError
+from costmodel.trace import guard
+from costmodel.trace.words import Origin
 
 
 class Asked(Protocol):
@@ -34,6 +37,8 @@ class Asked(Protocol):
     def mutable(self) -> Any: ...
     @property
     def params(self) -> int | None: ...
+    @property
+    def kwargs(self) -> Mapping[str, Any]: ...
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]: ...
 
 
@@ -41,7 +46,7 @@ class Asked(Protocol):
 class Leaf:
     """One flat input of the traced program: its role (parameter, optimizer, buffer, rng, input) and its path."""
 
-    role: str
+    role: Origin
     path: tuple[str, ...]
 
     @property
@@ -81,12 +86,15 @@ def paths(tree: Any) -> list[tuple[str, ...]]:
             for keys, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
-def leaves(role: str, tree: Any) -> list[Leaf]:
+def leaves(role: Origin, tree: Any) -> list[Leaf]:
     return [Leaf(role, path) for path in paths(tree)]
 
 
 def _linen(request: Asked) -> Pure:
     model, (kw, static) = request.model, request.split_kwargs()
+    given_twice = {"rngs", "method", "mutable"} & set(request.kwargs)
+    if given_twice:
+        raise CostModelError(f"{', '.join(sorted(given_twice))} in kwargs is an argument of analyze itself")
     keys = {name: jax.eval_shape(lambda: jax.random.key(0)) for name in ("params", *request.rngs)}
     init = functools.partial(model.init, method=request.method, **static)
     variables = dict(jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, kw))
@@ -100,8 +108,9 @@ def _linen(request: Asked) -> Pure:
         return result if mutable else (result, {})
 
     # A collection is no module: its name is not part of the path.
-    buffers = [Leaf("buffer", path[1:]) for path in paths(variables)]
-    told = [*leaves("parameter", params), *buffers, *leaves("rng", rngs), *leaves("input", request.inputs), *leaves("input", kw)]
+    buffers = [Leaf(Origin.BUFFER, path[1:]) for path in paths(variables)]
+    told = [*leaves(Origin.PARAMETER, params), *buffers, *leaves(Origin.RNG, rngs),
+            *leaves(Origin.INPUT, request.inputs), *leaves(Origin.INPUT, kw)]
     return Pure(call, params, variables, rngs, request.inputs, kw, tuple(told), type(model).__name__)
 
 
@@ -110,26 +119,35 @@ def _nnx(request: Asked) -> Pure:
 
     kw, static = request.split_kwargs()
     graph, params, others = nnx.split(request.model, nnx.Param, ...)
-    params, others = (jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part) for part in (params, others))
+    params, others = (jax.tree.map(_abstract, part) for part in (params, others))
 
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         # Fresh variables: those of the state belong to the trace outside, and the call may update them.
         model = nnx.merge(graph, params, others, copy=True)
         run = model if request.method is None else _nnx_method(model, request.method)
         with _nnx_scopes(model):
-            outputs = run(*inputs, **static, **kw)
+            outputs = guard.call(run, *inputs, **static, **kw)
         return outputs, nnx.split(model, nnx.Param, ...)[2] if request.mutable else {}
 
-    told = [Leaf("parameter", tuple(map(str, path))) for path, _ in nnx.to_flat_state(params)]
+    told = [Leaf(Origin.PARAMETER, tuple(map(str, path))) for path, _ in nnx.to_flat_state(params)]
     for path, variable in nnx.to_flat_state(others):
         kind = variable.type if isinstance(getattr(variable, "type", None), type) else type(variable)
-        told.append(Leaf("rng" if issubclass(kind, nnx.RngState) else "buffer", tuple(map(str, path))))
+        told.append(Leaf(Origin.RNG if issubclass(kind, nnx.RngState) else Origin.BUFFER, tuple(map(str, path))))
     return Pure(call, params, others, {}, request.inputs, kw,
-                (*told, *leaves("input", request.inputs), *leaves("input", kw)))
+                (*told, *leaves(Origin.INPUT, request.inputs), *leaves(Origin.INPUT, kw)))
+
+
+def _abstract(x: Any) -> jax.ShapeDtypeStruct:
+    """An array of the state, or a Python number that a variable holds."""
+    return jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x))
 
 
 def _nnx_method(model: Any, method: Any) -> Callable[..., Any]:
-    return getattr(model, method) if isinstance(method, str) else functools.partial(method, model)
+    if not isinstance(method, str):
+        return functools.partial(method, model)
+    if not callable(getattr(model, method, None)):
+        raise TraceError(f"{type(model).__name__} has no method {method!r}")
+    return getattr(model, method)
 
 
 @contextlib.contextmanager
@@ -160,7 +178,7 @@ def _nnx_scopes(model: Any = None) -> Iterator[None]:
         @functools.wraps(original)
         def call(self, *args, **kwargs):
             if active and active[-1][0] == id(self):  # super().__call__
-                return original(self, *args, **kwargs)
+                return guard.call(original, self, *args, **kwargs)
             above = active[-1][1] if active else ()
             if id(self) not in paths:
                 learn(self, above)
@@ -171,7 +189,7 @@ def _nnx_scopes(model: Any = None) -> Iterator[None]:
                 with contextlib.ExitStack() as scopes:
                     if below:
                         scopes.enter_context(jax.named_scope("/".join(below)))
-                    return original(self, *args, **kwargs)
+                    return guard.call(original, self, *args, **kwargs)
             finally:
                 active.pop()
         return call
@@ -200,8 +218,8 @@ def _function(request: Asked) -> Pure:
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         given: Sequence[Any] = inputs if position is None else (*inputs[:position], params, *inputs[position:])
         with _nnx_scopes():
-            return request.model(*given, **static, **kw), {}
+            return guard.call(request.model, *given, **static, **kw), {}
 
     # An input is named by its place among the function's arguments.
-    data = [Leaf("input", (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]
-    return Pure(call, params, {}, {}, inputs, kw, (*leaves("parameter", params), *data, *leaves("input", kw)))
+    data = [Leaf(Origin.INPUT, (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]
+    return Pure(call, params, {}, {}, inputs, kw, (*leaves(Origin.PARAMETER, params), *data, *leaves(Origin.INPUT, kw)))

@@ -17,6 +17,7 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
 from costmodel.symbolic.dimensions import Domain, internal
 from costmodel.symbolic.forms import evaluate
+from costmodel.trace import guard
 from costmodel.trace.pure import Leaf, pure
 
 
@@ -94,14 +95,14 @@ class Request:
         return Traced(jax.make_jaxpr(program)(*form.arguments), form.leaves, form.root)
 
     def guarded(self, trace: Callable[[], Traced]) -> Traced:
-        """``trace()``, with whatever jax or the model raises turned into one line for the user."""
+        """``trace()``, with whatever jax or the model raises turned into one line for the user. What costmodel itself raises by
+        mistake is left as it is."""
         try:
-            with compat.initialisers_accept_symbolic_fans():  # also while it is applied: Linen checks shapes with them
+            # Also while it is applied: Linen checks shapes with them.
+            with guard.guarded(), compat.initialisers_accept_symbolic_fans():
                 return trace()
-        except CostModelError:
-            raise
-        except Exception as error:
-            raise TraceError(_reason(error, self)) from error
+        except guard.UsersMistake as mistake:
+            raise TraceError(_reason(mistake.error, self)) from mistake.error
 
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""

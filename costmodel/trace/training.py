@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from costmodel.errors import CostModelError
+from costmodel.trace import guard
 from costmodel.trace.pure import Pure, leaves, pure
 from costmodel.trace.requests import Request, Traced, request
+from costmodel.trace.words import Origin
 
 # The scope in which a training step updates its parameters.
 UPDATE_SCOPE = "costmodel_update"
@@ -28,6 +30,8 @@ def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     """The checked request that :func:`analyze_training` traces; the same arguments."""
     if microbatches < 1:
         raise CostModelError(f"microbatches={microbatches} must be at least 1")
+    if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise CostModelError(f"optimizer={optimizer!r} is no optax transformation; give one, e.g. optax.adamw(1e-3)")
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, params=params)
     if asked.kind == "function" and params is None:
         raise CostModelError("say which argument of the function holds the parameters: analyze_training(f, params, x, params=0, …)")
@@ -71,7 +75,7 @@ class Step:
         form = pure(self.forward)
         state = {} if self.optimizer is None else jax.eval_shape(self.optimizer.init, form.params)
         jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, self.targets)
-        roles = (*form.leaves, *leaves("optimizer", state), *leaves("input", self.targets))
+        roles = (*form.leaves, *leaves(Origin.OPTIMIZER, state), *leaves(Origin.INPUT, self.targets))
         return Traced(jaxpr, roles, form.root)
 
     def _step(self, form: Pure, params: Any, others: Any, rngs: Any, inputs: Any, kw: Any, state: Any, targets: Any) -> Any:
@@ -80,7 +84,7 @@ class Step:
                 params, inputs = (_cast(tree, self.compute_dtype) for tree in (params, inputs))
             outputs, updated = form.call(params, others, rngs, inputs, kw)
             # Only collections that the call touches come back.
-            return self.loss(outputs, *targets), {**others, **updated} if isinstance(others, dict) else updated
+            return guard.call(self.loss, outputs, *targets), {**others, **updated} if isinstance(others, dict) else updated
 
         gradient = jax.value_and_grad(objective, has_aux=True)
         if self.microbatches == 1:
@@ -92,13 +96,16 @@ class Step:
         import optax
 
         with jax.named_scope(UPDATE_SCOPE):
-            updates, state = self.optimizer.update(grads, state, params)
+            updates, state = guard.call(self.optimizer.update, grads, state, params)
             return value, others, optax.apply_updates(params, updates), state
 
     def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any,
                     targets: Any) -> tuple[Any, Any, Any]:
         """Gradients of the microbatches, added up in a scan; their mean."""
         def split(x: Any) -> Any:
+            if not x.ndim:
+                raise CostModelError(f"microbatches={self.microbatches} splits the first dimension of every input and target, and "
+                                     "one of them is a scalar")
             return x.reshape(self.microbatches, x.shape[0] // self.microbatches, *x.shape[1:])
 
         def add(carry: Any, batch: Any) -> tuple[Any, None]:

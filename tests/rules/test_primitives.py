@@ -19,7 +19,9 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from public_calls import NAMESPACES, Call, array, programs_beside_functions, public_functions, traced
 
 import costmodel as cm
-from costmodel.program.walk import CALLS, CONTROL_FLOW, walk
+from costmodel.program.control_flow import HANDLERS
+from costmodel.program.inliner import CALLS
+from costmodel.program.walk import walk
 from costmodel.rules import lookup, registered, scoped, vector
 from costmodel.trace.requests import Leaf, Traced
 
@@ -28,7 +30,7 @@ REFUSED = {name for name, rule in registered().items() if rule.function.__module
 
 
 def known(primitive: str) -> bool:
-    return primitive in CALLS or primitive in CONTROL_FLOW or lookup(primitive) is not None
+    return primitive in CALLS or primitive in HANDLERS or lookup(primitive) is not None
 
 
 def costed(jaxpr):

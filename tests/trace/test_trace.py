@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +13,7 @@ import pytest
 from flax import nnx
 
 import costmodel as cm
+from costmodel.trace.requests import Request
 
 N, M, S = cm.symbols("n m s")
 
@@ -339,6 +342,10 @@ class Branches(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+def training(x, *, loss=lambda y: y.sum(), **options):
+    return cm.analyze_training(Net(), x, loss=loss, **options)
+
+
 ERRORS = {
     "a Linen class": (lambda x: cm.analyze(Net, x), ["Net is a class", "Net(...)"]),
     "an NNX class": (lambda x: cm.analyze(NnxNet, x), ["NnxNet is a class", "cm.abstract"]),
@@ -349,6 +356,13 @@ ERRORS = {
     "an argument that is not there": (lambda x: cm.analyze(lambda a: a, x, params=1), ["params=1", "1 inputs"]),
     "a method of a function": (lambda x: cm.analyze(lambda a: a, x, method="m"), ["method=", "Flax"]),
     "a wrong number of inputs": (lambda x: cm.analyze(Net(), x, x, x), ["Net does not trace", "argument"]),
+    "a wrong number of a function's inputs": (lambda x: cm.analyze(lambda a: a, x, x), ["does not trace", "argument"]),
+    "kwargs of analyze": (lambda x: cm.analyze(Net(), x, kwargs={"rngs": {}}), ["rngs", "analyze itself"]),
+    "a loss of other arguments": (lambda x: training(x, loss=lambda y, target: 0.0), ["Net does not trace", "target"]),
+    "a loss that is no scalar": (lambda x: training(x, loss=lambda y: y), ["Net does not trace", "scalar"]),
+    "no optimizer": (lambda x: training(x, optimizer="adam"), ["'adam'", "optax.adamw"]),
+    "a scalar to split": (lambda x: training(x, loss=lambda y, t: y.sum() + t, targets=[cm.spec(())], microbatches=2),
+                          ["microbatches=2", "scalar"]),
     "shapes that do not fit": (lambda x: cm.analyze(jnp.matmul, x, x), ["matmul does not trace"]),
     "a branch on data": (lambda x: cm.analyze(Branches(), x), ["Branches does not trace"]),
     "a wrong unknown=": (lambda x: cm.analyze(Net(), x, unknown="ignore"), ["'ignore'", "'warn'"]),
@@ -364,3 +378,24 @@ def test_errors_are_one_line_that_says_what_to_do(kind, x):
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_a_mistake_of_costmodel_is_a_traceback(monkeypatch, x):
+    """It is never told as one of the model."""
+    monkeypatch.setattr(Request, "split_kwargs", lambda self: None)
+    for model in (Net(), nnx_net(), lambda x: x):
+        with pytest.raises(TypeError, match="unpack") as raised:
+            cm.analyze(model, x)
+        assert raised.traceback[-1].path.name == "pure.py"
+
+
+def test_a_mistake_of_the_model_is_shown_without_frames_of_jax(x):
+    @jax.jit
+    def wrong(x):
+        raise ValueError("of the model")
+
+    with pytest.raises(cm.TraceError, match="of the model") as raised:
+        cm.analyze(wrong, x)
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(raised.value.__cause__.__traceback__)]
+    assert files[-1] == __file__
+    assert sum(f"jax{os.sep}_src" in file for file in files) <= 1

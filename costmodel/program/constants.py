@@ -1,0 +1,102 @@
+"""What is known before a program runs: scalars and indices that follow from shapes, counters of loops, and zeros.
+
+A trace with symbols computes some of them where a concrete one has a number; counting them would make the two differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from costmodel.program.raw import Raw, RawProgram, is_immediate
+from costmodel.rules.work import Value
+
+# What no compiler knows although all operands are constants: it differs between iterations, devices or runs.
+_VARIES = frozenset({"loop_carry", "scan_read", "scan_write", "axis_index", "platform_index", "rng_uniform"})
+
+
+def shape_constants(equations: Sequence[Raw], results: Iterable[Value],
+                    carried: Iterable[tuple[Value, Value]]) -> tuple[set[Raw], set[Value]]:
+    """(equations, values) that are known when the program is compiled: scalars that follow from shapes, such as the number of
+    elements in a mean; indices that do, which a symbolic slice has and a concrete one has not; and, among the equations only,
+    the counters of loops.
+
+    ``results`` are values that something outside these equations uses.
+    """
+    counters = {r for r in equations if r.counter} | set(_increments(equations, carried))
+    constant = set(counters)
+    scalars: set[Value] = set()
+    for r in equations:
+        if (r not in counters and _is_known(r) and all(is_immediate(v) or v in scalars for v in r.ins)
+                and all(not v.array.shape for v in r.outs)):
+            constant.add(r)
+            scalars.update(r.outs)
+    constant |= _only_indices(equations, constant, results, _derived(equations, counters))
+    return constant, {v for r in constant - counters for v in r.outs}
+
+
+def _is_known(r: Raw) -> bool:
+    """Whether its results are known if its operands are."""
+    return not r.effects and r.primitive not in _VARIES
+
+
+def _derived(equations: Iterable[Raw], counters: set[Raw]) -> set[Value]:
+    """Values of any shape that follow from constants."""
+    found: set[Value] = set()
+    for r in equations:
+        if r not in counters and _is_known(r) and all(is_immediate(v) or v in found for v in r.ins):
+            found.update(r.outs)
+    return found
+
+
+def _only_indices(equations: Sequence[Raw], constant: set[Raw], results: Iterable[Value], derived: set[Value]) -> set[Raw]:
+    """Equations that make nothing but known indices, for others to read or write at."""
+    needed = set(results)  # as more than an index
+    found: set[Raw] = set()
+    for r in reversed(equations):
+        if r in constant:
+            continue
+        if not r.effects and all(v in derived and v not in needed for v in r.outs):
+            found.add(r)
+        else:
+            indices = _indices(r)
+            needed.update(v for v in r.ins if v not in indices)
+    return found
+
+
+def _increments(equations: Iterable[Raw], carried: Iterable[tuple[Value, Value]]) -> Iterator[Raw]:
+    """What adds a constant to a carried integer: a loop over a known range counts its iterations where a concrete trace may not."""
+    starts: dict[Value, list[Value]] = {}
+    for before, after in carried:
+        if not before.array.shape and before.array.dtype.startswith(("int", "uint")):
+            starts.setdefault(after, []).append(before)
+    for r in equations:
+        for start in starts.get(r.outs[0], ()) if r.primitive in ("add", "sub") else ():
+            others = [v for v in r.ins if v is not start]
+            if len(others) == 1 and is_immediate(others[0]):
+                yield r
+
+
+def as_pads(program: RawProgram) -> RawProgram:
+    """The program with what is placed once into zeros written as a pad: a symbolic slice is a gather, so its gradient adds into
+    zeros at known places; a concrete one's is a pad."""
+    derived = _derived(program.equations, set())
+    blank = set(program.zeros)
+    made = []
+    for r in program.equations:
+        if r.primitive == "broadcast_in_dim" and r.ins[0] in blank:
+            blank.add(r.outs[0])
+        placed = {"scatter-add": 2, "dynamic_update_slice": 1}.get(r.primitive)
+        if (placed is not None and r.ins[0] in blank and r.params.get("unique_indices", True)
+                and all(is_immediate(v) or v in derived for v in _indices(r))):
+            r = replace(r, primitive="pad", ins=(r.ins[placed],))
+        made.append(r)
+    return replace(program, equations=tuple(made))
+
+
+def _indices(r: Raw) -> tuple[Value, ...]:
+    """The operands that say where to read or write."""
+    if r.primitive.startswith("scatter"):
+        return r.ins[1:2]
+    first = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}.get(r.primitive)
+    return () if first is None else r.ins[first:]

@@ -1,0 +1,107 @@
+"""How each control-flow primitive of jax is inlined: a handler a primitive, in :data:`HANDLERS`.
+
+A loop's body is inlined once, with how often it runs; every branch is inlined once, marked as that branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from costmodel import _jax_compat as compat
+from costmodel.program.inliner import Handler, Inliner
+from costmodel.program.raw import Cond
+from costmodel.program.scopes import Place
+from costmodel.program.trips import trip_count
+from costmodel.rules.work import Value
+from costmodel.symbolic.dimensions import internal
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(primitive: str) -> Callable[[Handler], Handler]:
+    """Enter the decorated handler into the table."""
+    def decorate(handler: Handler) -> Handler:
+        HANDLERS[primitive] = handler
+        return handler
+    return decorate
+
+
+@handles("scan")
+def scan(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """``length`` times its body. Each iteration reads its slice of what is scanned over and writes its slice of the results."""
+    params = eqn.params
+    variables = getattr(params["jaxpr"], "jaxpr", params["jaxpr"]).invars
+    n_consts, n_carry = compat.scan_layout(params)
+    first = n_consts + n_carry
+    inside = at.repeated(internal(params["length"]), to.number("loop"))
+    before = _receive(to, variables[n_consts:first], ins[n_consts:first], at)
+    slices = [to.derive("scan_read", [stacked], var, inside) for var, stacked in zip(variables[first:], ins[first:], strict=True)]
+    results = to.body(params["jaxpr"], [*ins[:n_consts], *before, *slices], inside)
+    after, pieces = results[:n_carry], results[n_carry:]
+    to.carried += zip(before, after, strict=True)
+    stacked = [to.derive("scan_write", [piece], var, inside) for var, piece in zip(eqn.outvars[n_carry:], pieces, strict=True)]
+    return [*after, *stacked]
+
+
+@handles("while")
+def while_loop(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """Its trip count times the body, once more the condition. The count is derived where the loop counts to a bound that shapes
+    decide (``fori_loop``); otherwise it is a symbol ``trips_k``."""
+    params = eqn.params
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    cond_consts, body_consts, start = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
+    variables = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"]).invars[n_body:]
+    known = trip_count(params, [to.integers.get(v) for v in cond_consts], [to.integers.get(v) for v in start],
+                       to.domain.assumptions)
+    trips = to.run_time_symbol("trips") if known is None else known
+    before = _receive(to, variables, start, at)
+    loop = to.number("loop")
+    condition = at.repeated(trips + 1, loop).deciding(counter=known is not None)
+    to.body(params["cond_jaxpr"], [*cond_consts, *before], condition)
+    after = to.body(params["body_jaxpr"], [*body_consts, *before], at.repeated(trips, loop))
+    to.carried += zip(before, after, strict=True)
+    return after
+
+
+def _receive(to: Inliner, variables: Sequence[Any], start: Sequence[Value], at: Place) -> list[Value]:
+    """A loop's carried values as its body sees them; each starts as another name of its initial value."""
+    return [to.derive("loop_carry", [value], var, at) for var, value in zip(variables, start, strict=True)]
+
+
+@handles("cond")
+def cond(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """Every branch, marked as such; each result may be that of any branch."""
+    index, operands = ins[0], ins[1:]
+    number = to.number("cond")
+    results = [to.body(body, operands, at.on_branch(number, i)) for i, body in enumerate(eqn.params["branches"])]
+    outs = [to.derive("branch_result", [index, *either], var, at)
+            for var, either in zip(eqn.outvars, zip(*results, strict=True), strict=True)]
+    to.conds.append(Cond(number, tuple(map(tuple, results)), tuple(outs)))
+    return outs
+
+
+@handles("shard_map")
+def shard_map(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """The per-device body, once for every device of the mesh: costs are totals over the devices."""
+    mesh, body = eqn.params["mesh"], eqn.params["jaxpr"]
+    inside = at.on_devices({str(name): int(size) for name, size in dict(mesh.shape).items()}, int(mesh.size))
+    shards = [to.derive("shard_view", [whole], var, inside)
+              for var, whole in zip(getattr(body, "jaxpr", body).invars, ins, strict=True)]
+    results = to.body(body, shards, inside)
+    return [to.derive("shard_view", [shard], var, inside) for var, shard in zip(eqn.outvars, results, strict=True)]
+
+
+@handles("call_hi_primitive")
+def call_hi_primitive(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """What a high-level primitive (``nonzero``, ``searchsorted``) lowers to."""
+    return to.body(compat.expand_high_level(eqn), ins, at)
+
+
+@handles("custom_linear_solve")
+def custom_linear_solve(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    """The user's ``solve`` on its constants and the right-hand side; the other functions serve derivatives only."""
+    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    before = lengths.matvec + lengths.vecmat
+    total = before + lengths.solve + lengths.transpose_solve
+    return to.body(jaxprs.solve, [*ins[before:before + lengths.solve], *ins[total:]], at)

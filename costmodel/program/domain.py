@@ -1,0 +1,75 @@
+"""What a raw program says of its symbols: where its sizes and trip counts are defined, and what its reshapes demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from sympy import Expr
+
+from costmodel import _jax_compat as compat
+from costmodel.errors import CostModelError
+from costmodel.program.raw import Raw, RawProgram
+from costmodel.rules.work import Value
+from costmodel.symbolic.dimensions import Domain, Relation, internal
+from costmodel.symbolic.forms import lower_bound, symbol
+
+
+def domain_of(program: RawProgram) -> Domain:
+    """The domain over every dimension of the program, its run-time symbols and what its reshapes demand."""
+    domain = domain_over(dimensions(program.equations, program.inputs), program)
+    return replace(domain, relations=(*domain.relations, *reshapes_hold(program.equations, domain)))
+
+
+def domain_over(dims: Iterable[Expr], program: RawProgram) -> Domain:
+    """The domain over these dimensions and the program's run-time symbols (trip counts, branch weights)."""
+    own = {v.name for v in program.run_time}
+    domain = Domain.of(*(symbol(s.name) for d in dims for s in d.free_symbols if s.name not in own))
+    clash = own & {v.symbol for v in domain.variables}
+    if clash:
+        raise CostModelError(f"{', '.join(sorted(clash))} names a run-time quantity; call your dimension otherwise")
+    return replace(domain, variables=(*domain.variables, *program.run_time), relations=(*domain.relations, *program.relations))
+
+
+def dimensions(equations: Iterable[Raw], values: Iterable[Value]) -> set[Expr]:
+    """Every dimension of equations and values, also those that only a parameter has (a padding, a stride)."""
+    found: set[Expr] = set()
+    for v in values:
+        found.update(v.array.shape)
+    for r in equations:
+        found.update(d for v in r.outs for d in v.array.shape)
+        found.update(internal(d) for p in r.params.values() for d in _symbolic(p))
+        found.add(r.times)
+    return found
+
+
+def _symbolic(parameter: Any) -> Iterator[Any]:
+    if compat.is_symbolic(parameter) or isinstance(parameter, Expr):
+        yield parameter
+    elif isinstance(parameter, tuple | list):
+        for part in parameter:
+            yield from _symbolic(part)
+
+
+def reshapes_hold(equations: Iterable[Raw], domain: Domain) -> tuple[Relation, ...]:
+    """What the sizes of reshapes demand of the symbols: jax does not check that they agree where a dimension is symbolic.
+
+    Raises CostModelError for a reshape whose sizes agree nowhere in the domain.
+    """
+    found: dict[Expr, Relation] = {}
+    for r in equations:
+        if r.primitive != "reshape":
+            continue
+        before, after = (v.array.size for v in (r.ins[0], r.outs[0]))
+        difference = (before - after).expand()
+        if difference == 0 or difference in found:
+            continue
+        sizes = [str(domain.in_user_symbols(size)) for size in (before, after)]
+        if max(lower_bound(difference, domain.assumptions), lower_bound(-difference, domain.assumptions)) > 0:
+            raise CostModelError(f"reshape at {'/'.join(r.path) or 'the top level'} of {r.ins[0].array} to {r.outs[0].array} turns "
+                                 f"{sizes[0]} elements into {sizes[1]}, which jax does not check")
+        text = " = ".join(sizes)
+        found[difference] = Relation(text, difference)
+        found[-difference] = Relation(text, -difference)
+    return tuple(found.values())

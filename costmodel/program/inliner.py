@@ -1,0 +1,180 @@
+"""Inlines a jaxpr: every call's body stands where it is called, so that a value has one identity from where it is made to where it
+is used. Control flow is left to handlers, one a primitive: see :mod:`costmodel.program.control_flow`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from sympy import Expr, Integer
+
+from costmodel import _jax_compat as compat
+from costmodel.errors import CostModelError
+from costmodel.program.integers import integer_result
+from costmodel.program.raw import Cond, Raw
+from costmodel.program.scopes import Place
+from costmodel.rules import lookup_function
+from costmodel.rules.work import BITS, Array, Value
+from costmodel.symbolic.dimensions import Domain, Variable, internal
+from costmodel.symbolic.forms import ONE, symbol
+from costmodel.trace.words import Origin
+
+# Calls that run their body once, and the parameters that may hold it: the name differs between versions.
+CALLS = frozenset({
+    "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call",
+    "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr", "custom_partitioning", "composite",
+    "custom_vmap_call", "custom_jvp_call_jaxpr", "compute_on", "linear_call", "remat_opt", "xla_metadata_call", "program_order",
+})
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
+
+# What an operation's other operand may be without changing anything.
+_NEUTRAL = {"mul": 1, "add": 0}
+
+
+class Inliner:
+    """Holds what grows while a jaxpr is inlined.
+
+    root:      the name that the root module has in name stacks.
+    handlers:  what inlines a control-flow primitive: ``handler(inliner, equation, operands, place)`` -> results.
+    domain:    of the program's inputs; it may decide how often a loop runs.
+    integers:  integer scalars that are known before the program runs; they may turn out to be a loop's bounds.
+    """
+
+    def __init__(self, root: str, handlers: Mapping[str, Handler]) -> None:
+        self.root, self.handlers = root, handlers
+        self.domain = Domain()
+        self.equations: list[Raw] = []
+        self.carried: list[tuple[Value, Value]] = []
+        self.conds: list[Cond] = []
+        self.zeros: set[Value] = set()
+        self.integers: dict[Value, Expr] = {}
+        self.run_time: list[Variable] = []
+        self._numbers: Counter[str] = Counter()
+        self._ranges: set[Value] = set()
+        self._arrays: dict[int, tuple[Any, Array]] = {}
+        self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
+
+    # -- values ----------------------------------------------------------------------------------------------------------------
+
+    def array(self, var: Any) -> Array:
+        """The array that a jax variable or literal holds."""
+        aval = var.aval
+        # By id, beside what has it: comparing abstract values compares dimensions, for which jax may have to prove something.
+        found = self._arrays.get(id(aval))
+        if found is None:
+            found = self._arrays[id(aval)] = (aval, _array(aval))
+        return found[1]
+
+    def constant(self, var: Any, value: Any = None) -> Value:
+        """A literal, or a constant of a closed jaxpr."""
+        made = Value(self.array(var), Origin.LITERAL)
+        dtype = made.array.dtype
+        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(("int", "uint", "float", "bfloat")):
+            if value == 0:
+                self.zeros.add(made)
+            if dtype.startswith(("int", "uint")):
+                self.integers[made] = Integer(int(value))
+        return made
+
+    def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:
+        return self.constant(atom, atom.val) if compat.is_literal(atom) else env[atom]
+
+    # -- what handlers ask for -------------------------------------------------------------------------------------------------
+
+    def number(self, kind: str) -> int:
+        """The next number, from 0, of loops, conds or run-time symbols."""
+        self._numbers[kind] += 1
+        return self._numbers[kind] - 1
+
+    def run_time_symbol(self, kind: str) -> Expr:
+        """A fresh symbol ``kind_k`` for a number of at least 0 that the data decides."""
+        name = f"{kind}_{self.number(kind)}"
+        self.run_time.append(Variable(name, name, ONE, 0))
+        return symbol(name)
+
+    def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
+             effects: bool = False) -> None:
+        self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
+                                  counter=at.counter, loops=at.loops, branch=at.branch))
+
+    def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place) -> Value:
+        """The result of an equation of our own without parameters, which has the array of ``var``."""
+        out = Value(self.array(var))
+        self.emit(primitive, {}, ins, [out], at)
+        return out
+
+    def body(self, body: Any, ins: Sequence[Value], at: Place) -> list[Value]:
+        """Inline a (closed) jaxpr on these operands, the last ones if there are more; returns its results."""
+        jaxpr = getattr(body, "jaxpr", body)
+        env: dict[Any, Value] = {}
+        for var, const in zip(jaxpr.constvars, getattr(body, "consts", ()), strict=False):
+            env[var] = self.constant(var, const)
+        env.update(zip(jaxpr.invars, ins[len(ins) - len(jaxpr.invars):], strict=True))
+        for eqn in jaxpr.eqns:
+            outs = self._equation(eqn, [self.read(v, env) for v in eqn.invars], self._place(eqn, at))
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return [self.read(v, env) for v in jaxpr.outvars]
+
+    # -- equations -------------------------------------------------------------------------------------------------------------
+
+    def _place(self, eqn: Any, at: Place) -> Place:
+        stack = compat.name_stack(eqn)
+        if not stack:
+            return at
+        found = self._places.get((at, stack))
+        if found is None:
+            found = self._places[at, stack] = at.within(stack, self.root)
+        return found
+
+    def _equation(self, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+        """Inline one equation; returns its results."""
+        name, params = eqn.primitive.name, eqn.params
+        if name in self.handlers:
+            return self.handlers[name](self, eqn, ins, at)
+        if name in CALLS:
+            if "name" in params and lookup_function(str(params["name"])) is not None:
+                return self._plain(str(params["name"]), params, eqn, ins, at)
+            body = next((params[key] for key in _BODIES if key in params), None)
+            if body is not None:
+                return self.body(body, ins, at)
+        if name in _NEUTRAL and (same := self._unchanged_range(eqn, ins)) is not None:
+            return [same]
+        outs = self._plain(name, {**params, "axis_sizes": at.axes} if "axes" in params or "axis_name" in params else params,
+                           eqn, ins, at)
+        value = integer_result(eqn, [self.integers.get(v) for v in ins])
+        if value is not None:
+            self.integers[outs[0]] = value
+        if name == "iota":
+            self._ranges.add(outs[0])
+        return outs
+
+    def _plain(self, name: str, params: Mapping[str, Any], eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+        """An equation that a rule will cost as a whole."""
+        outs = [Value(self.array(v)) for v in eqn.outvars]
+        self.emit(name, params, ins, outs, at, bool(eqn.effects))
+        return outs
+
+    def _unchanged_range(self, eqn: Any, ins: Sequence[Value]) -> Value | None:
+        """The iota that this equation leaves as it is: jax's ``arange`` is 0 + 1·iota where its length is symbolic, and iota alone
+        where it is not."""
+        neutral = _NEUTRAL[eqn.primitive.name]
+        if not any(compat.is_literal(v) and np.ndim(v.val) == 0 and v.val == neutral for v in eqn.invars):
+            return None
+        return next((v for v in ins if v in self._ranges), None)
+
+
+Handler = Callable[[Inliner, Any, list[Value], Place], list[Value]]
+
+
+def _array(aval: Any) -> Array:
+    """Shape and dtype of an abstract value. Raises CostModelError for a dtype of unknown width."""
+    shaped = getattr(aval, "inner_aval", aval)  # a mutable reference has the shape of what it holds
+    shape, kind = getattr(shaped, "shape", ()), getattr(shaped, "dtype", jax.dtypes.float0)
+    dtype = "float0" if kind == jax.dtypes.float0 else str(kind)
+    if dtype not in BITS:
+        raise CostModelError(f"dtype {dtype} is unknown; its width in bits belongs into costmodel.rules.work.BITS")
+    return Array(tuple(map(internal, shape)), dtype)

@@ -1,0 +1,88 @@
+"""Where an equation stands: the module and the pass that its name stack tells, and the loops and branches around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sympy import Expr, Integer
+
+from costmodel.program.raw import Branch
+from costmodel.symbolic.forms import ONE
+from costmodel.trace.training import UPDATE_SCOPE
+from costmodel.trace.words import Phase
+
+# The scope that jax.checkpoint opens around what the backward pass computes again.
+_RECOMPUTE_SCOPE = "rematted_computation"
+# Scopes that jax itself opens; they name no module.
+JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit", "pjit", "while", "scan",
+                         "cond", "body", "cond_fun", "shard_map"})
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where inlined equations stand.
+
+    path, phase, times, loops, branch: as of a :class:`~costmodel.program.raw.Raw`.
+    decides: it is the condition of a loop, which is never dead; ``counter``: and that loop runs a known number of times.
+    axes:    sizes of the mesh's axes.
+    """
+
+    path: tuple[str, ...] = ()
+    phase: Phase = Phase.FORWARD
+    times: Expr = ONE
+    loops: tuple[int, ...] = ()
+    branch: Branch = ()
+    decides: bool = False
+    counter: bool = False
+    axes: Mapping[str, int] = field(default_factory=dict)
+
+    def repeated(self, count: Expr, loop: int | None = None) -> Place:
+        """``count`` times here, in a loop of that number."""
+        return replace(self, times=(self.times * count).expand(), loops=self.loops if loop is None else (*self.loops, loop))
+
+    def deciding(self, *, counter: bool) -> Place:
+        """The condition of a loop here."""
+        return replace(self, decides=True, counter=counter)
+
+    def on_branch(self, number: int, index: int) -> Place:
+        """Branch ``index`` of the ``cond`` of that number."""
+        return replace(self, branch=(*self.branch, (number, index)))
+
+    def on_devices(self, axes: Mapping[str, int], count: int) -> Place:
+        """On each of the ``count`` devices of a mesh."""
+        return replace(self.repeated(Integer(count)), axes={**self.axes, **axes})
+
+    def within(self, stack: tuple[tuple[str, bool], ...], root: str) -> Place:
+        """The place of an equation here with this name stack of (name, whether it is a transformation), outermost first. The scope
+        of the module ``root`` itself is not part of a path; a transposition is the backward pass."""
+        scopes: list[str] = []
+        since_transform: list[str] = []
+        phase = self.phase
+        for name, is_transform in stack:
+            if is_transform:
+                phase = Phase.BACKWARD if name == "transpose" else phase
+                scopes, since_transform = _joined(scopes, since_transform), []
+            elif name in _PHASES:
+                phase = _PHASES[name]
+            else:
+                since_transform += _modules(name)
+        scopes = _joined(scopes, since_transform)
+        if root and scopes[:1] == [root]:
+            scopes = scopes[1:]
+        return replace(self, path=(*self.path, *scopes), phase=phase)
+
+
+_PHASES = {UPDATE_SCOPE: Phase.UPDATE, _RECOMPUTE_SCOPE: Phase.RECOMPUTE}
+
+
+def _modules(scope: str) -> list[str]:
+    """The modules that a scope names. Linen names the method after the module when it is not __call__: "encoder.attend"; jnp.einsum
+    opens a scope of its specification, "bshd,bthd->bhst", which is no module."""
+    return [part.split(".")[0] for part in scope.split("/")
+            if part and part not in JAX_SCOPES and "," not in part and "->" not in part]
+
+
+def _joined(scopes: list[str], more: list[str]) -> list[str]:
+    """Scopes on both sides of a transformation; one that starts again at the same module replaces what was before it."""
+    return more if scopes and more[:1] == scopes[:1] else scopes + more

@@ -1,0 +1,29 @@
+"""From a raw program to a table of costed equations and the domain of its symbols."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from costmodel.program.branches import Branches, weigh
+from costmodel.program.constants import as_pads, shape_constants
+from costmodel.program.costing import Costing
+from costmodel.program.dead import remove_dead
+from costmodel.program.domain import domain_of
+from costmodel.program.raw import RawProgram
+from costmodel.rules.work import CostTable
+from costmodel.symbolic.dimensions import Domain
+
+
+def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknown: str = "error") -> tuple[CostTable, Domain]:
+    """The program without what is dead or known before it runs, each equation costed by its rule.
+
+    branches, unknown: see :func:`costmodel.program.walk.walk`.
+    """
+    program, dead = remove_dead(as_pads(weigh(program, branches, unknown)))
+    domain = domain_of(program)
+    results = [*program.outputs, *(after for _, after in program.carried)]
+    folded, constants = shape_constants(program.equations, results, program.carried)
+    costing = Costing(domain, unknown)
+    equations = tuple(costing.equation(i, r, folded=r in folded, constants=constants) for i, r in enumerate(program.equations))
+    removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
+    return CostTable(equations, program.inputs, program.outputs, removed, program.carried), domain
