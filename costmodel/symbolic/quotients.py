@@ -8,9 +8,7 @@ from math import lcm
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.symbolic.forms import PeakMax
-
-# Batch, sequence and space, then kernel, channels and groups, the way that shapes and the formulas of a layer are written.
-_READING_ORDER = "nbtsdhwkcg"
+from costmodel.symbolic.order import rank
 
 
 def factors(product: Expr) -> list[Expr]:
@@ -23,15 +21,10 @@ def terms(total: Expr) -> list[Expr]:
     return sorted(total.args, key=_term_key) if isinstance(total, Add) else [total]
 
 
-def _rank(name: str) -> int:
-    place = _READING_ORDER.find(name.split("_")[0].lower() or "_")  # a name of several letters is no dimension's letter
-    return place if place >= 0 else len(_READING_ORDER)
-
-
 def _factor_key(factor: Expr) -> tuple:
     base = factor.args[0] if isinstance(factor, Pow) else factor
     if isinstance(base, Symbol):
-        return (1, _rank(base.name), base.name)
+        return (1, rank(base.name), base.name)
     return (0 if base.is_Rational else 2,)
 
 
