@@ -4,8 +4,8 @@
 >>> h = symbol("h")
 >>> FloorDiv(FloorDiv(h - 1, 2), 2) + 1
 CeilDiv(h, 4)
->>> FloorDiv(6*h + 5, 2), -FloorDiv(-h, 4), h - FloorDiv(3*h, 4)
-(3*h + 2, CeilDiv(h, 4), CeilDiv(h, 4))
+>>> FloorDiv(6*h + 5, 2), -FloorDiv(-h, 4)
+(3*h + 2, CeilDiv(h, 4))
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ import sympy
 from sympy import Add, Expr, Function, Integer
 from sympy.core.sympify import _sympify
 
-from costmodel.symbolic.order import rank
-
 ZERO = Integer(0)
 
 
 class FloorDiv(Function):
-    """⌊a / b⌋ for integer-valued ``a`` and positive ``b``. Canonical: whole multiples of ``b`` are pulled out, so that what is left is
-    nearest to nothing and mostly positive (⌊3·h / 4⌋ is h - ⌈h / 4⌉), nested divisions are merged, a common factor is
-    cancelled, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
+    """⌊a / b⌋ for integer-valued ``a`` and positive ``b``. Canonical: whole multiples of ``b`` are pulled out, nested
+    divisions are merged, a common factor is cancelled, ⌊-x / b⌋ is -⌈x / b⌉, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
 
     nargs = 2
 
@@ -76,6 +73,8 @@ def floor_div(a: Expr, b: Expr) -> Expr:
         quotient, remainder = _divide_by_sum(a, b)
         return quotient + (Function.__new__(FloorDiv, remainder, b, evaluate=False) if remainder != 0 else ZERO)
 
+    if _faces_down(a, b):
+        return -ceil_div(-a, b)
     whole, rest = _pull_out_multiples(a, b)
     rest, b = _cancel_common_factor(rest, b)
     if rest == 0 or (rest.is_Integer and b.is_Integer and 0 <= rest < b):
@@ -83,10 +82,6 @@ def floor_div(a: Expr, b: Expr) -> Expr:
     merged = _merge_nested(rest, b)
     if merged is not None:
         return whole + merged
-    if _faces_down(rest, b):
-        return whole - ceil_div(-rest, b)
-    halves = _negative_halves(rest, b)
-    whole, rest = whole + halves, rest - b * halves
     constant = rest.as_coeff_Add()[0]
     if b.is_Integer and constant == b - 1:
         return whole + Function.__new__(CeilDiv, rest - constant, b, evaluate=False)
@@ -113,8 +108,7 @@ def _integer_coefficients(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 
 def _pull_out_multiples(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """a = whole·b + rest, term by term (b is a single term). A coefficient left in ``rest`` is the nearest to 0 if b is a number, and of
-    b/2 and -b/2 the one with its old sign; else, and for the constant, it lies between 0 and b's."""
+    """a = whole·b + rest, term by term, every coefficient left in ``rest`` between 0 and b's (b is a single term)."""
     b_coefficient, b_monomial = b.as_coeff_Mul()
     b_powers = b_monomial.as_powers_dict() if b_monomial != 1 else {}
     whole, rest = [], []
@@ -125,8 +119,6 @@ def _pull_out_multiples(a: Expr, b: Expr) -> tuple[Expr, Expr]:
             rest.append(term)
             continue
         quotient, remainder = divmod(coefficient, b_coefficient)
-        if b.is_Integer and monomial != 1 and (2 * remainder > b or (2 * remainder == b and coefficient < 0)):
-            quotient, remainder = quotient + 1, remainder - b
         whole.append(quotient * monomial / b_monomial)
         rest.append(remainder * monomial)
     return Add(*whole), Add(*rest)
@@ -153,34 +145,19 @@ def _cancel_common_factor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 
 def _faces_down(a: Expr, b: Expr) -> bool:
-    """Whether -a is the canonical dividend: most of its terms are positive; of as many, the first in reading order is. A coefficient
-    that is half of b may have either sign, and has a say only where there are no others."""
-    terms = [term.as_coeff_Mul() for term in Add.make_args(a) if not term.is_Integer]
-    decided = [(monomial, c > 0) for c, monomial in terms if abs(2 * c) != b] or [(monomial, c > 0) for c, monomial in terms]
-    balance = sum(1 if up else -1 for _, up in decided)
-    if balance or not decided:
-        return balance < 0
-    return not min(decided, key=lambda pair: _place(pair[0]))[1]
-
-
-def _place(monomial: Expr) -> tuple:
-    return min((rank(x.name), x.name) for x in monomial.free_symbols), monomial.sort_key()
-
-
-def _negative_halves(a: Expr, b: Expr) -> Expr:
-    """Minus the monomials of ``a`` whose coefficient is -b/2: taken out b times, they leave b/2."""
-    parts = (term.as_coeff_Mul() for term in Add.make_args(a))
-    return Add(*(-monomial for coefficient, monomial in parts if 2 * coefficient == -b and monomial != 1))
+    """Whether all that varies in a dividend has a negative sign; whole multiples of a number do not count."""
+    coefficients = [c for c, monomial in (term.as_coeff_Mul() for term in Add.make_args(a)) if monomial != 1]
+    left = [c for c in coefficients if not b.is_Integer or c % b]
+    return bool(left) and all(c < 0 for c in left)
 
 
 def _merge_nested(a: Expr, b: Expr) -> Expr | None:
-    """⌊(⌊x / d⌋ + y) / b⌋ = ⌊(x + d·y) / (d·b)⌋ for integer y: exact for positive d. Minus a ceiling is a floor, and the other way."""
-    terms = Add.make_args(a)
-    inner = [(t, *t.as_coeff_Mul()) for t in terms if abs(t.as_coeff_Mul()[0]) == 1 and isinstance(t.as_coeff_Mul()[1], FloorDiv | CeilDiv)]
-    if len(inner) != 1 or any(t is not inner[0][0] and t.has(FloorDiv, CeilDiv) for t in terms):
+    """⌊(⌊x / d⌋ + y) / b⌋ = ⌊(x + d·y) / (d·b)⌋ for integer y: exact for positive d. Minus a ceiling of x is a floor of -x."""
+    inner = [term for term in Add.make_args(a) if term.has(FloorDiv, CeilDiv)]
+    sign, form = inner[0].as_coeff_Mul() if len(inner) == 1 else (0, a)
+    if abs(sign) != 1 or not isinstance(form, FloorDiv | CeilDiv):
         return None
-    term, sign, form = inner[0]
-    (x, d), y = form.args, a - term
+    (x, d), y = form.args, a - inner[0]
     x = sign * x
     if isinstance(form, CeilDiv) == (sign > 0):
         x = x + d - 1

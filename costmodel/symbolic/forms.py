@@ -113,15 +113,16 @@ def undominated(args: Iterable[Expr]) -> list[Expr]:
 
 
 def _covers(greater: Expr, smaller: Expr) -> bool:
-    """True if greater ≥ smaller follows term by term, or is a sum of functions of one symbol each and follows from a period of each."""
+    """True if greater ≥ smaller follows term by term or, where their difference is a sum of functions of one symbol each, from a
+    period of each."""
     difference = greater - smaller
     return _covers_by_term(difference) or (all(len(term.free_symbols) < 2 for term in Add.make_args(difference))
                                            and _bound_by_dimension(difference, {}) >= 0)
 
 
 def _covers_by_term(total: Expr) -> bool:
-    """What is negative in the sum is taken out of positive terms of which it is a divisor by factors ≥ 1. Sound, and much cheaper than
-    expanding a shifted polynomial."""
+    """True if total ≥ 0: what is negative in it is taken out of positive terms of which it is a divisor by factors ≥ 1. Sound, and
+    much cheaper than expanding a shifted polynomial."""
     difference = total.as_coefficients_dict()
     positive = {term: c for term, c in difference.items() if c > 0}
     for term, coefficient in difference.items():

@@ -1,8 +1,8 @@
 """Functions of one dimension that are a line plus something periodic: one period decides what holds of them everywhere.
 
-Sums, whole multiples, divisions by numbers and maxima of equally steep functions of one symbol x have a slope s and a period L with
-f(x + L) = f(x) + s·L for every integer x. What is compared over L values in a row is therefore proved, not sampled: a least value, or that
-a sum of several divisions is a single one.
+Sums, whole multiples, divisions by numbers and maxima of equally steep functions of one symbol x have a slope s and a period L
+with f(x + L) = f(x) + s·L for every integer x. What is compared over L values in a row is therefore proved, not sampled: a least
+value, or that a sum of several divisions is a single one.
 
 >>> from costmodel.symbolic.forms import FloorDiv, symbol
 >>> p, q = symbol("p"), symbol("q")
@@ -152,8 +152,8 @@ def _nests(term: Expr) -> bool:
 def line_and_division(expr: Expr) -> Expr | None:
     """A function of one symbol x as k·⌊(m·x + c) / b⌋ + j·x + i where it has that value for every integer x; else None.
 
-    One that is so made rises from each x to the next by j plus k times what the division rises, which is one of two neighbours: both
-    steps give k, and either gives j but for multiples of k, which belong to the division.
+    One that is so made rises from each x to the next by j plus k times what the division rises, which is one of two neighbours:
+    both steps give k, and either gives j but for multiples of k, which belong to the division: j is the one nearest to 0.
     """
     found, symbols = slope_and_period(expr), expr.free_symbols
     if found is None or len(symbols) != 1:
@@ -166,13 +166,15 @@ def line_and_division(expr: Expr) -> Expr | None:
         return None
     times = steps[1] - steps[0]
     along = steps[0] % times
-    division = _division([(value - along * number - at[0]) // times for number, value in enumerate(at)], (found[0] - along) / times, x)
+    along -= times * (2 * along > times)
+    rises = [(value - along * number - at[0]) // times for number, value in enumerate(at)]
+    division = _division(rises, (found[0] - along) / times, x)
     return None if division is None else times * division + along * x + at[0]
 
 
 def _division(wanted: list[int], slope: Fraction, x: Symbol) -> Expr | None:
-    """⌊(m·x + c) / b⌋ of slope m / b whose values at 0, 1, … are the wanted ones, a period of them: m·x + c is a multiple of b somewhere
-    in it, so that c is the greatest b·f(x) - m·x."""
+    """⌊(m·x + c) / b⌋ of slope m / b whose values at 0, 1, … are the wanted ones, a period of them: m·x + c is a multiple of b
+    somewhere in it, so that c is the greatest b·f(x) - m·x."""
     above, below = slope.numerator, slope.denominator
     constant = max(below * value - above * number for number, value in enumerate(wanted))
     if any((above * number + constant) // below != value for number, value in enumerate(wanted)):

@@ -8,7 +8,9 @@ from math import lcm
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.symbolic.forms import PeakMax
-from costmodel.symbolic.order import rank
+
+# Batch, sequence and space, then kernel, channels and groups, the way that shapes and the formulas of a layer are written.
+_READING_ORDER = "nbtsdhwkcg"
 
 
 def factors(product: Expr) -> list[Expr]:
@@ -21,10 +23,15 @@ def terms(total: Expr) -> list[Expr]:
     return sorted(total.args, key=_term_key) if isinstance(total, Add) else [total]
 
 
+def _rank(name: str) -> int:
+    place = _READING_ORDER.find(name.split("_")[0].lower() or "_")  # a name of several letters is no dimension's letter
+    return place if place >= 0 else len(_READING_ORDER)
+
+
 def _factor_key(factor: Expr) -> tuple:
     base = factor.args[0] if isinstance(factor, Pow) else factor
     if isinstance(base, Symbol):
-        return (1, rank(base.name), base.name)
+        return (1, _rank(base.name), base.name)
     return (0 if base.is_Rational else 2,)
 
 

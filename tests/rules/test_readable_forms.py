@@ -37,8 +37,8 @@ def layer(kind: str, k: int, s: int, padding: str) -> Callable[[jax.Array], jax.
 def test_a_convolution_of_a_free_image(k, s, padding):
     macs = cm.analyze(layer("convolution", k, s, padding), image(least=k if padding == "VALID" else 1)).macs
     assert not macs.has(PeakMax)
-    assert all(form.func in (CeilDiv, FloorDiv) and len(form.free_symbols) == 1 and form.args[0].has(form.args[0].free_symbols.pop())
-               and not form.args[0].atoms(Function) for form in macs.atoms(Function))
+    assert all(isinstance(form, CeilDiv | FloorDiv) and len(form.free_symbols) == 1 and not form.args[0].atoms(Function)
+               for form in macs.atoms(Function))
     cost = cm.analyze(layer("convolution", k, s, padding), image())
     for p, q in zip(SIZES, reversed(SIZES), strict=True):
         counted = 2 * windows_along(p, k, s, padding) * windows_along(q, k, s, padding) * k * k * 3 * 4
@@ -50,7 +50,8 @@ def test_a_convolution_of_a_free_image(k, s, padding):
 def test_a_pool_of_a_free_image(k, s, padding):
     cost = cm.analyze(layer("pool", k, s, padding), image())
     for p, q in zip(SIZES, reversed(SIZES), strict=True):
-        assert cost.at(n=2, p=p, q=q).flops == 2 * windows_along(p, k, s, padding) * windows_along(q, k, s, padding) * (k * k - 1) * 3
+        outputs = 2 * windows_along(p, k, s, padding) * windows_along(q, k, s, padding) * 3
+        assert cost.at(n=2, p=p, q=q).flops == outputs * (k * k - 1)
 
 
 @pytest.mark.parametrize("kind, k, s, padding, read", [

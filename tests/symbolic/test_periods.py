@@ -19,7 +19,7 @@ DIVISORS = tuple(range(1, 17))
 
 
 def random_line(rng: random.Random, depth: int) -> tuple[Expr, Callable[[int], int]]:
-    """A random sum of nested divisions of h, put together without any rule of ours but the divisions', and the function it stands for."""
+    """A random sum of nested divisions of h, put together by no rule of ours but the divisions', and the function it stands for."""
     factor, constant = rng.choice((-3, -1, 1, 1, 2, 3)), rng.randint(-9, 9)
     if depth == 0:
         return factor * h + constant, lambda x: factor * x + constant
@@ -148,7 +148,12 @@ def test_bounds_add_up_over_dimensions():
     assert lower_bound(p - FloorDiv(p, 2) - q) < 0
 
 
+def halved(x):
+    return -(-x // 2)
+
+
 @pytest.mark.parametrize("write, read", [
+    (lambda x: 3 * x // 4, "FloorDiv(3*h, 4)"),
     (lambda x: -(-x // 4), "CeilDiv(h, 4)"),
     (lambda x: (x - 1) // 4 + 1, "CeilDiv(h, 4)"),
     (lambda x: (x + 3) // 4, "CeilDiv(h, 4)"),
@@ -158,7 +163,7 @@ def test_bounds_add_up_over_dimensions():
     (lambda x: jax.core.max_dim(x - 3 * x // 4, 0), "CeilDiv(h, 4)"),
     (lambda x: jax.core.min_dim(x // 2, x), "FloorDiv(h, 2)"),
     (lambda x: jax.core.max_dim(0, x - 2), "PeakMax(0, h - 2)"),
-    (lambda x: -(-(-(-(-(-x // 2)) // 2)) // 2), "CeilDiv(h, 8)"),
+    (lambda x: halved(halved(halved(x))), "CeilDiv(h, 8)"),
     (lambda x: (x + jax.core.max_dim(4 * (-(-x // 4)) - x - 1, 0) - 3) // 4 + 1, "CeilDiv(h, 4)"),  # a 3x3 kernel, stride 4, SAME
     (lambda x: x % 4, "h - 4*FloorDiv(h, 4)"),
     (lambda x: -(-x // 4) * 4 - x, "-h + 4*CeilDiv(h, 4)"),
