@@ -25,7 +25,19 @@ import sympy
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import DomainError
-from costmodel.symbolic.forms import ONE, RUN_TIME, Assumptions, Expr, PeakMax, Symbol, evaluate, floor_div, minimum, symbol
+from costmodel.symbolic.forms import (
+    ONE,
+    RUN_TIME,
+    Assumptions,
+    Expr,
+    PeakMax,
+    Symbol,
+    evaluate,
+    lower_bound,
+    minimum,
+    symbol,
+)
+from costmodel.symbolic.periods import divide, merge_divisions
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -225,7 +237,7 @@ def internal(dim: Any) -> Expr:
         for factor, exponent in factors:
             product.append((symbol(factor) if isinstance(factor, str) else _operation(*factor)) ** exponent)
         terms.append(sympy.Mul(*product))
-    expr = sympy.expand(sympy.Add(*terms))
+    expr = merge_divisions(sympy.expand(sympy.Add(*terms)))
     _translated_by_id[id(dim)] = (dim, expr)
     return expr
 
@@ -238,20 +250,41 @@ _translated_by_id: dict[int, tuple[Any, Expr]] = {}
 def _operation(name: str, a: Any, b: Any) -> Expr:
     a, b = internal(a), internal(b)
     if name == "floordiv":
-        return floor_div(a, b)
+        return divide(a, b)
     if name == "mod":
-        return sympy.expand(a - b * floor_div(a, b))
+        return sympy.expand(a - b * divide(a, b))
     if name == "max":
-        return PeakMax(a, b)
+        greater = _greater(a, b)
+        return PeakMax(a, b) if greater is None else greater
     if name == "min":
-        return minimum(a, b)
+        greater = _greater(a, b)
+        return minimum(a, b) if greater is None else a if greater is b else b
     raise NotImplementedError(f"jax dimension operation {name!r}")
+
+
+def _greater(a: Expr, b: Expr) -> Expr | None:
+    """Whichever of two is never below the other in their domain, or None where the domain leaves it open."""
+    difference = a - b
+    names = {s.name for s in difference.free_symbols}
+    known = assumptions((_variables[name] for name in names if name in _variables),
+                        (r for r in _relations if {s.name for s in r.difference.free_symbols} <= names))
+    if lower_bound(difference, known) >= 0:
+        return a
+    return b if lower_bound(-difference, known) >= 0 else None
 
 
 def expression(dim: Any) -> Expr:
     """A jax dimension as sympy in the user's symbols."""
     expr = internal(dim)
     return Domain.of(expr).in_user_symbols(expr)
+
+
+def assumptions(variables: Iterable[Variable], relations: Iterable[Relation] = ()) -> Assumptions:
+    """The bounds of variables, and what relates them, as rules use them."""
+    variables = tuple(variables)
+    lower = tuple((v.name, -(-v.lower // int(v.divisor))) for v in variables if v.divisor.is_Integer and v.lower > int(v.divisor))
+    bounds = tuple(sympy.Integer(v.upper) - v.divisor * symbol(v.name) for v in variables if v.upper is not None)
+    return Assumptions(lower, tuple(r.difference for r in relations) + bounds)
 
 
 @dataclass(frozen=True)
@@ -284,10 +317,7 @@ class Domain:
     @cached_property
     def assumptions(self) -> Assumptions:
         """What rules may assume of the internal variables."""
-        lower = tuple((v.name, -(-v.lower // int(v.divisor))) for v in self.variables
-                      if v.divisor.is_Integer and v.lower > int(v.divisor))
-        bounds = tuple(sympy.Integer(v.upper) - v.divisor * symbol(v.name) for v in self.variables if v.upper is not None)
-        return Assumptions(lower, tuple(r.difference for r in self.relations) + bounds)
+        return assumptions(self.variables, self.relations)
 
     @cached_property
     def _user_expressions(self) -> dict[Symbol, Expr]:

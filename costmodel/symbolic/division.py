@@ -4,8 +4,8 @@
 >>> h = symbol("h")
 >>> FloorDiv(FloorDiv(h - 1, 2), 2) + 1
 CeilDiv(h, 4)
->>> FloorDiv(6*h + 5, 2)
-3*h + 2
+>>> FloorDiv(6*h + 5, 2), -FloorDiv(-h, 4)
+(3*h + 2, CeilDiv(h, 4))
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ZERO = Integer(0)
 
 class FloorDiv(Function):
     """⌊a / b⌋ for integer-valued ``a`` and positive ``b``. Canonical: whole multiples of ``b`` are pulled out, nested
-    divisions are merged, a common factor is cancelled, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
+    divisions are merged, a common factor is cancelled, ⌊-x / b⌋ is -⌈x / b⌉, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
 
     nargs = 2
 
@@ -73,6 +73,8 @@ def floor_div(a: Expr, b: Expr) -> Expr:
         quotient, remainder = _divide_by_sum(a, b)
         return quotient + (Function.__new__(FloorDiv, remainder, b, evaluate=False) if remainder != 0 else ZERO)
 
+    if _faces_down(a, b):
+        return -ceil_div(-a, b)
     whole, rest = _pull_out_multiples(a, b)
     rest, b = _cancel_common_factor(rest, b)
     if rest == 0 or (rest.is_Integer and b.is_Integer and 0 <= rest < b):
@@ -142,12 +144,21 @@ def _cancel_common_factor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return sympy.expand(variable / common) + constant // common, b / common
 
 
+def _faces_down(a: Expr, b: Expr) -> bool:
+    """Whether all that varies in a dividend has a negative sign; whole multiples of a number do not count."""
+    coefficients = [c for c, monomial in (term.as_coeff_Mul() for term in Add.make_args(a)) if monomial != 1]
+    left = [c for c in coefficients if not b.is_Integer or c % b]
+    return bool(left) and all(c < 0 for c in left)
+
+
 def _merge_nested(a: Expr, b: Expr) -> Expr | None:
-    """⌊(⌊x / d⌋ + y) / b⌋ = ⌊(x + d·y) / (d·b)⌋ for integer y: exact for positive d."""
-    inner = [t for t in Add.make_args(a) if isinstance(t, FloorDiv | CeilDiv)]
-    if len(inner) != 1 or any(t is not inner[0] and t.has(FloorDiv, CeilDiv) for t in Add.make_args(a)):
+    """⌊(⌊x / d⌋ + y) / b⌋ = ⌊(x + d·y) / (d·b)⌋ for integer y: exact for positive d. Minus a ceiling of x is a floor of -x."""
+    inner = [term for term in Add.make_args(a) if term.has(FloorDiv, CeilDiv)]
+    sign, form = inner[0].as_coeff_Mul() if len(inner) == 1 else (0, a)
+    if abs(sign) != 1 or not isinstance(form, FloorDiv | CeilDiv):
         return None
-    (x, d), y = inner[0].args, a - inner[0]
-    if isinstance(inner[0], CeilDiv):
+    (x, d), y = form.args, a - inner[0]
+    x = sign * x
+    if isinstance(form, CeilDiv) == (sign > 0):
         x = x + d - 1
     return floor_div(sympy.expand(x + d * y), sympy.expand(d * b))

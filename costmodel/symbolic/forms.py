@@ -22,6 +22,7 @@ from costmodel.symbolic.division import ZERO as ZERO
 from costmodel.symbolic.division import CeilDiv, FloorDiv, latex_power
 from costmodel.symbolic.division import ceil_div as ceil_div
 from costmodel.symbolic.division import floor_div as floor_div
+from costmodel.symbolic.periods import least_value, parts_by_symbol
 
 ONE = Integer(1)
 
@@ -44,6 +45,8 @@ class PeakMax(Function):
     >>> PeakMax(3*n*c, 2*n*c, n**2, 3)
     PeakMax(n**2, 3*c*n)
     """
+
+    maximum = True
 
     def __new__(cls, *args, **_):
         flat: list[Expr] = []
@@ -110,9 +113,17 @@ def undominated(args: Iterable[Expr]) -> list[Expr]:
 
 
 def _covers(greater: Expr, smaller: Expr) -> bool:
-    """True if greater ≥ smaller follows term by term: what is negative in their difference is taken out of positive terms of
-    which it is a divisor by factors ≥ 1. Sound, and much cheaper than expanding a shifted polynomial."""
-    difference = (greater - smaller).as_coefficients_dict()
+    """True if greater ≥ smaller follows term by term or, where their difference is a sum of functions of one symbol each, from a
+    period of each."""
+    difference = greater - smaller
+    return _covers_by_term(difference) or (all(len(term.free_symbols) < 2 for term in Add.make_args(difference))
+                                           and _bound_by_dimension(difference, {}) >= 0)
+
+
+def _covers_by_term(total: Expr) -> bool:
+    """True if total ≥ 0: what is negative in it is taken out of positive terms of which it is a divisor by factors ≥ 1. Sound, and
+    much cheaper than expanding a shifted polynomial."""
+    difference = total.as_coefficients_dict()
     positive = {term: c for term, c in difference.items() if c > 0}
     for term, coefficient in difference.items():
         missing = -coefficient
@@ -200,7 +211,18 @@ def lower_bound(expr: Expr, assumptions: Assumptions = POSITIVE) -> Fraction | f
     best = _shifted_bound(expr, lower)
     for known in assumptions.nonnegative:
         best = max(best, _shifted_bound(expr - known, lower))
-    return best
+    return best if best >= 0 else max(best, _bound_by_dimension(expr, lower))
+
+
+def _bound_by_dimension(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
+    """The terms of each symbol at their least over a period, where they have one; the others each from their own bounds."""
+    total: Fraction | float = Fraction(0)
+    for x, part in parts_by_symbol(expr).items():
+        least = None if x is None else least_value(part, x, int(_atom_bound(x, lower)))
+        total += _shifted_bound(part, lower) if least is None else least
+        if total == UNBOUNDED:
+            break
+    return total
 
 
 def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:

@@ -24,7 +24,8 @@ from math import gcd
 from sympy import Add, Expr, Function, Integer, Rational
 from sympy.core.sympify import _sympify
 
-from costmodel.symbolic.forms import ONE, POSITIVE, ZERO, Assumptions, PeakMax, floor_div, lower_bound
+from costmodel.symbolic.forms import ONE, POSITIVE, ZERO, Assumptions, PeakMax, lower_bound
+from costmodel.symbolic.periods import divide, merge_divisions
 
 # Expanding a sum over the taps of one dimension beyond this many terms reads worse than the opaque form and is no faster.
 MAX_EXPANDED_TAPS = 64
@@ -66,21 +67,21 @@ def output_size(size, taps, stride=1, dilation=1, hole=1, low=0, high=0) -> Expr
     >>> output_size(h, k, s, low=p, high=p)
     FloorDiv(h - k + 2*p, s) + 1
     """
-    return floor_div(_span(size, taps, dilation, hole, low, high), _sympify(stride)) + 1
+    return divide(_span(size, taps, dilation, hole, low, high), _sympify(stride)) + 1
 
 
 def _span(size, taps, dilation, hole, low, high) -> Expr:
     """Last position at which a window may start, relative to the first."""
     size, taps, dilation, hole, low, high = map(_sympify, (size, taps, dilation, hole, low, high))
-    return ((size - 1) * hole + 1 + low + high - (taps - 1) * dilation - 1).expand()
+    return merge_divisions(((size - 1) * hole + 1 + low + high - (taps - 1) * dilation - 1).expand())
 
 
 @lru_cache(maxsize=4096)
 def _tap_pairs(size, taps, stride, dilation, hole, low, high, assumptions) -> tuple[Expr, Expr]:
     span = _span(size, taps, dilation, hole, low, high)
-    outputs = floor_div(span, stride) + 1
+    outputs = divide(span, stride) + 1
     arguments = (size, taps, stride, dilation, hole, low, high)
-    if lower_bound(span, assumptions) < 0:  # the output may be empty somewhere in the domain
+    if lower_bound(span, assumptions) < 0 and lower_bound(outputs, assumptions) < 0:  # there may be too little for a single window
         outputs = PeakMax(ZERO, outputs)
         if not outputs.is_Integer:
             return (outputs * taps if hole == 1 else TapCount(*arguments, ZERO)), TapCount(*arguments, ONE)
@@ -103,8 +104,8 @@ def _dense(outputs, arguments) -> Expr:
     _, taps, stride, dilation, hole, low, _ = arguments
     if hole == 1:
         return outputs * taps
-    if stride == 1 and (outputs / hole).expand() == floor_div(outputs, hole):
-        return taps * floor_div(outputs, hole)  # every tap meets an element once in each `hole` consecutive outputs
+    if stride == 1 and (outputs / hole).expand() == divide(outputs, hole):
+        return taps * divide(outputs, hole)  # every tap meets an element once in each `hole` consecutive outputs
     if not all(a.is_Integer for a in (taps, stride, dilation, hole, low)) or taps > MAX_EXPANDED_TAPS:
         return TapCount(*arguments, ZERO)
     return _sum_over_taps(int(taps), int(stride), int(dilation), int(hole), int(low),
@@ -139,21 +140,21 @@ def _valid_by_tap(size, taps, stride, dilation, hole, low, span, assumptions) ->
         if lower_bound(-first, assumptions) >= 0:
             begin = ZERO
         elif lower_bound(first, assumptions) >= 0:
-            begin = floor_div(first + stride - 1, stride)
+            begin = divide(first + stride - 1, stride)
         else:
             return None
         inside = ((size - 1) * hole + low - t * dilation).expand()
         if lower_bound(inside - span, assumptions) >= 0:
-            end = floor_div(span, stride)
+            end = divide(span, stride)
         elif lower_bound(span - inside, assumptions) >= 0:
-            end = floor_div(inside, stride)
+            end = divide(inside, stride)
         else:
             return None
         if lower_bound((end - begin + 1).expand(), assumptions) < 0:
             return None
         ends.append((begin, end))
     if hole == 1:
-        return Add(*(end - begin + 1 for begin, end in ends))
+        return merge_divisions(Add(*(end - begin + 1 for begin, end in ends)).expand())
     return _sum_over_taps(int(taps), int(stride), int(dilation), int(hole), int(low), lambda t: ends[t])
 
 
@@ -165,8 +166,8 @@ def _sum_over_taps(taps: int, stride: int, dilation: int, hole: int, low: int, e
         if residue is not None:
             first, last = ends(t)
             period = hole // gcd(stride, hole)
-            total.append(floor_div(last - residue, Integer(period)) - floor_div(first - 1 - residue, Integer(period)))
-    return Add(*total)
+            total.append(divide(last - residue, Integer(period)) - divide(first - 1 - residue, Integer(period)))
+    return merge_divisions(Add(*total).expand())
 
 
 def _residue(stride: int, dilation: int, hole: int, low: int, tap: int) -> int | None:

@@ -136,7 +136,7 @@ def test_terms_with_rational_coefficients_are_divided_together():
     (n - FloorDiv(h, 3), "n - (h // 3)", "n - Math.floor(h / 3)"),
     (n * FloorDiv(h, 3) ** 2, "n*(h // 3)**2", "n*Math.floor(h / 3)*Math.floor(h / 3)"),
     (n * CeilDiv(h, g), "n*(-(-h // g))", "n*Math.ceil(h / g)"),
-    (n + FloorDiv(-h, g), "n + (-h // g)", "n + Math.floor((-h) / g)"),
+    (n + FloorDiv(-h, g), "n + (-h // g)", "n - Math.ceil(h / g)"),
     (n - CeilDiv(h, g), "n + (-h // g)", "n - Math.ceil(h / g)"),
     (-h - n, "-n - h", "-n - h"),
     (-(h + n) ** 2, "-(n + h)**2", "-(n + h)*(n + h)"),
