@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax import export
 from jax._src import core as _core
 from jax._src.export import shape_poly as _shape_poly
@@ -73,9 +75,10 @@ def is_literal(atom: Any) -> bool:
 
 
 class _Mine(threading.local):
-    """What this thread asked for."""
+    """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it."""
 
     symbolic_fans = False
+    shapes: dict[Any, tuple[Any, ...]] | None = None
 
 
 _MINE = _Mine()
@@ -142,13 +145,20 @@ def in_this_thread(state: threading.local, name: str, value: Any) -> Iterator[No
         setattr(state, name, before)
 
 
+def _there(module: str) -> list[Any]:
+    """The module of that name; none where a version does not have it, and then its function is left as it is."""
+    try:
+        return [importlib.import_module(module)]
+    except ImportError:
+        return []
+
+
 @contextlib.contextmanager
 def initialisers_accept_symbolic_fans() -> Iterator[None]:
     """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
     in an abstract initialisation, so the fan of a symbolic shape is 1 in this thread while it lasts."""
-    from jax._src.nn import initializers
-
-    with standing_in([initializers], "_compute_fans", _one_if_symbolic), in_this_thread(_MINE, "symbolic_fans", True):
+    with standing_in(_there("jax._src.nn.initializers"), "_compute_fans", _one_if_symbolic), \
+            in_this_thread(_MINE, "symbolic_fans", True):
         yield
 
 
@@ -159,6 +169,55 @@ def _one_if_symbolic(original: Callable[..., Any]) -> Callable[..., Any]:
         return (1, 1) if _MINE.symbolic_fans and any(map(is_symbolic, shape)) else original(shape, *args, **kwargs)
 
     return fans
+
+
+@contextlib.contextmanager
+def initialisers_run_once() -> Iterator[None]:
+    """Linen's ``apply`` runs each initialiser again to check the shape of the parameter that it is given. While this lasts, the
+    shapes that ``init`` has found in this thread serve the check: of the same initialiser, with the same arguments, for the
+    parameter of the same path. Whatever is not known so is checked as ever."""
+    scopes = [module.Scope for module in _there("flax.core.scope") if hasattr(module, "Scope")]
+    with standing_in(scopes, "param", _remembering), in_this_thread(_MINE, "shapes", {}):
+        yield
+
+
+def _remembering(original: Callable[..., Any]) -> Callable[..., Any]:
+    from flax.core import meta
+
+    @functools.wraps(original)
+    def param(self: Any, name: str, init_fn: Callable[..., Any], *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
+        shapes, call = _MINE.shapes, _key((self.path, name, init_fn, args, tuple(kwargs.items())))
+        if shapes is None or call is None:
+            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+        if not self.has_variable("params", name):
+            value = original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+            shapes[call] = _shapes(value)
+            return value
+        value = self.get_variable("params", name)
+        if shapes.get(call) != _shapes(value):
+            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+        self.reserve(name, "params")
+        return meta.unbox(value) if unbox else value
+
+    return param
+
+
+def _key(call: Any) -> Any:
+    """``call`` as a key, with tuples for the lists in it, such as shapes; None where a part has no hash, such as an array."""
+    def frozen(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return tuple(map(frozen, x))
+        hash(x)
+        return x
+
+    try:
+        return frozen(call)
+    except TypeError:
+        return None
+
+
+def _shapes(tree: Any) -> tuple[Any, ...]:
+    return tuple(np.shape(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def expand_high_level(equation: Any) -> Any:

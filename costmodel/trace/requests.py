@@ -96,7 +96,8 @@ class Request:
     def guarded(self, trace: Callable[[], Traced]) -> Traced:
         """``trace()``, with whatever jax or the model raises turned into one line for the user."""
         try:
-            with compat.initialisers_accept_symbolic_fans():  # also while it is applied: Linen checks shapes with them
+            # Also while it is applied: Linen checks shapes with initialisers.
+            with compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
                 return trace()
         except CostModelError:
             raise

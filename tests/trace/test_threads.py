@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -73,9 +74,9 @@ def calls() -> dict[type, Any]:
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_replaced():
-    before = initializers._compute_fans, nn.Dense.__call__, calls()
+    before = initializers._compute_fans, flax.core.Scope.param, calls()
     yield
-    assert (initializers._compute_fans, nn.Dense.__call__, calls()) == before
+    assert (initializers._compute_fans, flax.core.Scope.param, calls()) == before
     assert initializers._compute_fans((3, 5)) == (3, 5)
     assert not compat._STANDING
 
