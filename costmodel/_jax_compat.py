@@ -1,4 +1,4 @@
-"""The only file that touches private jax. Tested on the oldest and the newest supported version.
+"""The only file that touches private jax, or changes what a library does. Tested on the oldest and the newest supported version.
 
 Everything here is small and has one caller; what jax makes public moves out.
 """
@@ -6,10 +6,15 @@ Everything here is small and has one caller; what jax makes public moves out.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import importlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax import export
 from jax._src import config as _config
 from jax._src import core as _core
@@ -68,18 +73,153 @@ def is_literal(atom: Any) -> bool:
     return isinstance(atom, jax.extend.core.Literal)
 
 
-@contextlib.contextmanager
-def initialisers_accept_symbolic_fans() -> Iterator[None]:
-    """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
-    in an abstract initialisation, so the fan is 1 while it lasts."""
-    from jax._src.nn import initializers
+# -- functions of a library that do something else while we trace ------------------------------------------------------------
 
-    original = initializers._compute_fans
-    initializers._compute_fans = lambda *args, **kwargs: (1, 1)
+
+class _Mine(threading.local):
+    """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it."""
+
+    symbolic_fans = False
+    shapes: dict[Any, tuple[Any, ...]] | None = None
+
+
+_MINE = _Mine()
+
+
+@dataclass
+class _StandIn:
+    """A function that is replaced, and how many blocks rely on it."""
+
+    original: Any
+    replacement: Any
+    users: int = 0
+
+
+_STANDING: dict[tuple[Any, str], _StandIn] = {}
+_STANDING_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def standing_in(owners: Iterable[Any], name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """While it lasts, ``owner.name`` is ``make(original)`` for each class or module that has the attribute itself.
+
+    Every thread of the process sees the replacement, so that it must do what the original does in threads that did not ask.
+    Blocks may overlap in any order: the first one makes the replacement, the last one puts the original back."""
+    held = []
+    try:
+        for owner in owners:
+            if name in vars(owner):
+                _hold(owner, name, make)
+                held.append(owner)
+        yield
+    finally:
+        for owner in held:
+            _release(owner, name)
+
+
+def _hold(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    with _STANDING_LOCK:
+        if (owner, name) not in _STANDING:
+            original = vars(owner)[name]
+            _STANDING[owner, name] = _StandIn(original, make(original))
+            setattr(owner, name, _STANDING[owner, name].replacement)
+        _STANDING[owner, name].users += 1
+
+
+def _release(owner: Any, name: str) -> None:
+    with _STANDING_LOCK:
+        entry = _STANDING[owner, name]
+        entry.users -= 1
+        if not entry.users:
+            del _STANDING[owner, name]
+            if vars(owner).get(name) is entry.replacement:  # what somebody else has put there meanwhile stays
+                setattr(owner, name, entry.original)
+
+
+@contextlib.contextmanager
+def in_this_thread(state: threading.local, name: str, value: Any) -> Iterator[None]:
+    """While it lasts, ``state.name`` is ``value`` in this thread."""
+    before = getattr(state, name)
+    setattr(state, name, value)
     try:
         yield
     finally:
-        initializers._compute_fans = original
+        setattr(state, name, before)
+
+
+def _there(module: str) -> list[Any]:
+    """The module of that name; none where a version does not have it, and then its function is left as it is."""
+    try:
+        return [importlib.import_module(module)]
+    except ImportError:
+        return []
+
+
+@contextlib.contextmanager
+def initialisers_accept_symbolic_fans() -> Iterator[None]:
+    """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
+    in an abstract initialisation, so the fan of a symbolic shape is 1 in this thread while it lasts."""
+    with standing_in(_there("jax._src.nn.initializers"), "_compute_fans", _one_if_symbolic), \
+            in_this_thread(_MINE, "symbolic_fans", True):
+        yield
+
+
+def _one_if_symbolic(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def fans(shape: Any, *args: Any, **kwargs: Any) -> Any:
+        # Integers keep their fans: jax.jit remembers what it traces, and would use it again for real parameters.
+        return (1, 1) if _MINE.symbolic_fans and any(map(is_symbolic, shape)) else original(shape, *args, **kwargs)
+
+    return fans
+
+
+@contextlib.contextmanager
+def initialisers_run_once() -> Iterator[None]:
+    """Linen's ``apply`` runs each initialiser again to check the shape of the parameter that it is given. While this lasts, the
+    shapes that ``init`` has found in this thread serve the check: of the same initialiser, with the same arguments, for the
+    parameter of the same path. Whatever is not known so is checked as ever."""
+    scopes = [module.Scope for module in _there("flax.core.scope") if hasattr(module, "Scope")]
+    with standing_in(scopes, "param", _remembering), in_this_thread(_MINE, "shapes", {}):
+        yield
+
+
+def _remembering(original: Callable[..., Any]) -> Callable[..., Any]:
+    from flax.core import meta
+
+    @functools.wraps(original)
+    def param(self: Any, name: str, init_fn: Callable[..., Any], *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
+        shapes, call = _MINE.shapes, _key((self.path, name, init_fn, args, tuple(kwargs.items())))
+        if shapes is None or call is None:
+            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+        if not self.has_variable("params", name):
+            value = original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+            shapes[call] = _shapes(value)
+            return value
+        value = self.get_variable("params", name)
+        if shapes.get(call) != _shapes(value):
+            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
+        self.reserve(name, "params")
+        return meta.unbox(value) if unbox else value
+
+    return param
+
+
+def _key(call: Any) -> Any:
+    """``call`` as a key, with tuples for the lists in it, such as shapes; None where a part has no hash, such as an array."""
+    def frozen(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return tuple(map(frozen, x))
+        hash(x)
+        return x
+
+    try:
+        return frozen(call)
+    except TypeError:
+        return None
+
+
+def _shapes(tree: Any) -> tuple[Any, ...]:
+    return tuple(np.shape(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def whole_tracebacks() -> contextlib.AbstractContextManager[None]:

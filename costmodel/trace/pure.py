@@ -6,9 +6,8 @@ NNX module is split into its graph and its (abstract) state, and a plain functio
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 
 from costmodel.errors import CostModelError, TraceError
 from costmodel.trace import guard
+from costmodel.trace.scopes import module_scopes
 from costmodel.trace.words import Origin
 
 
@@ -125,7 +125,7 @@ def _nnx(request: Asked) -> Pure:
         # Fresh variables: those of the state belong to the trace outside, and the call may update them.
         model = nnx.merge(graph, params, others, copy=True)
         run = model if request.method is None else _nnx_method(model, request.method)
-        with _nnx_scopes(model):
+        with module_scopes(model):
             outputs = guard.call(run, *inputs, **static, **kw)
         return outputs, nnx.split(model, nnx.Param, ...)[2] if request.mutable else {}
 
@@ -150,63 +150,6 @@ def _nnx_method(model: Any, method: Any) -> Callable[..., Any]:
     return getattr(model, method)
 
 
-@contextlib.contextmanager
-def _nnx_scopes(model: Any = None) -> Iterator[None]:
-    """NNX leaves name stacks empty: while tracing, a call of each module opens a scope of its path below its caller. A module
-    that is no part of ``model``, such as the copy that nnx.grad differentiates, has its own parts' paths below its caller's.
-    The classes' ``__call__`` are put back whatever happens."""
-    from flax import nnx
-
-    paths: dict[int, tuple[str, ...]] = {}
-    known: list[Any] = []  # kept alive, so that no id is used again
-
-    def learn(root: Any, above: tuple[str, ...]) -> None:
-        known.append(root)
-        for path, node in nnx.iter_graph(root):
-            if isinstance(node, nnx.Module):
-                paths.setdefault(id(node), (*above, *map(str, path)))
-
-    if model is not None:
-        learn(model, ())
-    # A class that inherits __call__ is wrapped through the class that defines it.
-    owners = {owner for cls in _subclasses(nnx.Module) for owner in cls.__mro__
-              if "__call__" in vars(owner) and owner not in (object, Callable)}
-    originals: dict[Any, Any] = {owner: vars(owner)["__call__"] for owner in owners}
-    active: list[tuple[int, tuple[str, ...]]] = []
-
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def call(self, *args, **kwargs):
-            if active and active[-1][0] == id(self):  # super().__call__
-                return guard.call(original, self, *args, **kwargs)
-            above = active[-1][1] if active else ()
-            if id(self) not in paths:
-                learn(self, above)
-            path = paths[id(self)]
-            below = path[len(above):] if path[:len(above)] == above else path
-            active.append((id(self), path))
-            try:
-                with contextlib.ExitStack() as scopes:
-                    if below:
-                        scopes.enter_context(jax.named_scope("/".join(below)))
-                    return guard.call(original, self, *args, **kwargs)
-            finally:
-                active.pop()
-        return call
-
-    try:
-        for owner, original in originals.items():
-            owner.__call__ = wrap(original)
-        yield
-    finally:
-        for owner, original in originals.items():
-            owner.__call__ = original
-
-
-def _subclasses(cls: type) -> set[type]:
-    return {cls}.union(*map(_subclasses, cls.__subclasses__()))
-
-
 def _function(request: Asked) -> Pure:
     if request.method is not None or request.rngs or request.mutable:
         raise CostModelError("method=, rngs= and mutable= are for Flax modules; bind them in the function instead")
@@ -217,7 +160,7 @@ def _function(request: Asked) -> Pure:
 
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         given: Sequence[Any] = inputs if position is None else (*inputs[:position], params, *inputs[position:])
-        with _nnx_scopes():
+        with module_scopes():
             return guard.call(request.model, *given, **static, **kw), {}
 
     # An input is named by its place among the function's arguments.

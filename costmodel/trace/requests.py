@@ -98,8 +98,8 @@ class Request:
         """``trace()``, with whatever jax or the model raises turned into one line for the user. What costmodel itself raises by
         mistake is left as it is."""
         try:
-            # Also while it is applied: Linen checks shapes with them.
-            with guard.guarded(), compat.initialisers_accept_symbolic_fans():
+            # Also while it is applied: Linen checks shapes with initialisers.
+            with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
                 return trace()
         except guard.UsersMistake as mistake:
             raise TraceError(_reason(mistake.error, self)) from mistake.error
