@@ -85,7 +85,8 @@ def test_what_a_kernel_attains_is_the_roof_however_long_a_launch_takes(m, bound)
 
 
 @pytest.mark.parametrize("left, right, peak", [
-    ("DEFAULT", "DEFAULT", 494.7e12), ("HIGH", "DEFAULT", 494.7e12), ("HIGHEST", "DEFAULT", 66.9e12), ("DEFAULT", "HIGHEST", 66.9e12),
+    ("DEFAULT", "DEFAULT", 494.7e12), ("HIGH", "DEFAULT", 494.7e12),
+    ("HIGHEST", "DEFAULT", 66.9e12), ("DEFAULT", "HIGHEST", 66.9e12),
 ])
 def test_a_product_runs_at_the_stricter_of_its_operands_precisions(left, right, peak):
     """As XLA has it. NVIDIA, H100 datasheet, dense: 494.7 TFLOP/s in TF32, 66.9 in float32."""
