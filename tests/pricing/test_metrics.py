@@ -33,6 +33,12 @@ def test_a_loop_of_updates_must_move_each_of_them():
     assert cm.analyze(fill, (5000, 64), (1000, 64)).bytes("compulsory") == 2 * FLOAT * 1000 * 64
 
 
+def test_a_loop_must_move_its_weights_once():
+    """However many steps it makes with them: weights and the first state are read, the last state is written."""
+    cost = cm.analyze(lambda x, w: lax.scan(lambda c, _: (c @ w, None), x, None, length=6)[0], (8, 32), (32, 32))
+    assert cost.bytes("compulsory") == FLOAT * (32 * 32 + 2 * 8 * 32)
+
+
 def add_rows(table, rows, updates):
     return table.at[rows].add(updates, mode="promise_in_bounds", wrap_negative_indices=False)
 
