@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench judge lint docs clean
+.PHONY: demo test test-slow mutants bench judge lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+
+mutants: $(READY)
+	$(BIN)/python tests/mutants/run.py
 
 bench: $(READY)
 	$(BIN)/python -m pytest -q -s -m benchmark tests/benchmarks

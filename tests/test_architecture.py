@@ -158,14 +158,6 @@ def _file_of(module: str) -> str:
     return ".".join(parts)
 
 
-RULE_FILES = [name for name in MODULES if name.startswith("rules.") and name not in ("rules.work", "rules.params", "rules.traits")]
-
-
-@pytest.mark.parametrize("file", RULE_FILES)
-def test_every_rule_file_has_a_golden_row(file):
-    assert ">>> golden(" in SOURCES[file] or ">>> " in (ast.get_docstring(ast.parse(SOURCES[file])) or "")
-
-
 # -- the package itself ------------------------------------------------------------------------------------------------------
 
 

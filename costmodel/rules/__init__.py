@@ -7,6 +7,7 @@ To add a primitive, write one function in the file of its kind:
         return eqn.work(vector("add", eqn.operand.dtype, eqn.operand.size - eqn.out.size))
 
 It receives an :class:`Eqn` (shapes in sympy) and the equation's parameters, and returns a :class:`~costmodel.rules.work.Work`.
+Its docstring says where the formula comes from and shows its golden row (:func:`golden`, :func:`touched`), which a test asks for.
 What an equation reads and writes defaults to all of its operands and results. Registering a name twice raises.
 """
 
@@ -17,13 +18,15 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.rules.params import Family, Precision
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import Array, OpKind, Work
-from costmodel.symbolic.forms import POSITIVE, Assumptions, Expr
+from costmodel.symbolic.dimensions import dims, internal
+from costmodel.symbolic.forms import ONE, POSITIVE, Assumptions, Expr
 
 Op = tuple[OpKind, Expr, Expr]
 
@@ -182,34 +185,65 @@ def multiply_accumulate(dtype: str, dense: Expr, valid: Expr | None = None, accu
     return kind, factor * dense, factor * (dense if valid is None else valid)
 
 
-def golden(primitive: str, *operands: str, out: str | None = None, dtype: str = "float32", **params: Any) -> str:
-    """A rule's operations on arrays of named dimensions, as text: what each rule's doctest prints.
+# -- golden rows: what a rule says of arrays of named dimensions, as each rule's doctest prints it ----------------------------
 
-    ``out`` defaults to the matrix product's shape for a dot and to the first operand's shape otherwise.
+
+def golden(primitive: str, *operands: str, out: str | Sequence[str] | None = None, dtype: str = "float32", **params: Any) -> str:
+    """The operations of a primitive, as text; in brackets those that fall on no padding, where these are fewer.
+
+    operands: shapes of named dimensions, ``"n h//2 2*c"``, where needed with a type: ``"int32[n 1]"``; ``dtype`` is that of others.
+    out:      the results' shapes; by default the matrix product's for a dot and the first operand's otherwise.
+
+    >>> golden("add", "n c", "n c")
+    'c*n add'
     """
-    from costmodel.symbolic.dimensions import dims, internal
+    work = _worked(primitive, operands, out, dtype, params)
+    return ", ".join(f"{dense} {kind.name}" + ("" if dense == valid else f" ({valid})") for kind, dense, valid in work.ops)
 
-    def array(text: str) -> Array:
-        shape = []
-        for part in text.split():
-            name, _, divisor = part.partition("//")
-            dim = int(name) if name.isdigit() else dims(name)
-            shape.append(internal(dim // int(divisor) if divisor else dim))
-        return Array(tuple(shape), dtype)
 
-    ins = tuple(map(array, operands))
-    if out is None and primitive == "dot_general":
-        (contracted_l, contracted_r), (batch_l, batch_r) = params["dimension_numbers"]
-        free = [d for i, d in enumerate(ins[0].shape) if i not in (*contracted_l, *batch_l)]
-        free += [d for i, d in enumerate(ins[1].shape) if i not in (*contracted_r, *batch_r)]
-        outs = Array((*(ins[0].shape[d] for d in batch_l), *free), dtype)
-    else:
-        outs = array(operands[0] if out is None else out)
+def touched(primitive: str, *operands: str, out: str | Sequence[str] | None = None, dtype: str = "float32", **params: Any) -> str:
+    """The elements of each operand that a primitive reads and those of each result that it writes; arguments as of :func:`golden`.
+
+    >>> touched("reshape", "n c", out="c n"), touched("slice", "n c", out="1 c")
+    ('reads 0; writes 0', 'reads c; writes c')
+    """
+    work = _worked(primitive, operands, out, dtype, params)
+    reads, writes = (", ".join(map(str, elements)) or "nothing" for elements in (work.read, work.written))
+    return f"reads {reads}; writes {writes}"
+
+
+def _worked(primitive: str, operands: Sequence[str], out: str | Sequence[str] | None, dtype: str,
+            params: Mapping[str, Any]) -> Work:
     found = lookup(primitive)
     if found is None:
         raise CostModelError(f"primitive {primitive!r} has no rule")
-    work = found.function(Eqn(primitive, ins, (outs,)), **params)
-    return ", ".join(f"{dense} {kind.name}" for kind, dense, _ in work.ops)
+    ins = tuple(_array(text, dtype) for text in operands)
+    outs = [_array(text, dtype) for text in ((out,) if isinstance(out, str) else out or ())]
+    if out is None:
+        outs = [_product(ins, params["dimension_numbers"]) if primitive == "dot_general" else ins[0]]
+    return found.function(Eqn(primitive, ins, tuple(outs)), **params)
+
+
+def _array(text: str, dtype: str) -> Array:
+    """``"n h//2 2*c"`` or ``"int32[n 1]"`` as an array."""
+    kind, _, shape = text.removesuffix("]").rpartition("[")
+    return Array(tuple(map(_dimension, shape.split())), kind or dtype)
+
+
+def _dimension(text: str) -> Expr:
+    if "//" in text:
+        name, divisor = text.split("//")
+        return internal(dims(name) // int(divisor))
+    return prod((internal(int(part) if part.isdigit() else dims(part)) for part in text.split("*")), start=ONE)
+
+
+def _product(ins: Sequence[Array], dimension_numbers: Any) -> Array:
+    """The result of a ``dot_general``: batch dimensions, then what is left of each operand."""
+    contracted, batch = dimension_numbers
+    left = [d for a, used, shared in zip(ins, contracted, batch, strict=True)
+            for i, d in enumerate(a.shape) if i not in (*used, *shared)]
+    return Array((*(ins[0].shape[d] for d in batch[0]), *left), ins[0].dtype)
+
 
 # What other rooms may use.
 __all__ = [
@@ -224,6 +258,7 @@ __all__ = [
     "registered",
     "rule",
     "scoped",
+    "touched",
     "traits",
     "transcendental",
     "vector",

@@ -2,18 +2,6 @@
 
 A fused kernel reads q, k, v and writes its result; scores never leave the chip. It does the same multiply-accumulates as the
 unfused program, or with ``causal=True`` only those of the pairs that a causal mask keeps.
-
->>> import jax, costmodel as cm
->>> from costmodel.rules import scoped
->>> b, s, h, d = cm.dims("b s h d")
->>> @jax.jit
-... def attention(q, k, v):
-...     return jax.numpy.einsum("bhst,bthd->bshd", jax.nn.softmax(jax.numpy.einsum("bshd,bthd->bhst", q, k)), v)
->>> x = cm.spec((b, s, h, d))
->>> with scoped({"attention": fused_attention()}):
-...     cost = cm.analyze(lambda q, k, v: attention(q, k, v), x, x, x)
->>> cost.macs, cost.bytes("unfused")
-(2*b*d*h*s**2, 16*b*d*h*s)
 """
 
 from __future__ import annotations
@@ -23,7 +11,7 @@ from collections.abc import Callable
 from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.rules import Eqn, multiply_accumulate, transcendental, vector
+from costmodel.rules import Eqn, golden, multiply_accumulate, transcendental, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.work import Work
 from costmodel.symbolic.forms import minimum
 
@@ -48,7 +36,17 @@ def _rows(queries: Expr, keys: Expr, causal: bool) -> Expr:
 
 
 def fused_attention(causal: bool = False) -> Callable[..., Work]:
-    """A rule for a function of q [b s h d], k and v [b t h_kv d] that returns [b s h d_v]; further operands are masks or biases."""
+    """A rule for a function of q [b s h d], k and v [b t h_kv d] that returns [b s h d_v]; further operands are masks or biases.
+
+    >>> from costmodel.rules import scoped
+    >>> with scoped({"attention": fused_attention()}):
+    ...     golden("attention", "s h d", "t h d", "t h d")
+    Traceback (most recent call last):
+    costmodel.errors.CostModelError: fused_attention expects q, k, v of four dimensions [b s h d]; attention has ...
+    >>> with scoped({"attention": fused_attention()}):
+    ...     golden("attention", "1 s h d", "1 t h d", "1 t h d")
+    '2*d*h*s*t mac, d*h*s + 3*h*s*t - 2*h*s softmax, h*s*t exp'
+    """
     def rule(eqn: Eqn, **_) -> Work:
         if len(eqn.ins) < 3 or len(eqn.out.shape) != 4:
             raise CostModelError(f"fused_attention expects q, k, v of four dimensions [b s h d]; {eqn.primitive} has "

@@ -1,23 +1,22 @@
-"""What cannot be seen into: kernels with an estimate of their own, and calls out of the program, which are refused by name.
-
->>> from costmodel.rules import golden
->>> golden("pure_callback", "n")
-Traceback (most recent call last):
-costmodel.errors.UnknownPrimitive: pure_callback runs Python on the host, ...
-"""
+"""What cannot be seen into: kernels with an estimate of their own, and calls out of the program, which are refused by name."""
 
 from __future__ import annotations
 
 from sympy import Integer
 
 from costmodel.errors import UnknownPrimitive
-from costmodel.rules import Eqn, rule, transcendental, vector
+from costmodel.rules import Eqn, golden, rule, transcendental, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.work import Work
 
 
 @rule("pallas_call", traits="library", status="bounded", why="the kernel's own cost_estimate")
 def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
-    """The estimate that the kernel's author gave. Without one there is nothing to count."""
+    """The estimate that the kernel's author gave. Without one there is nothing to count.
+
+    >>> from jax.experimental.pallas import CostEstimate
+    >>> golden("pallas_call", "n", cost_estimate=CostEstimate(flops=8, transcendentals=2, bytes_accessed=64))
+    '8 pallas, 2 pallas'
+    """
     if cost_estimate is None:
         raise UnknownPrimitive("pallas_call without a cost_estimate cannot be costed; pass cost_estimate=pl.CostEstimate(...) to "
                                "it, or wrap it in a named jit function and register @cm.rule for that name")
@@ -25,21 +24,24 @@ def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
                     transcendental("pallas", eqn.out.dtype, Integer(int(cost_estimate.transcendentals))))
 
 
-def _refuse(what: str):
-    def refuse(eqn: Eqn, **_) -> Work:
-        raise UnknownPrimitive(f"{eqn.primitive} {what}; register @cm.rule for the jit function around it, or take it out of what "
-                               "you analyse")
-    return refuse
+_REASONS = {
+    "runs Python on the host, whose cost the program does not show": (
+        "pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "buffer_callback", "inspect_sharding"),
+    "calls foreign code, whose cost the program does not show": (
+        "ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"),
+    "may raise an error at run time; functionalise it with checkify.checkify": ("check", "unreachable"),
+    "is internal to jax and has no body that can be counted": ("run_state", "call_hi_primitive_linearized"),
+    "exchanges data with the host": ("infeed", "outfeed", "send", "recv"),
+}
+_REFUSED = {name: reason for reason, names in _REASONS.items() for name in names}
 
 
-for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "buffer_callback",
-              "inspect_sharding"):
-    rule(_name)(_refuse("runs Python on the host, whose cost the program does not show"))
-for _name in ("ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"):
-    rule(_name)(_refuse("calls foreign code, whose cost the program does not show"))
-for _name in ("check", "unreachable"):
-    rule(_name)(_refuse("may raise an error at run time; functionalise it with checkify.checkify"))
-for _name in ("run_state", "call_hi_primitive_linearized"):
-    rule(_name)(_refuse("is internal to jax and has no body that can be counted"))
-for _name in ("infeed", "outfeed", "send", "recv"):
-    rule(_name)(_refuse("exchanges data with the host"))
+@rule(*_REFUSED)
+def refuse(eqn: Eqn, **_) -> Work:
+    """
+    >>> golden("pure_callback", "n")
+    Traceback (most recent call last):
+    costmodel.errors.UnknownPrimitive: pure_callback runs Python on the host, ...
+    """
+    raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register @cm.rule for the jit function around it, or take "
+                           "it out of what you analyse")

@@ -49,6 +49,8 @@ def residual(x, w):
 PROGRAMS_OF_A_KIND: dict[str, tuple[Any, tuple[Any, ...], list[str]]] = {
     "a chain of operations": (lambda x, y: jnp.tanh(x * 2 + y) * x, (spec(64, 128), spec(64, 128)), ["elementwise"]),
     "a linear layer": (lambda x, w, b: jax.nn.relu(x @ w + b), (spec(64, 128), spec(128, 256), spec(256)), ["dot"]),
+    "a masked product": (lambda x, w, mask: jnp.where(mask, x @ w, -1e9),  # a mask is no bias: one value an element
+                         (spec(64, 128), spec(128, 256), spec(64, 256, dtype="bool")), ["dot", "elementwise"]),
     "two linear layers": (lambda x, w, v: jax.nn.relu(x @ w) @ v, (spec(64, 128), spec(128, 256), spec(256, 32)), ["dot", "dot"]),
     "root-mean-square normalisation": (root_mean_square, (spec(64, 128), spec(128)), ["reduce"]),
     "layer normalisation": (layer_norm, (spec(64, 128), spec(128), spec(128)), ["reduce", "reduce"]),

@@ -67,6 +67,34 @@ def test_at_the_ridge_compute_and_memory_take_the_same_time():
     assert row.intensity == device.ridge_point("matrix", "float32") and row.upper == pytest.approx(2 * row.lower)
 
 
+def square_product():
+    m = cm.dims("m")
+    return cm.analyze(jnp.matmul, (m, m), (m, m))
+
+
+@pytest.mark.parametrize("m, bound", [(144, "memory"), (432, "compute")])
+def test_what_a_kernel_attains_is_the_roof_however_long_a_launch_takes(m, bound):
+    """Williams, Waterman & Patterson, Roofline, 2009: min(peak, intensity · bandwidth). A program's rate has the launches in it."""
+    device = faster(load("lecture"), launch=1e-3)
+    roofline = square_product().roofline(device, m=m)
+    (row,) = roofline.rows
+    roof = min(device.peak("matrix", "float32"), m / 6 * device.bandwidth.value)
+    assert max(("memory", "compute"), key=dict(row.busy).__getitem__) == bound
+    assert row.attainable == pytest.approx(roof, rel=1e-12)
+    assert roofline.attainable == pytest.approx(2 * m**3 / (2 * m**3 / roof + 1e-3), rel=1e-12)
+
+
+@pytest.mark.parametrize("left, right, peak", [
+    ("DEFAULT", "DEFAULT", 494.7e12), ("HIGH", "DEFAULT", 494.7e12),
+    ("HIGHEST", "DEFAULT", 66.9e12), ("DEFAULT", "HIGHEST", 66.9e12),
+])
+def test_a_product_runs_at_the_stricter_of_its_operands_precisions(left, right, peak):
+    """As XLA has it. NVIDIA, H100 datasheet, dense: 494.7 TFLOP/s in TF32, 66.9 in float32."""
+    precision = jax.lax.Precision[left], jax.lax.Precision[right]
+    (row,) = cm.analyze(lambda a, b: jax.lax.dot(a, b, precision=precision), (512, 512), (512, 512)).roofline("h100-sxm").rows
+    assert dict(row.busy)["matrix"] == pytest.approx(2 * 512**3 / peak, rel=1e-12)
+
+
 def test_a_missing_peak_is_named_and_reprice_is_the_way_out(cost_of):
     cost = cost_of("mlp")
     point = dict.fromkeys(cost.symbols, 8)

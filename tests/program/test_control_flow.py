@@ -250,6 +250,27 @@ def test_while_loop_that_counts_has_a_derived_trip_count(name):
         assert cost.at(**dict.fromkeys(symbols, n)).macs == DOT * trips(n)
 
 
+def test_a_condition_runs_once_more_than_the_body():
+    """As often as jax evaluates it where it runs the loop in Python."""
+    evaluated = []
+
+    def condition(c):
+        evaluated.append(c)
+        return (c @ c).sum() < 1e6
+
+    def double(x):
+        return lax.while_loop(condition, lambda c: c + c, x)
+
+    cost = cm.analyze(double, X)
+    evaluated.clear()
+    with jax.disable_jit():
+        double(jnp.ones((D, D)))
+    trips = len(evaluated) - 1
+    assert trips == 4  # 16·16·16·4**trips is above a million
+    assert cost.at(trips_0=trips).macs == len(evaluated) * DOT
+    assert cost.at(trips_0=trips).flops == len(evaluated) * (2 * DOT + D * D - 1 + 1) + trips * D * D
+
+
 NOT_COUNTED = {
     "data": lambda x, y: lax.while_loop(lambda c: c.sum() < 3, dot, x),
     "two conditions": lambda x, y: lax.while_loop(lambda s: (s[0] < 9) & (s[1].sum() < 3),

@@ -198,6 +198,14 @@ def test_fused_attention_does_the_same_work_and_moves_far_less():
     assert 20 * kernel_.at(**at).bytes("unfused") < plain.at(**at).bytes("unfused")
 
 
+def test_the_softmax_of_a_fused_kernel_by_hand():
+    """A row of t scores: t - 1 comparisons for its maximum, t differences, t exponentials, t - 1 additions; then one division for
+    each of the 16 elements of its result."""
+    s, t = cm.symbols("s t")
+    kernel_ = fused()
+    assert (kernel_.flops - 2 * kernel_.macs - 2 * 4 * s * ((t - 1) + t + (t - 1) + 16)).expand() == 0
+
+
 def test_pairs_of_a_causal_mask_are_those_counted_one_by_one():
     for queries in range(1, 8):
         for keys in range(1, 8):
