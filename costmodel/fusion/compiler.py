@@ -217,6 +217,12 @@ def _outside(graph: Graph, kernel: _Growing) -> list[Value]:
 # -- borders ------------------------------------------------------------------------------------------------------------------
 
 
+def written(graph: Graph, groups: Iterable[tuple[Iterable[Equation], Iterable[Equation]]]) -> tuple[Kernel, ...]:
+    """Kernels of (equations whose results are written, all that is computed), in this order. An equation that several compute
+    belongs to the one that writes it, else to the first."""
+    return _borders(graph, [_Growing(list(roots), dict.fromkeys(members)) for roots, members in groups])
+
+
 def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
     memory = graph.memory
     taken = {root for k in kernels for root in k.roots}  # equations that belong to a kernel
