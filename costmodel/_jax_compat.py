@@ -77,10 +77,13 @@ def is_literal(atom: Any) -> bool:
 
 
 class _Mine(threading.local):
-    """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it."""
+    """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it,
+    ``equality`` and ``stand_ins`` are told what jax decides without knowing."""
 
     symbolic_fans = False
     shapes: dict[Any, tuple[Any, ...]] | None = None
+    equality: Callable[[Any, Any], None] | None = None
+    stand_ins: Callable[[], None] | None = None
 
 
 _MINE = _Mine()
@@ -255,3 +258,43 @@ def hlo_cost_analysis(compiled: Any) -> dict[str, float]:
     from jax._src.lib import _jax
 
     return _jax.hlo_module_cost_analysis(jax.devices("cpu")[0].client, compiled.runtime_executable().hlo_modules()[0])
+
+
+@contextlib.contextmanager
+def undecided_noted(equality: Callable[[Any, Any], None], stand_ins: Callable[[], None]) -> Iterator[None]:
+    """While it lasts, in this thread: ``equality(a, b)`` where a symbolic dimension is silently not equal to another dimension or
+    an integer, and ``stand_ins()`` where jax chooses the order of an einsum by a size of its own in place of every symbol."""
+    handlers = [vars(module)["_poly_einsum_handlers"] for module in _there("jax._src.numpy.einsum")
+                if "_poly_einsum_handlers" in vars(module)]
+    with standing_in([SymbolicDim], "__eq__", _noting_equality), in_this_thread(_MINE, "equality", equality), \
+            in_this_thread(_MINE, "stand_ins", stand_ins):
+        for handler in handlers:
+            chosen = handler.get(SymbolicDim)
+            if chosen is not None and not hasattr(chosen, "noting"):
+                handler[SymbolicDim] = _noting_order(chosen)
+        yield
+
+
+def _noting_equality(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    @functools.wraps(original)
+    def equal(a: Any, b: Any) -> bool:
+        found = original(a, b)
+        note = _MINE.equality
+        if note is not None and found is False and isinstance(b, int | SymbolicDim):
+            with in_this_thread(_MINE, "equality", None):  # a note may compare, too
+                note(a, b)
+        return found
+
+    return equal
+
+
+def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def contract_path(*operands: Any, **kwargs: Any) -> Any:
+        arrays = [x for x in operands if hasattr(x, "shape")]
+        if _MINE.stand_ins is not None and len(arrays) > 2:
+            _MINE.stand_ins()
+        return original(*operands, **kwargs)
+
+    contract_path.noting = True  # type: ignore[attr-defined]
+    return contract_path

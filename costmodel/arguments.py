@@ -119,8 +119,9 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            cost.verify(**values)
-            return f"verified against a concrete trace at {_text(values)}"
+            if cost.at(**values).cost is cost:
+                return f"verified against a concrete trace at {_text(values)}"
+            return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:
             if given:
                 raise

@@ -14,10 +14,12 @@ from sympy import Expr
 from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing.core import Point, Priced, Symbolic
 from costmodel.program.branches import Branches
+from costmodel.program.regions import Regions
 from costmodel.program.walk import walk
-from costmodel.rules.work import BITS, DTYPE_ALIASES, is_floating, retype
+from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, request
+from costmodel.trace.undecided import boundaries
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
-            mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max") -> Cost:
+            mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max",
+            verify: bool = True) -> Cost:
     """Closed-form cost of one call of ``model``.
 
     model:   a Linen module, an (abstract) NNX module, or any function of jax arrays.
@@ -44,6 +47,7 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     unknown: ``"error"`` or ``"warn"``: what a primitive without a rule does.
     branches: which branch of a ``cond`` or ``switch`` counts: ``"max"`` (default) or ``"min"`` by operations, ``"mean"``, or
              ``"symbol"`` for a weight symbol ``taken_k`` per branch.
+    verify:  compare with a concrete trace at the first point and on boundaries; see :meth:`Cost.at`.
 
     Raises TraceError if jax cannot trace the model with these dimensions, UnknownPrimitive for a primitive without a rule.
 
@@ -53,17 +57,19 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     k*m*n
     """
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
-    return analyze_request(asked, unknown=unknown, branches=branches)
+    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify)
 
 
-def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max") -> Cost:
+def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    table, domain = walk(asked.run(), unknown=unknown, branches=branches)
-    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches)
+    traced = asked.run()
+    table, domain = walk(traced, unknown=unknown, branches=branches)
+    regions = Regions(boundaries(domain), stand_ins=traced.stand_ins, checked=verify)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -74,10 +80,10 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
 def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
                      microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
                      kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
-                     unknown: str = "error", branches: str = "max") -> Cost:
+                     unknown: str = "error", branches: str = "max", verify: bool = True) -> Cost:
     """Closed-form cost of one training step of ``model``.
 
-    model, inputs, method, kwargs, rngs, params, unknown, branches: as for :func:`costmodel.analyze`.
+    model, inputs, method, kwargs, rngs, params, unknown, branches, verify: as for :func:`costmodel.analyze`.
     loss:          ``loss(outputs, *targets)`` -> scalar.
     targets:       abstract arrays like ``inputs``, given to the loss.
     optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
@@ -97,7 +103,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
                             compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
-    return analyze_request(step, unknown=unknown, branches=branches)
+    return analyze_request(step, unknown=unknown, branches=branches, verify=verify)
 
 
 def _name(model: Any) -> str:
@@ -238,9 +244,7 @@ class Cost(_Face, Symbolic):
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
-        program = self.program.filter_by(lambda e: e.phase == phase)
-        return Cost(program, self.domain, name=f"{self.name}, {phase or 'forward'}", verified=self.verified,
-                    source=self.source or self)
+        return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
 
     def reprice(self, dtype: str) -> Cost:
         """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
@@ -248,8 +252,11 @@ class Cost(_Face, Symbolic):
         wanted = DTYPE_ALIASES.get(dtype, dtype)
         if wanted not in BITS:
             raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
-        program = retype(self.program, lambda name: wanted if is_floating(name) else name)
-        return Cost(program, self.domain, name=f"{self.name} in {wanted}", verified=self.verified, source=self.source or self)
+        return self._derived(f"{self.name} in {wanted}",
+                             lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
+
+    def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
+        return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput. ``policy`` says
@@ -280,7 +287,7 @@ class Cost(_Face, Symbolic):
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
         from costmodel.program.serialize import Saved, to_json
 
-        return to_json(Saved(self.program, self.domain, self.name, tuple(self.verified)), indent)
+        return to_json(Saved(self.program, self.domain, self.name, self.origin.regions), indent)
 
     def __repr__(self) -> str:
         return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
@@ -297,4 +304,4 @@ def from_json(text: str) -> Cost:
     from costmodel.program.serialize import from_json
 
     saved = from_json(text)
-    return Cost(saved.program, saved.domain, name=saved.name, verified=saved.verified)
+    return Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)

@@ -27,7 +27,8 @@ _SCALE = frozenset({"mul", "div"})
 
 @dataclass(eq=False)
 class Composite:
-    """Equations that are one call. ``result`` is the equation that makes what the call returns; ``full`` an array that it goes over.
+    """Equations that are one call. ``result`` is the equation that makes what the call returns; ``full`` an array that it
+    goes over.
 
     axes:       what a normalisation or softmax reduces.
     output:     (inner value, result): the framework keeps the result for the backward pass, and not the inner value.

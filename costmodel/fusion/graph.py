@@ -16,6 +16,11 @@ def aliases(table: CostTable) -> Callable[[Value], Value]:
     return _names(table, lambda e: True)
 
 
+def views(table: CostTable) -> Callable[[Value], Value]:
+    """A function from a value to the one that it is a view of."""
+    return _names(table, lambda e: False)
+
+
 def _names(table: CostTable, in_place: Callable[[Equation], bool]) -> Callable[[Value], Value]:
     source: dict[Value, Value] = {}
 
@@ -35,7 +40,7 @@ class Graph:
 
     def __init__(self, table: CostTable) -> None:
         self.table = table
-        self.name = _names(table, lambda e: False)
+        self.name = views(table)
         self.equations = tuple(e for e in table if Trait.VIEW not in e.traits)
         self.index = {e: i for i, e in enumerate(self.equations)}
         self._uses: dict[Value, list[tuple[Equation, int]]] = {}

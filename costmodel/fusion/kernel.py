@@ -12,6 +12,7 @@ from costmodel.fusion.layers import anchor_kind
 from costmodel.rules.params import Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Equation, Value, total
+from costmodel.symbolic.forms import at_most
 
 KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
          "fft", "linear algebra", "collective")
@@ -89,11 +90,9 @@ def depthwise(e: Equation) -> bool:
 
 def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None = None) -> Expr:
     """Elements of an array read by several readers that share one pass: all of it if one reads all; partial reads add up, each as
-    often as it happens."""
+    often as it happens, but never to more than the array."""
     if array.size in parts:
         return array.size
-    if times is None and len(parts) > 1:
-        together = Add(*parts)
-        more = (together - array.size).expand().as_coefficients_dict()
-        return array.size if all(c >= 0 for c in more.values()) else together
-    return Add(*parts) if times is None else Add(*(p * t for p, t in zip(parts, times, strict=True)))
+    if times is None:
+        return parts[0] if len(parts) == 1 else at_most(Add(*parts), array.size)
+    return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)

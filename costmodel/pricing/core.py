@@ -6,20 +6,21 @@ Everything that asks for prices (tables, rooflines, energy, sweeps, solvers) see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
 from sympy import Expr
 
-from costmodel.errors import DomainError
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
-from costmodel.program.verify import Traceable, verify
+from costmodel.program.regions import Regions
+from costmodel.program.verify import Traceable, concrete, difference, verify
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.dimensions import Domain
-from costmodel.symbolic.forms import evaluate, symbol
+from costmodel.symbolic.forms import evaluate
+from costmodel.trace.undecided import boundaries
 
 
 class Priced:
@@ -79,22 +80,26 @@ class Symbolic(Priced):
 
     request:  what was traced; None for a cost from a file.
     branches: how a branch was chosen, which a verification must repeat.
-    source:   the cost that this one was made from by another type or a choice of equations: it is what is verified.
-    verified: symbols for which a concrete trace with a dimension of 1 gave the same counts; see :meth:`at`.
+    source:   the cost that this one was made from by a ``change`` of its program (another type, a choice of equations): it is what
+              is verified.
+    regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
-                 verified: Iterable[str] = (), branches: str = "max", source: Symbolic | None = None) -> None:
+                 branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
+                 regions: Regions | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
         self.request = request
         self.branches = branches
         self.source = source
-        self.verified = set(verified)
+        self.change = change
+        self.regions = regions or Regions(boundaries(domain))
         self._prices: dict[tuple[Any, ...], Expr] = {}
+        self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 
     def evaluate(self, expr: Expr) -> Expr:
         return self.domain.in_user_symbols(expr)
@@ -104,6 +109,11 @@ class Symbolic(Priced):
         if key not in self._prices:
             self._prices[key] = metrics.get(metric).price(self.program, **options)
         return self._prices[key]
+
+    @property
+    def origin(self) -> Symbolic:
+        """The cost of the program that was traced, of which this one is a part or a change."""
+        return self if self.source is None else self.source.origin
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -117,36 +127,52 @@ class Symbolic(Priced):
     def at(self, /, **values: int) -> Any:
         """This cost at a point, in exact integers. Every symbol must be bound, inside the domain.
 
-        A symbolic dimension never equals 1 while jax traces, so code that branches on ``shape == 1`` may trace otherwise there.
-        The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts.
+        A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
+        on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
+        is the one that is priced. ``analyze(..., verify=False)`` leaves both out.
         """
         env = self.domain.bind(values)
-        ones = self.unverified_ones(env)
-        if ones:
-            self._verify_ones(ones, values)
-        return self.at_a_point(self, values, env)
+        return self.at_a_point(self._settled(env, values), values, env)
 
-    def unverified_ones(self, env: Mapping[Any, int]) -> list[str]:
-        """Symbols that are 1 here and were not compared with a concrete trace where they are."""
-        return sorted(self._ones(env) - self.verified)
+    def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
+        """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""
+        if self.source is not None:
+            base = self.source._settled(env, values)
+            return self if base is self.source else self._changed(base, values)
+        key = tuple(sorted(values.items()))
+        if key in self._elsewhere:
+            return self._elsewhere[key]
+        if self.regions.settled(env, key):
+            return self
+        if self.request is None or not self.request.repeatable:
+            self.regions.refuse(env, values)
+            return self
+        table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+        found = difference(self.program, self.domain, env, table, left)
+        if not found:
+            self.regions.settle(env, key)
+            return self
+        self.regions.differ(env, found)
+        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
+        return self._elsewhere[key]
 
-    def _ones(self, env: Mapping[Any, int]) -> set[str]:
-        return {v.symbol for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1}
-
-    def _verify_ones(self, ones: Sequence[str], values: Mapping[str, int]) -> None:
-        if self.request is None and self.source is None:
-            raise DomainError(f"{', '.join(f'{s}={values[s]}' for s in ones)} was not verified by a concrete trace before this "
-                              "cost was saved; call cost.verify(...) at such a point before to_json()")
-        self.verify(**values)
+    def _changed(self, base: Symbolic, values: Mapping[str, int]) -> Symbolic:
+        """What this cost makes of its source, of the program that holds at a point."""
+        key = tuple(sorted(values.items()))
+        if key not in self._elsewhere:
+            assert self.change is not None
+            self._elsewhere[key] = type(self)(self.change(base.program), base.domain, name=self.name, branches=self.branches,
+                                              regions=Regions(checked=False))
+        return self._elsewhere[key]
 
     def verify(self, /, **values: int) -> None:
-        """Trace the model concretely at a point and compare each equation's counts with the closed forms' values there.
+        """Trace the model concretely at a point and compare each equation's counts and traffic with the closed forms' values there.
 
         Raises CostModelError naming the first equation that differs.
         """
         env = self.domain.bind(values)
         if self.source is not None:
             self.source.verify(**values)
-        else:
-            verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
-        self.verified |= {v.symbol for v in self.domain.variables if env[symbol(v.name)] == 1}
+            return
+        verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
+        self.regions.settle(env, tuple(sorted(values.items())))

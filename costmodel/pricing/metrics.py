@@ -16,15 +16,13 @@ from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan, policies
-from costmodel.fusion.graph import aliases
-from costmodel.fusion.kernel import read_once
 from costmodel.memory.liveness import live_peak
 from costmodel.memory.rules import RULES as PEAK_RULES
 from costmodel.memory.rules import peak_activations
 from costmodel.memory.saved import RULES, has_backward, saved_bytes
-from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, OpKind, Value, Work, is_floating, total, weighted
-from costmodel.symbolic.forms import ZERO
+from costmodel.pricing.compulsory import compulsory_bytes, handed_on
+from costmodel.rules.work import CostTable, OpKind, Work, is_floating, total, weighted
+from costmodel.symbolic.forms import ONE
 
 
 def _always(table: CostTable) -> bool:
@@ -132,6 +130,13 @@ def buffers(table: CostTable) -> Expr:
     return total(v.array.size for v in table.buffers)
 
 
+@metric("constants", unit="elements",
+        convention="elements of arrays that a function closes over; to count them as parameters pass them as params=")
+def constants(table: CostTable) -> Expr:
+    closed_over = {v: None for e in table for v in e.ins if v.origin == "literal" and v.array.shape}
+    return total(v.array.size for v in closed_over)
+
+
 @metric("model_size", unit="B", convention="parameters x bits of their dtype (or of the stated width) / 8; buffers apart")
 def model_size(table: CostTable, bits: int | None = None) -> Expr:
     return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
@@ -176,28 +181,12 @@ def transcendentals(table: CostTable) -> Expr:
                    "a fusion policy's name: what crosses its kernels' borders")
 def bytes_(table: CostTable, form: str) -> Expr:
     if form == "compulsory":
-        return _compulsory(table)
+        return compulsory_bytes(table)
     if form not in policies():
         raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
-    return weighted((v, elements, k.times) for k in plan(table, form) for v, elements in (*k.reads, *k.writes))
-
-
-def _compulsory(table: CostTable) -> Expr:
-    root = aliases(table)
-    touched: dict[Value, tuple[list[Expr], list[Expr]]] = {}
-    for e in table:
-        for v, elements in zip(e.ins, e.work.read, strict=True):
-            if elements is not ZERO:
-                parts, times = touched.setdefault(root(v), ([], []))
-                parts.append(elements)
-                times.append(e.times)
-    # An output that was made by an update in place is written where it was updated; any other as a whole.
-    updated = {e.outs[0]: e.work.written[0] * e.times for e in table if Trait.IN_PLACE in e.traits}
-    results = {v: updated.get(v, v.array.size) * Rational(v.array.bits, 8) for v in table.outputs if v.origin != "literal"}
-
-    alike = Counter((v.array, tuple(touched[v][0]), tuple(touched[v][1])) for v in table.inputs if v in touched)
-    reads = (read_once(array, parts, times) * Rational(array.bits * count, 8) for (array, parts, times), count in alike.items())
-    return total([*reads, *results.values()])
+    crossing = [(v, elements, k.times) for k in plan(table, form) for v, elements in (*k.reads, *k.writes)]
+    copied = [(v, v.array.size, ONE) for v in handed_on(table) for _ in ("read", "written")]
+    return weighted([*crossing, *copied])
 
 
 @metric("activations", unit="elements", option=("rule", ("total", *PEAK_RULES)),

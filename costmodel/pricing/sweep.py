@@ -10,9 +10,9 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.core import Symbolic
+from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.roofline import batch
-from costmodel.pricing.workload import Counts, Formulas, policy_of, price, workload
+from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.dimensions import Domain
 from costmodel.symbolic.forms import symbol
@@ -34,16 +34,20 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     axes, arrays = _axes(cost.domain, grid)
     shape = tuple(len(values) for values in axes.values())
     env = _bind_grid(cost, arrays, shape)
+    elsewhere = _elsewhere(cost, env, arrays, shape)
     data: dict[str, Any] = {}
     for name in metrics:
         found, option = metric_registry.get_form(name)
         expr = cost.price(found.name, **option)
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
-        data[name.replace(":", "_")] = (tuple(axes), np.broadcast_to(values, shape), attributes)
+        values = np.array(np.broadcast_to(values, shape))
+        for i, point in elsewhere.items():
+            values.flat[i] = point.metric(found.name, **option)
+        data[name.replace(":", "_")] = (tuple(axes), values, attributes)
     hardware = (hardware,) if isinstance(hardware, str | Hardware) else hardware
     devices = [load(h) if isinstance(h, str) else h for h in hardware]
-    priced = _curves(cost, env, arrays, shape, devices, policy)
+    priced = _curves(cost, env, arrays, shape, devices, policy, elsewhere)
     if priced:
         dims = ("hardware", *axes)
         data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
@@ -81,8 +85,7 @@ def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]]
 
 
 def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[Any, np.ndarray]:
-    """Arrays of the internal variables. The corners and every axis value are checked against the domain; a grid that reaches
-    a dimension of 1 is verified once by a concrete trace, as a point would be."""
+    """Arrays of the internal variables. The corners and every axis value are checked against the domain"""
     domain = cost.domain
     full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
     count = len(next(iter(full.values()))) if full else 1
@@ -106,11 +109,43 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     for relation in domain.relations:
         if np.any(_evaluate_grid([relation.difference], env)[0] < 0):
             raise DomainError(f"the grid leaves the domain {relation.text}")
-    ones = {v.symbol for v in domain.variables if np.any(env[symbol(v.name)] == 1)} - cost.verified
-    for name in sorted(ones):
-        first = int(np.argmin(full[name]))
-        cost.at(**{k: int(v[first]) for k, v in full.items()})
     return env
+
+
+# So many points of a grid are traced by themselves, where the symbolic program is another one.
+_MAX_TRACED = 256
+
+
+def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray],
+               shape: tuple[int, ...]) -> dict[int, Point]:
+    """The points of a grid (by flat index) at which another program holds. The first point of each region is compared with a
+    concrete trace, as it would be by itself."""
+    regions = cost.origin.regions
+    if not regions.checked:
+        return {}
+    full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
+    count = int(np.prod(shape, dtype=np.int64))
+    on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]
+    on = [mask for mask in on if mask.any()]
+    region = np.unique(np.stack([*on, np.zeros(count, dtype=bool)]), axis=1, return_index=True, return_inverse=True)
+    _, first, number = region
+    found: dict[int, Point] = {}
+
+    def there(i: int) -> bool:
+        point = cost.at(**{name: int(v[i]) for name, v in full.items()})
+        if point.cost is not cost:
+            found[int(i)] = point
+        return point.cost is not cost
+
+    for which, start in enumerate(first):
+        members = np.flatnonzero(number.ravel() == which)
+        if there(int(start)) or regions.stand_ins or regions.everywhere:
+            if len(members) > _MAX_TRACED:
+                raise CostModelError(f"the model is another program at {len(members)} points of this grid, which would be traced "
+                                     f"one by one; sweep at most {_MAX_TRACED} such points, or analyze(..., verify=False)")
+            for i in members:
+                there(int(i))
+    return found
 
 
 def _evaluate_grid(exprs: Sequence[Any], env: Mapping[Any, np.ndarray]) -> list[np.ndarray]:
@@ -134,11 +169,12 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     """The program on each device over a grid of symbols, as :func:`sweep` has it: the rooflines of its points."""
     axes, arrays = _axes(cost.domain, grid)
     shape = tuple(len(values) for values in axes.values())
-    return _curves(cost, _bind_grid(cost, arrays, shape), arrays, shape, devices, policy)
+    env = _bind_grid(cost, arrays, shape)
+    return _curves(cost, env, arrays, shape, devices, policy, _elsewhere(cost, env, arrays, shape))
 
 
 def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...],
-            devices: Sequence[Hardware], policy: str | None) -> tuple[Curve, ...]:
+            devices: Sequence[Hardware], policy: str | None, elsewhere: Mapping[int, Point]) -> tuple[Curve, ...]:
     items = batch(arrays)
     found = []
     counts: dict[str, Counts] = {}
@@ -146,14 +182,22 @@ def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, 
         chosen = policy_of(device, policy)
         if chosen not in counts:
             counts[chosen] = workload(cost.program, chosen).on(env, shape)
-        times = price(counts[chosen], device)
-        lower, upper = ((seconds * times.times).sum(axis=0).reshape(shape) for seconds in (times.lower, times.upper))
-        resources = times.resources()
-        # Of equals argmax takes the first: at the ridge, the memory.
-        names = sorted(resources, key="memory".__ne__)
-        bound = np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)].reshape(shape)
+        lower, upper, bound = (a.reshape(shape) for a in _bounds(price(counts[chosen], device)))
+        for i, point in elsewhere.items():
+            there = _bounds(price(workload(point.program, chosen).at(point.env), device))
+            bound = bound.astype(object)
+            lower.flat[i], upper.flat[i], bound.flat[i] = (a[0] for a in there)
         found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper)))
     return tuple(found)
+
+
+def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds of the whole program, at least and at most, and what binds, by point."""
+    lower, upper = ((seconds * times.times).sum(axis=0) for seconds in (times.lower, times.upper))
+    resources = times.resources()
+    # Of equals argmax takes the first: at the ridge, the memory.
+    names = sorted(resources, key="memory".__ne__)
+    return lower, upper, np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)]
 
 
 def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None) -> str:

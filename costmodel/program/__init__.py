@@ -6,6 +6,7 @@ __all__ = [
     "coverage",
     "inline",
     "raw",
+    "regions",
     "scopes",
     "serialize",
     "table",

@@ -7,7 +7,7 @@ whatever changes a program (other shapes, other devices) takes one and makes ano
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sympy import Expr
@@ -65,6 +65,7 @@ class RawProgram:
     conds:     inner ones before the one they are in.
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
+    integers:  integer scalars that follow from shapes, with their values.
     """
 
     equations: tuple[Raw, ...]
@@ -75,6 +76,7 @@ class RawProgram:
     conds: tuple[Cond, ...] = ()
     run_time: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
+    integers: Mapping[Value, Expr] = field(default_factory=dict)
 
     def rewritten(self, array: Callable[[Value], Array], equation: Callable[[Raw], Raw] = lambda r: r) -> RawProgram:
         """The same program with other arrays (``array`` of each value) and other parameters or trip counts: ``equation`` of each
@@ -95,7 +97,8 @@ class RawProgram:
         return replace(self, inputs=values(self.inputs), outputs=values(self.outputs),
                        equations=tuple(map(changed, self.equations)),
                        carried=tuple((value(a), value(b)) for a, b in self.carried), zeros=frozenset(map(value, self.zeros)),
-                       conds=tuple(Cond(c.number, tuple(map(values, c.results)), values(c.outs)) for c in self.conds))
+                       conds=tuple(Cond(c.number, tuple(map(values, c.results)), values(c.outs)) for c in self.conds),
+                       integers={value(v): number for v, number in self.integers.items()})
 
 
 def is_immediate(value: Value) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
+from costmodel.program.regions import Regions
 from costmodel.rules import STATUSES
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
@@ -21,12 +22,13 @@ FORMAT = "costmodel-cost-3"
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file holds of a cost: its program, its domain, its name, and the symbols that were verified where they are 1."""
+    """What a file holds of a cost: its program, its domain, its name, and where it was compared with concrete
+    traces."""
 
     program: CostTable
     domain: Domain
     name: str
-    verified: tuple[str, ...]
+    regions: Regions
 
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
@@ -45,7 +47,8 @@ def to_json(cost: Saved, indent: int | None = None) -> str:
                       for v in cost.domain.variables],
         "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
     }
-    return json.dumps({"format": FORMAT, "name": cost.name, "domain": domain, "verified": sorted(cost.verified), "program": program,
+    return json.dumps({"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions),
+                       "program": program,
                        "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs},
                       indent=indent, separators=None if indent else (",", ":"))
 
@@ -83,6 +86,10 @@ class _Writer:
 
     def expr(self, expr: Expr) -> int:
         return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
+
+    def regions(self, regions: Regions) -> dict[str, Any]:
+        return {"boundaries": [self.expr(b) for b in regions.boundaries], "same": sorted(sorted(s) for s in regions.same),
+                "stand_ins": regions.stand_ins, "checked": regions.checked, "everywhere": regions.everywhere}
 
     def array(self, a: Array) -> int:
         return self._number(("array", a), self.arrays, lambda: [[self.expr(d) for d in a.shape], a.dtype])
@@ -136,8 +143,15 @@ class _Reader:
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
                           tuple((_text(name), _integer(count)) for name, count in program["dead"]),
                           tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
-        verified = tuple(_text(symbol) for symbol in self.data["verified"])
-        return Saved(table, Domain(variables, relations), _text(self.data["name"]), verified)
+        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]))
+
+    def regions(self, stored: Any) -> Regions:
+        boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]
+        same = [frozenset(_integer(i) for i in signature) for signature in stored["same"]]
+        flags = [stored[name] for name in ("stand_ins", "checked", "everywhere")]
+        if not all(isinstance(flag, bool) for flag in flags):
+            raise ValueError("stand_ins, checked and everywhere are true or false")
+        return Regions(boundaries, stand_ins=flags[0], checked=flags[1], same=same, everywhere=flags[2])
 
     def values_at(self, indices: Iterable[Any]) -> tuple[Value, ...]:
         return tuple(_refer(self.values, i) for i in indices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from costmodel.program.branches import Branches, weigh
+from costmodel.program.canonical import canonical
 from costmodel.program.constants import as_pads, shape_constants
 from costmodel.program.costing import Costing
 from costmodel.program.dead import remove_dead
@@ -19,7 +20,7 @@ def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknow
 
     branches, unknown: see :func:`costmodel.program.walk.walk`.
     """
-    program, dead = remove_dead(as_pads(weigh(program, branches, unknown)))
+    program, dead = remove_dead(weigh(as_pads(canonical(program)), branches, unknown))
     domain = domain_of(program)
     results = [*program.outputs, *(after for _, after in program.carried)]
     folded, constants = shape_constants(program.equations, results, program.carried)

@@ -6,6 +6,7 @@ runs. Comparing every counting equation with a concrete trace finds that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from costmodel.errors import CostModelError
 from costmodel.program.walk import walk
 from costmodel.rules.work import CostTable, Equation
 from costmodel.symbolic.dimensions import Domain
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.forms import ZERO, evaluate
 from costmodel.trace.requests import Traced
 
 
@@ -24,46 +25,79 @@ class Traceable(Protocol):
 
     def run(self) -> Traced: ...
 
+    @property
+    def repeatable(self) -> bool: ...
+
 
 def verify(program: CostTable, domain: Domain, request: Traceable | None, env: Mapping[Any, int], values: Mapping[str, int], *,
            branches: str, name: str) -> None:
     """Raises CostModelError naming the first equation whose counts at the point differ from a concrete trace's."""
+    table, left = concrete(domain, request, env, branches=branches, name=name)
+    found = difference(program, domain, env, table, left)
+    if found:
+        point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
+        raise CostModelError(f"the symbolic trace does not hold at {point}: {found}; the model branches on its shapes there, so "
+                             "analyse it with that dimension as an integer")
+
+
+def concrete(domain: Domain, request: Traceable | None, env: Mapping[Any, int], *, branches: str,
+             name: str) -> tuple[CostTable, Domain]:
+    """The program as a concrete trace at a point has it, and the domain of what only the data decides."""
     if request is None:
         raise CostModelError("this cost was loaded from a file and has no model to trace again; verify before saving")
-    concrete, left = walk(request.at(domain, env).run(), unknown="warn", branches=branches)
+    table, left = walk(request.at(domain, env).run(), unknown="warn", branches=branches)
     stuck = sorted(v.symbol for v in left.variables if v.is_dimension)
     if stuck:
         raise CostModelError(f"{', '.join(stuck)} cannot be replaced by an integer in {name}, so it cannot be verified: "
                              "give it as a module's attribute or with functools.partial, not inside a function")
-    point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
+    return table, left
+
+
+def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table: CostTable, left: Domain) -> str:
+    """What differs first between a program at a point and its concrete trace there, in words; empty if nothing does.
+
+    Compared are the operations of every equation that counts something, in order, the results' shapes, and what is read and written
+    of memory, equation by equation.
+    """
     run_time = set(left.symbols) - set(domain.symbols)
     if run_time:
-        raise CostModelError(f"the symbolic trace does not hold at {point}: only a concrete trace has "
-                             f"{', '.join(sorted(run_time))}; the model branches on its shapes there, so analyse it with that "
-                             "dimension as an integer")
-    ours, theirs = _counting(program, env), _counting(concrete, env)  # both in the same trip counts and weights
+        return f"only a concrete trace has {', '.join(sorted(run_time))}"
+    memo: dict[Any, Any] = {}
+    ours, theirs = _counting(program, env, memo), _counting(table, env, {})  # both in the same trip counts and weights
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):
         if mine.primitive != other.primitive or counts != expected:
-            raise CostModelError(
-                f"the symbolic trace does not hold at {point}: at {mine.module or 'the top level'} it has {mine.primitive} "
-                f"{_text(counts)}, a concrete trace has {other.primitive} {_text(expected)} at {other.module or 'the top level'}; "
-                "the model branches on its shapes there, so analyse it with that dimension as an integer")
+            return (f"at {mine.module or 'the top level'} it has {mine.primitive} {_text(counts)}, a concrete trace has "
+                    f"{other.primitive} {_text(expected)} at {other.module or 'the top level'}")
     if len(ours) != len(theirs):
         longer, which = (ours, "symbolic") if len(ours) > len(theirs) else (theirs, "concrete")
         extra = longer[min(len(ours), len(theirs))][0]
-        raise CostModelError(f"the symbolic trace does not hold at {point}: only the {which} trace has {extra.primitive} at "
-                             f"{extra.module or 'the top level'}; analyse it with that dimension as an integer")
+        return f"only the {which} trace has {extra.primitive} at {extra.module or 'the top level'}"
     shapes = [tuple(evaluate(d, env) for d in v.array.shape) for v in program.outputs]
-    expected_shapes = [tuple(int(d) for d in v.array.shape) for v in concrete.outputs]
+    expected_shapes = [tuple(int(d) for d in v.array.shape) for v in table.outputs]
     if shapes != expected_shapes:
-        raise CostModelError(f"the symbolic trace does not hold at {point}: its results have shapes {shapes}, a concrete trace's "
-                             f"{expected_shapes}")
+        return f"its results have shapes {shapes}, a concrete trace's {expected_shapes}"
+    moved, expected_moves = _moving(program, env, memo), _moving(table, env, {})
+    if moved != expected_moves:
+        extra = next(iter((moved - expected_moves) or (expected_moves - moved)))
+        which = "the symbolic" if moved - expected_moves else "only a concrete"
+        return f"{which} trace has {extra[0]} that reads {list(extra[1])} and writes {list(extra[2])} bits"
+    return ""
 
 
-def _counting(table: CostTable, env: Mapping[Any, int]) -> list[tuple[Equation, dict[Any, tuple[Any, Any]]]]:
-    """Equations that count something at the point, with their operations; data movement may differ (a slice of a symbolic
-    array is a gather)."""
-    memo: dict[Any, Any] = {}
+def _moving(table: CostTable, env: Mapping[Any, int], memo: dict[Any, Any]) -> Counter[Any]:
+    """What equations read and write at the point, in bits, those that touch something."""
+    found: Counter[Any] = Counter()
+    for e in table:
+        read = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.ins, e.work.read, strict=True) if n is not ZERO)
+        written = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.outs, e.work.written, strict=True) if n is not ZERO)
+        if read or written:
+            found[e.primitive, read, written, evaluate(e.times, env, memo)] += 1
+    return found
+
+
+def _counting(table: CostTable, env: Mapping[Any, int],
+              memo: dict[Any, Any]) -> list[tuple[Equation, dict[Any, tuple[Any, Any]]]]:
+    """Equations that count something at the point, with their operations."""
     found = []
     for e in table:
         counts = {kind: (evaluate(dense * e.times, env, memo), evaluate(valid * e.times, env, memo))

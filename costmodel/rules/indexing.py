@@ -7,7 +7,7 @@ from sympy import Add
 from costmodel.rules import Eqn, golden, real_dtype, rule, touched, vector  # noqa: F401 (golden, touched: for the doctests)
 from costmodel.rules.params import Along
 from costmodel.rules.work import Work
-from costmodel.symbolic.forms import ZERO, CeilLog2
+from costmodel.symbolic.forms import ZERO, CeilLog2, at_most
 
 _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "scatter_sub": "sub", "scatter-mul": "mul",
              "scatter_mul": "mul", "scatter-min": "min", "scatter_min": "min", "scatter-max": "max", "scatter_max": "max"}
@@ -16,12 +16,12 @@ _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "
 @rule("gather", traits="gather", status="free", why="moves data, computes nothing")
 @rule("dynamic_slice", traits=("indexed", "move"), status="free", why="moves data, computes nothing")
 def gather(eqn: Eqn, **_) -> Work:
-    """Reads one operand element per output element, and the indices.
+    """Reads one operand element per output element, each of them once, and the indices.
 
     >>> touched("gather", "v d", "int32[n 1]", out="n d"), touched("dynamic_slice", "v d", "int32[]", "int32[]", out="1 d")
     ('reads d*n, n; writes d*n', 'reads d, 1, 1; writes d')
     """
-    return eqn.work(read=[eqn.out.size, *(i.size for i in eqn.ins[1:])])
+    return eqn.work(read=[at_most(eqn.out.size, eqn.operand.size, eqn.assumptions), *(i.size for i in eqn.ins[1:])])
 
 
 @rule("dynamic_update_slice", traits="update", status="free", why="moves data, computes nothing")

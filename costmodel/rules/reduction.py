@@ -7,7 +7,7 @@ from sympy import Expr, Mul
 from costmodel.rules import Eqn, golden, real_dtype, rule, transcendental, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.params import Along, Reduction
 from costmodel.rules.work import Work
-from costmodel.symbolic.forms import ZERO
+from costmodel.symbolic.forms import ZERO, at_least_zero
 
 # primitive -> the operation that its count is of; argmax compares as max does.
 _OPERATION = {
@@ -33,7 +33,9 @@ for _name, _operation in _OPERATION.items():
 
 def _reduced(eqn: Eqn) -> Expr:
     """Elements but one of each line; a line without elements takes no operation."""
-    return ZERO if eqn.operand.size == 0 else eqn.operand.size - eqn.out.size
+    if eqn.operand.size == 0:
+        return ZERO
+    return at_least_zero((eqn.operand.size - eqn.out.size).expand(), eqn.assumptions)
 
 
 @rule("reduce", traits="reduction", params=Reduction.by("computation"))
@@ -58,7 +60,7 @@ def _steps(eqn: Eqn, axis: int) -> Expr:
     if eqn.operand.size == 0:
         return ZERO
     lines = Mul(*(d for i, d in enumerate(eqn.operand.shape) if i != axis))
-    return (eqn.operand.size - lines).expand()
+    return at_least_zero((eqn.operand.size - lines).expand(), eqn.assumptions)
 
 
 @rule(*_CUMULATIVE, traits="cumulative", params=Along.of)

@@ -197,6 +197,19 @@ def surely_nonnegative(expr: Expr, assumptions: Assumptions = POSITIVE) -> bool:
     return lower_bound(expr, assumptions) >= 0
 
 
+def at_most(expr: Expr, limit: Expr, assumptions: Assumptions = POSITIVE) -> Expr:
+    """The smaller of two expressions: the one of them where the assumptions decide."""
+    room = (limit - expr).expand()
+    if surely_nonnegative(room, assumptions):
+        return expr
+    return limit if surely_nonnegative(-room, assumptions) else minimum(expr, limit)
+
+
+def at_least_zero(expr: Expr, assumptions: Assumptions = POSITIVE) -> Expr:
+    """max(0, expr): the expression itself where the assumptions say that it is never negative."""
+    return expr if surely_nonnegative(expr, assumptions) else PeakMax(ZERO, expr)
+
+
 @lru_cache(maxsize=65536)
 def lower_bound(expr: Expr, assumptions: Assumptions = POSITIVE) -> Fraction | float:
     """A proven lower bound of ``expr`` under the assumptions; ``-inf`` where none is found.

@@ -4,5 +4,6 @@
 __all__ = [
     "requests",
     "training",
+    "undecided",
     "words",
 ]

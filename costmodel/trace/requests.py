@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from costmodel.symbolic.dimensions import Domain, internal
 from costmodel.symbolic.forms import evaluate
 from costmodel.trace import guard
 from costmodel.trace.pure import Leaf, pure
+from costmodel.trace.undecided import noted
 
 
 def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
@@ -49,6 +51,7 @@ class Traced:
     jaxpr: jex_core.ClosedJaxpr
     leaves: tuple[Leaf, ...]
     root: str
+    stand_ins: bool = False  # jax chose something by sizes that stand for the symbols
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,19 @@ class Request:
 
         return Traced(jax.make_jaxpr(program)(*form.arguments), form.leaves, form.root)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether integers can stand for all its symbols: not for those that a function has from around it."""
+        return not _closes_over_symbols(self.model)
+
     def guarded(self, trace: Callable[[], Traced]) -> Traced:
         """``trace()``, with whatever jax or the model raises turned into one line for the user. What costmodel itself raises by
         mistake is left as it is."""
         try:
             # Also while it is applied: Linen checks shapes with initialisers.
             with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
-                return trace()
+                with noted() as found:
+                    return replace(trace(), stand_ins=found.stand_ins)
         except guard.UsersMistake as mistake:
             raise TraceError(_reason(mistake.error, self)) from mistake.error
 
@@ -121,6 +130,17 @@ class Request:
 
         return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
                        jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
+
+
+def _closes_over_symbols(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
+    names = [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+    return any(map(compat.is_symbolic, jax.tree.leaves([*cells, *names, *(function.__defaults__ or ())])))
 
 
 def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),

@@ -63,6 +63,11 @@ class Step:
     def model(self) -> Any:
         return self.forward.model
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether integers can stand for all its symbols."""
+        return self.forward.repeatable
+
     def at(self, domain: Any, env: Mapping[Any, int]) -> Step:
         """The same step with integers for the symbolic dimensions."""
         return replace(self, forward=self.forward.at(domain, env), targets=Request(None, self.targets).at(domain, env).inputs)

@@ -1,0 +1,88 @@
+"""The least that must move: each element of an input or parameter that is needed once, and each result once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sympy import Expr, Rational
+
+from costmodel.fusion.graph import aliases, views
+from costmodel.fusion.kernel import read_once
+from costmodel.fusion.predicates import loop
+from costmodel.rules.traits import Trait
+from costmodel.rules.work import CostTable, Equation, Value, total
+from costmodel.symbolic.forms import ONE, ZERO
+
+Needs = dict[Value, tuple[list[Expr], list[Expr]]]  # of each value: elements, and how often
+
+
+def compulsory_bytes(table: CostTable) -> Expr:
+    """Bytes of what is needed of each array that the program receives or closes over, and of its results.
+
+    A result that was made by an update in place of something received is written where it was updated; any other as a whole.
+    """
+    needs = _needs(table)
+    made = {out for e in table for out in e.outs}
+    alike = Counter((v.array, tuple(elements), tuple(times)) for v, (elements, times) in needs.items()
+                    if v not in made and (v.array.shape or v.origin != "literal"))
+    reads = (read_once(array, elements, times) * Rational(array.bits * count, 8)
+             for (array, elements, times), count in alike.items())
+    return total([*reads, *_written(table).values()])
+
+
+def handed_on(table: CostTable) -> tuple[Value, ...]:
+    """Results that are nothing but something received, or a view of it: they are copied."""
+    root = views(table)
+    made = {out for e in table for out in e.outs}
+    return tuple(v for v in dict.fromkeys(table.outputs) if root(v) not in made and v.array.shape)
+
+
+def _needs(table: CostTable) -> Needs:
+    root = aliases(table)
+    whole = {root(v) for v in (*table.outputs, *(after for _, after in table.carried))}
+    needs: Needs = {}
+    for v in handed_on(table):
+        _add(needs, root(v), v.array.size, ONE)
+    for e in reversed(table.equations):
+        part = None if any(root(out) in whole for out in e.outs) else _partly(e, needs)
+        for v, elements in zip(e.ins, e.work.read, strict=True):
+            if elements is not ZERO:
+                needed = part if part is not None and elements == e.outs[0].array.size else elements
+                _add(needs, root(v), needed, e.times)
+    return needs
+
+
+def _add(needs: Needs, value: Value, elements: Expr, times: Expr) -> None:
+    parts = needs.setdefault(value, ([], []))
+    parts[0].append(elements)
+    parts[1].append(times)
+
+
+def _partly(e: Equation, needs: Needs) -> Expr | None:
+    """Elements of its result that are needed, where that is a part of it and each asks for one of its operands' elements."""
+    if not loop(e) or len(e.outs) != 1 or e.outs[0] not in needs:
+        return None
+    elements, times = needs[e.outs[0]]
+    if any(t != e.times for t in times):
+        return None
+    return read_once(e.outs[0].array, elements)
+
+
+def _written(table: CostTable) -> dict[Value, Expr]:
+    """Bytes written of each result."""
+    root = aliases(table)
+    received = {*table.inputs}
+    updates: dict[Value, list[Expr]] = {}
+    for e in table:
+        if Trait.IN_PLACE in e.traits and root(e.outs[0]) in received:
+            updates.setdefault(root(e.outs[0]), []).append(e.work.written[0] * e.times)
+    view = views(table)
+    made = {out for e in table for out in e.outs}
+    written: dict[Value, Expr] = {}
+    for v in table.outputs:
+        if v.origin == "literal" and not v.array.shape:
+            continue
+        in_place = root(v) in updates and view(v) in made
+        elements = read_once(v.array, updates[root(v)]) if in_place else v.array.size
+        written[v] = elements * Rational(v.array.bits, 8)
+    return written

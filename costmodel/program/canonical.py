@@ -1,0 +1,163 @@
+"""One program for what jax writes differently with symbols and without.
+
+With a symbolic dimension anywhere jax turns static slices, ``x[1:]``, ``x[:, 0]`` and ``x[::-1]``, into gathers at places that
+follow from shapes. Here they become slices again, and what moves nothing (a slice that takes all, inserting a dimension of 1)
+becomes a view, in symbolic and in concrete programs alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sympy import Expr
+
+from costmodel.program.raw import Raw, RawProgram
+from costmodel.rules.work import Array, Value
+from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.forms import ONE, ZERO
+
+# A known vector of integers: (first, step) of first, first + step, first + 2·step …; a scalar has no step.
+Affine = tuple[Expr, Expr]
+
+
+def canonical(program: RawProgram) -> RawProgram:
+    """The program with slices at known places written as slices, and movement that moves nothing as views."""
+    known: dict[Value, Affine] = {v: (value, ZERO) for v, value in program.integers.items()}
+    made: list[Raw] = []
+    for r in program.equations:
+        vector = _vector(r, known)
+        if vector is not None:
+            known[r.outs[0]] = vector
+        made += [_as_view(part) for part in _as_slices(r, known)]
+    return replace(program, equations=tuple(made))
+
+
+# -- known places -------------------------------------------------------------------------------------------------------------
+
+
+def _vector(r: Raw, known: Mapping[Value, Affine]) -> Affine | None:
+    """The integers that an equation makes, where they follow from shapes and rise or fall evenly."""
+    if len(r.outs) != 1 or not r.outs[0].array.dtype.startswith(("int", "uint")) or r.effects:
+        return None
+    if r.primitive == "iota":
+        return (ZERO, ONE) if len(r.outs[0].array.shape) == 1 else None
+    operands = [known.get(v) for v in r.ins]
+    if not operands or None in operands:
+        return None
+    first, step = operands[0]  # type: ignore[misc]
+    if r.primitive in ("convert_element_type", "copy", "reshape", "squeeze", "stop_gradient"):
+        return first, step
+    if r.primitive == "broadcast_in_dim":
+        return (first, step) if step == 0 or r.outs[0].array.size == r.ins[0].array.size else None
+    if r.primitive == "rev":
+        return first + step * (r.ins[0].array.size - 1), -step
+    if r.primitive in _LINEAR and len(operands) == 2:
+        return _LINEAR[r.primitive](operands[0], operands[1])
+    return None
+
+
+def _product(a: Affine, b: Affine) -> Affine | None:
+    if a[1] != 0 and b[1] != 0:
+        return None
+    return (a[0] * b[0]).expand(), (a[1] * b[0] + a[0] * b[1]).expand()
+
+
+_LINEAR: dict[str, Any] = {
+    "add": lambda a, b: ((a[0] + b[0]).expand(), (a[1] + b[1]).expand()),
+    "sub": lambda a, b: ((a[0] - b[0]).expand(), (a[1] - b[1]).expand()),
+    "mul": _product,
+}
+
+
+def _as_slices(r: Raw, known: Mapping[Value, Affine]) -> Iterator[Raw]:
+    """The equation, or the slice (and the view that drops dimensions of 1) that it is."""
+    found = _slice_of(r, known) if r.primitive in ("gather", "dynamic_slice") else None
+    if found is None:
+        yield r
+        return
+    starts, steps, sizes, reverses = found
+    operand, out = r.ins[0], r.outs[0]
+    cut = Value(Array(sizes, operand.array.dtype))
+    params = {"start_indices": starts, "strides": steps, "limit_indices": None}
+    last = cut if sizes != out.array.shape or reverses else out
+    yield replace(r, primitive="slice", params=params, ins=(operand,), outs=(last,))
+    if reverses and sizes != out.array.shape:
+        turned = Value(cut.array)
+        yield replace(r, primitive="rev", params={"dimensions": reverses}, ins=(cut,), outs=(turned,))
+        last = turned
+    elif reverses:
+        yield replace(r, primitive="rev", params={"dimensions": reverses}, ins=(cut,), outs=(out,))
+        return
+    if last is not out:
+        yield replace(r, primitive="reshape", params={}, ins=(last,), outs=(out,))
+
+
+_Slice = tuple[tuple[Expr, ...], tuple[Expr, ...], tuple[Expr, ...], tuple[int, ...]]
+
+
+def _slice_of(r: Raw, known: Mapping[Value, Affine]) -> _Slice | None:
+    """(start, stride, size) of each dimension, and the dimensions that are read backwards."""
+    rank = len(r.ins[0].array.shape)
+    if r.primitive == "dynamic_slice":
+        places = [known.get(v) for v in r.ins[1:]]
+        if len(places) != rank or None in places:
+            return None
+        return tuple(p[0] for p in places), (ONE,) * rank, tuple(map(internal, r.params["slice_sizes"])), ()  # type: ignore[index]
+    numbers, indices = r.params["dimension_numbers"], known.get(r.ins[1])
+    sizes = [internal(size) for size in r.params["slice_sizes"]]
+    if indices is None or numbers.operand_batching_dims or len(numbers.start_index_map) != 1:
+        return None
+    (axis,) = numbers.start_index_map
+    starts, steps = [ZERO] * rank, [ONE] * rank
+    count = r.ins[1].array.size
+    starts[axis] = indices[0]
+    if count == 1:  # one slice
+        return tuple(starts), tuple(steps), tuple(sizes), ()
+    if (axis,) != tuple(numbers.collapsed_slice_dims) or sizes[axis] != 1 or tuple(numbers.offset_dims) != tuple(
+            d for d in range(rank) if d != axis):
+        return None
+    first, step = indices
+    sizes[axis] = count
+    if not step.is_Integer or step == 0:
+        return None
+    if step < 0:
+        first, step = (first + step * (count - 1)).expand(), -step
+        reverses: tuple[int, ...] = (axis,)
+    else:
+        reverses = ()
+    starts[axis], steps[axis] = first, step
+    return tuple(starts), tuple(steps), tuple(sizes), reverses
+
+
+# -- movement that moves nothing ----------------------------------------------------------------------------------------------
+
+
+def _as_view(r: Raw) -> Raw:
+    """Movement whose result has the operand's elements in their order is a view."""
+    return replace(r, primitive="reshape", params={}) if r.primitive in _STILL and _STILL[r.primitive](r) else r
+
+
+def _same_size(r: Raw) -> bool:
+    return len(r.ins) == 1 and r.ins[0].array.size == r.outs[0].array.size
+
+
+def _keeps_order(r: Raw) -> bool:
+    """A transposition that only moves dimensions of 1."""
+    kept = [d for d in r.params["permutation"] if r.ins[0].array.shape[d] != 1]
+    return kept == sorted(kept)
+
+
+def _of_ones(r: Raw) -> bool:
+    return all(r.ins[0].array.shape[d] == 1 for d in r.params["dimensions"])
+
+
+def _same_array(r: Raw) -> bool:
+    return len(r.ins) <= 2 and r.ins[0].array.shape == r.outs[0].array.shape
+
+
+_STILL: dict[str, Any] = {
+    "broadcast_in_dim": _same_size, "slice": _same_size, "transpose": _keeps_order, "rev": _of_ones, "concatenate": _same_size,
+    "pad": _same_array,
+}

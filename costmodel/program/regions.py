@@ -1,0 +1,67 @@
+"""Where a symbolic program was compared with concrete traces, and where it must be before it is believed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sympy import Expr
+
+from costmodel.errors import DomainError
+from costmodel.symbolic.forms import evaluate
+
+Signature = frozenset[int]  # the boundaries that a point is on, by their place
+Key = tuple[tuple[str, int], ...]  # a point
+
+
+class Regions:
+    """The boundaries of a program and the regions in which a concrete trace was the same.
+
+    boundaries: differences, in internal variables; the program may be another one where one is zero.
+    stand_ins:  the order of an einsum was chosen by sizes that stand for all symbols: every point is a region of its own.
+    checked:    False: nothing is compared.
+    same:       regions in which a concrete trace was the same: the boundaries that their points are on.
+    """
+
+    def __init__(self, boundaries: Iterable[Expr] = (), *, stand_ins: bool = False, checked: bool = True,
+                 same: Iterable[Signature] = (), everywhere: bool = False) -> None:
+        self.boundaries = tuple(boundaries)
+        self.stand_ins, self.checked = stand_ins, checked
+        self.same = set(same)
+        self.everywhere = everywhere  # a point on no boundary differed: no point may be believed unseen
+        self._points: set[Key] = set()
+        self._told = False
+
+    def signature(self, env: Mapping[Any, int]) -> Signature:
+        """The boundaries that a point is on."""
+        return frozenset(i for i, d in enumerate(self.boundaries) if evaluate(d, env) == 0)
+
+    def settled(self, env: Mapping[Any, int], point: Key) -> bool:
+        """Whether the program may be believed at this point."""
+        if not self.checked or point in self._points:
+            return True
+        return not (self.stand_ins or self.everywhere) and self.signature(env) in self.same
+
+    def settle(self, env: Mapping[Any, int], point: Key) -> None:
+        """A concrete trace was the same here."""
+        self._points.add(point)
+        if not self.stand_ins:
+            self.same.add(self.signature(env))
+
+    def differ(self, env: Mapping[Any, int], found: str) -> None:
+        """A concrete trace was another program here. On no boundary that is said once: then every point is traced."""
+        if not self.signature(env) and not self.stand_ins:
+            self.everywhere = True
+            if not self._told:
+                self._told = True
+                print(f"costmodel: the symbolic trace is another program than the concrete one ({found}); every point is traced by "
+                      "itself from now on, and formulas are those of the symbolic trace", file=sys.stderr)
+
+    def refuse(self, env: Mapping[Any, int], values: Mapping[str, int]) -> None:
+        """Raises DomainError for a point on a boundary that was not verified before the cost was saved."""
+        if self.signature(env) or self.stand_ins or self.everywhere:
+            point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
+            raise DomainError(f"{point} was not verified by a concrete trace before this cost was saved, and the model may be "
+                              "another one there; evaluate the cost at such a point before to_json(), and give a function its "
+                              "dimensions with functools.partial")

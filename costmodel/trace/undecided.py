@@ -1,0 +1,72 @@
+"""What jax decides from symbols without knowing: undecided equalities of dimensions, and orders of einsums.
+
+``n == 8`` is silently False while n is a symbol, so a model may be another one where n is 8. Every such equality that jax or a
+model asks is noted, for the whole process, since jax remembers what it has traced and does not ask again. Where the difference is
+zero a cost has a *boundary*: it is compared with a concrete trace there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr
+
+from costmodel import _jax_compat as compat
+from costmodel.symbolic.dimensions import Domain, internal
+from costmodel.symbolic.forms import lower_bound, symbol
+
+
+@dataclass
+class Noted:
+    """What one trace met: ``stand_ins`` says that the order of an einsum of three operands or more was chosen by a size that stands
+    for every symbol."""
+
+    stand_ins: bool = False
+
+
+_differences: dict[Expr, None] = {}  # grows only, like the dimensions themselves
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Noted]:
+    """Notes what is undecided while it lasts, in this thread."""
+    found = Noted()
+
+    def equality(a: Any, b: Any) -> None:
+        _differences.setdefault((internal(a) - internal(b)).expand())
+
+    def stand_ins() -> None:
+        found.stand_ins = True
+
+    with compat.undecided_noted(equality, stand_ins):
+        yield found
+
+
+def boundaries(domain: Domain) -> tuple[Expr, ...]:
+    """Differences that are zero somewhere in the domain, where the program may be another one: each dimension at 1, and what was
+    asked."""
+    names = {v.name for v in domain.variables}
+    ones = [symbol(v.name) - 1 for v in domain.variables if v.is_dimension]
+    asked = [d for d in _differences if {s.name for s in d.free_symbols} <= names]
+    found = dict.fromkeys(_primitive(d) for d in (*ones, *asked))
+    return tuple(d for d in found if d.free_symbols and lower_bound(d, domain.assumptions) <= 0
+                 and lower_bound(-d, domain.assumptions) <= 0 and not _never_whole(d))
+
+
+def _primitive(difference: Expr) -> Expr:
+    """The same zeros: without a common factor, and with a leading coefficient above zero."""
+    _, rest = difference.as_content_primitive()
+    rest = rest.expand()
+    return -rest if rest.could_extract_minus_sign() else rest
+
+
+def _never_whole(difference: Expr) -> bool:
+    """a·x - c is zero at c/a only, which may be no integer."""
+    (x,) = difference.free_symbols if len(difference.free_symbols) == 1 else (None,)
+    if x is None or not difference.is_polynomial(x) or difference.as_poly(x).degree() != 1:
+        return False
+    slope, constant = difference.coeff(x, 1), difference.coeff(x, 0)
+    return not (constant / slope).is_integer
