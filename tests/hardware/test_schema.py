@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template
-from costmodel.hardware.schema import KERNELS
+from costmodel.hardware.schema import KERNELS, UNITS
 
 from .toy import GOOD, MEASURED
 
@@ -99,6 +99,13 @@ BROKEN = [
     ("[1.0, 2.0]", "[1.0, 0.0]", ["measured.samples.matrix float32", "positive seconds"]),
     ('title = "A toy"', "title = A toy", ["not a TOML file"]),
 ]
+
+
+@pytest.mark.parametrize(("unit", "size"), [
+    ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)])
+def test_units_of_memory_are_those_of_the_standard(unit: str, size: int) -> None:
+    """IEC 80000-13: decimal and binary prefixes."""
+    assert UNITS[unit] == ("B", size)
 
 
 def test_the_good_file_is_good(toy: Path) -> None:
