@@ -22,12 +22,13 @@ _GATES = tuple(frozenset({name}) for name in ("erf", "erfc", "logistic"))
 _OUTPUT_GRADIENT = tuple(frozenset({name}) for name in ("tanh", "logistic"))
 _CLAMP = frozenset({"max", "min"})
 _GENERATORS = frozenset({"threefry", "philox"})
+_PIECES = 16  # equations of the longest activation
 _SCALE = frozenset({"mul", "div"})
 
 
 @dataclass(eq=False)
 class Composite:
-    """Equations that are one call. ``result`` is the equation that makes what the call returns; ``full`` an array that it goes over.
+    """Equations that are one call. ``result`` is the equation that makes what the call returns; ``full`` an array it goes over.
 
     axes:       what a normalisation or softmax reduces.
     output:     (inner value, result): the framework keeps the result for the backward pass, and not the inner value.
@@ -145,17 +146,16 @@ FORWARD = ("", "recompute")
 def composites(reading: Reading) -> list[Composite]:
     """The composites of a program, in its order; an equation belongs to one of them at most."""
     found: list[Composite] = []
-    for e in reading.graph.equations:
-        if e in reading.taken or not reading.forward(e):
-            continue
-        for find in (_normalisation, _softmax, _random, _gated, _clamp):
-            composite = find(reading, e)
-            if composite is None or any(m in reading.taken or not m.runs_with(e) for m in composite.members):
+    equations = reading.graph.equations
+    for order, kinds in ((equations, (_normalisation, _softmax, _random, _gated)), (equations[::-1], (_piecewise, _clamp, _mean))):
+        for e, find in ((e, find) for e in order for find in kinds):
+            if e in reading.taken or not reading.forward(e):
                 continue
-            reading.taken.update(dict.fromkeys(composite.members, composite))
-            found.append(composite)
-            break
-    return found
+            composite = find(reading, e)
+            if composite is not None and all(m not in reading.taken and m.runs_with(e) for m in composite.members):
+                reading.taken.update(dict.fromkeys(composite.members, composite))
+                found.append(composite)
+    return sorted(found, key=lambda c: reading.graph.index[c.result])
 
 
 def lone_functions(reading: Reading) -> Iterator[Composite]:
@@ -195,26 +195,20 @@ def _statistics(reading: Reading, root: Equation) -> tuple[list[Equation], list[
     """(arithmetic on one value a line, reductions) that a reciprocal root is made of."""
     lines: dict[Equation, None] = {}
     reductions: dict[Equation, None] = {}
-    pending, size = [root], root.outs[0].array.size
+    pending = [root]
     while pending:
-        for v in pending.pop().ins:
+        e = pending.pop()
+        for v in e.ins:
             made = reading.maker(v)
             if made is None or made in lines or made in reductions:
                 continue
+            repeated = reading.source(v) is not reading.graph.name(v)  # a group's value, for each of its channels
             if _sums(made):
                 reductions[made] = None
-            elif arithmetic(made) and made.outs[0].array.size == size:
-                lines[made] = None
-                pending.append(made)
-            elif _moved_line(made):
+            elif arithmetic(made) and (repeated or made.outs[0].array.size == e.outs[0].array.size):
                 lines[made] = None
                 pending.append(made)
     return list(lines), list(reductions)
-
-
-def _moved_line(e: Equation) -> bool:
-    """One value a group, repeated for the group's channels."""
-    return part(e) or e.has(Trait.TRANSPOSE)
 
 
 def _sums(e: Equation) -> bool:
@@ -439,6 +433,43 @@ def _clamp(reading: Reading, e: Equation) -> Composite | None:
         return None
     before = reading.maker(reading.variables(e)[0])
     return None if before is None else Composite({before: None, e: None}, e)
+
+
+def _piecewise(reading: Reading, chosen: Equation) -> Composite | None:
+    """A function of one array that a comparison chooses a piece of: leaky ReLU, ELU, softplus."""
+    if not (arithmetic(chosen) and computes(chosen, _SELECT)):
+        return None
+    members: dict[Equation, None] = {chosen: None}
+    while len(members) <= _PIECES:
+        outside = {v: None for e in members for v in reading.variables(e) if reading.graph.maker(v) not in members}
+        if len(outside) == 1 and any(out.array.dtype == "bool" for e in members for out in e.outs):
+            return _places(reading, members, chosen)
+        makers = [m for v in outside if (m := reading.graph.maker(v)) is not None and arithmetic(m) and reading.forward(m)]
+        if not makers:
+            return None
+        last = max(makers, key=reading.graph.index.__getitem__)
+        if reading.graph.is_result(last) or not all(u in members for u in reading.users(last) if reading.forward(u)):
+            return None
+        members[last] = None
+    return None
+
+
+def _places(reading: Reading, members: dict[Equation, None], chosen: Equation) -> Composite:
+    """A piecewise function; one that makes places count from the front belongs to what reads or writes there."""
+    following = reading.next(chosen)
+    if following is not None and following.has(Trait.INDEXED, Trait.SCATTER) and reading.maker(following.ins[0]) is not chosen:
+        return Composite({**members, following: None}, following)
+    return Composite(members, chosen)
+
+
+def _mean(reading: Reading, total: Equation) -> Composite | None:
+    """A sum, of a whole line or of windows, that is scaled at once: a mean, average pooling."""
+    if not (_sums(total) or Trait.WINDOW in total.traits):
+        return None
+    following = reading.next(total)
+    if following is None or reading.unary(following) is None or not computes(following, _SCALE):
+        return None
+    return Composite({total: None, following: None}, following)
 
 
 # -- random numbers ----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class _Calls:
         self.copied, self.turned = laid.copied, laid.turned
         self.calls: list[Call] = []
         self.home: dict[Equation, Call] = {}
-        made = {c: self._call(c.members) for c in found}
+        made = {c: self._call((*c.members, *self._repeated(c))) for c in found}
         of_array: dict[Composite, Call] = {}
         for d in backward:
             call = self._call(d.members)
@@ -104,6 +104,15 @@ class _Calls:
         self.home.update(dict.fromkeys(call.members, call))
         self.calls.append(call)
         return call
+
+    def _repeated(self, c: Composite) -> Iterator[Equation]:
+        """Copies of one value a line inside a composite."""
+        for e in c.members:
+            for v in e.ins:
+                while (move := self.graph.maker(v)) is not None and Trait.BROADCAST in move.traits:
+                    if move in self.copied and self.reading.maker(v) in c.members:
+                        yield move
+                    v = move.ins[0]
 
     # -- what is no call ---------------------------------------------------------------------------------------------------------
 
