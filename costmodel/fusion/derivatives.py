@@ -8,23 +8,13 @@ the composite's derivative, with what is between, and the sums of several such c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
-from costmodel.fusion.composites import Composite, Reading, same_array
+from costmodel.fusion.cotangents import Derivative, accumulates, last_sum, summands
 from costmodel.fusion.predicates import arithmetic, computes, reduced_dimensions, reduction
-from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.fusion.reading import Composite, Reading, same_array
+from costmodel.rules.work import Equation, Value
 
-_SUM, _SELECT = frozenset({"add_any"}), frozenset({"select"})
-
-
-@dataclass(eq=False)
-class Derivative:
-    """Equations of the backward pass that are one call: the derivative of a composite for its array, or (``of_gain``) for its gain
-    and bias."""
-
-    composite: Composite
-    members: dict[Equation, None]
-    of_gain: bool = False
+_SELECT = frozenset({"select"})
 
 
 def derivatives(reading: Reading, found: Iterable[Composite]) -> list[Derivative]:
@@ -61,17 +51,19 @@ def _readers(reading: Reading, c: Composite) -> list[Equation]:
     """The equations of the backward pass that read what a composite does not return, or what was kept of that for them."""
     found: dict[Equation, None] = {}
     lone = len(c.members) == 1
-    pending = [e for e in c.members if lone or e is not c.result]
+    given = {c.full, *_arrays(reading, c)}
+    pending = [e for e in c.members if c.from_result or e is not c.result]
     while pending:
         e = pending.pop()
         for user in reading.users(e):
             if user in c.members or user in found or not user.runs_with(c.result):
                 continue
-            kept = user in reading.residual
-            if kept and (not lone or e in found or _complements(reading, user)):
-                found[user] = None
-                pending.append(user)
-            elif user.phase == "backward" and not (lone and e is c.result):
+            if user in reading.residual:
+                of_result = _complements(reading, user) if lone else all(v in given for v in reading.variables(user))
+                if e is not c.result or of_result:
+                    found[user] = None
+                    pending.append(user)
+            elif user.phase == "backward" and e is not c.result:
                 found[user] = None
     return list(found)
 
@@ -112,7 +104,7 @@ def _of_lines(reading: Reading, d: Derivative) -> list[Equation]:
             if not _mirrors(reading, d, user):
                 continue
             if small and user.outs[0].array.size == size and arithmetic(user):
-                found += [] if _accumulates(user) else [user]
+                found += [] if accumulates(user) else [user]
             elif not small and (chain := _to_sum(reading, d, user)):
                 found += chain
             elif small and reduction(user) and user.outs[0].array.size == e.outs[0].array.size:
@@ -150,26 +142,50 @@ def _rejoins(reading: Reading, d: Derivative, e: Equation) -> bool:
     return False
 
 
+def _arrays(reading: Reading, c: Composite) -> set[Value]:
+    """What a composite reads."""
+    sources = (reading.source(v) for e in c.members for v in e.ins if not reading.constant(v))
+    return {source for source in sources if reading.graph.maker(source) not in c.members}
+
+
 def _only_for(reading: Reading, d: Derivative) -> list[Equation]:
-    """What only the derivative uses: arithmetic between its equations, sums over lines, moves of the array as it is."""
-    found = []
-    arrays = {source for e in d.composite.members for v in e.ins if not reading.constant(v)
-              and reading.graph.maker(source := reading.source(v)) not in d.composite.members}
+    """What only the derivative uses: arithmetic on its equations and on the composite's, sums over lines, moves of the array as
+    it is."""
+    found: list[Equation] = []
+    arrays = _arrays(reading, d.composite)
     for e in d.members:
-        for v in e.ins:
-            made = reading.maker(v)
+        for made in (reading.maker(v) for v in e.ins):
             if made is None or made in d.members or not all(u in d.members for u in reading.users(made)):
                 continue
             if made in reading.residual and arithmetic(made):
-                found.append(made)
-            if not _mirrors(reading, d, made):
-                continue
-            inside = any(reading.maker(operand) in d.members for operand in made.ins) or (
-                not d.composite.axes and any(reading.source(operand) in arrays for operand in made.ins))
-            negated = reading.unary(made) is not None and any(_sums_lines(d, u) for u in reading.users(made))
-            if (arithmetic(made) and (inside or negated)) or same_array(made) or (d.composite.axes and _sums_lines(d, made)):
-                found.append(made)
+                found += [made] if _of_composite(reading, d, made, arrays) else []
+            elif _mirrors(reading, d, made):
+                negated = reading.unary(made) is not None and any(_sums_lines(d, u) for u in reading.users(made))
+                if negated or same_array(made) or (d.composite.axes and _sums_lines(d, made)):
+                    found.append(made)
+                elif arithmetic(made):
+                    found += _leading(reading, d, made, set() if d.composite.axes else arrays)
     return found
+
+
+def _of_composite(reading: Reading, d: Derivative, e: Equation, arrays: set[Value]) -> bool:
+    """Whether an equation computes from what the composite reads and makes alone, its result excepted."""
+    def known(v: Value) -> bool:
+        made = reading.graph.maker(v)
+        return v in arrays or made in d.members or (made in d.composite.members and made is not d.composite.result) or (
+            made in reading.residual and arithmetic(made) and _of_composite(reading, d, made, arrays))
+
+    return all(map(known, reading.variables(e)))
+
+
+def _leading(reading: Reading, d: Derivative, e: Equation, arrays: set[Value]) -> list[Equation]:
+    """An equation that computes from the derivative's, or from what the composite reads, with those on the way."""
+    if any(reading.source(v) in arrays or reading.maker(v) in d.members for v in e.ins):
+        return [e]
+    before = reading.maker(operand) if (operand := reading.unary(e)) is not None else None
+    if before is None or not arithmetic(before) or not _mirrors(reading, d, before) or len(list(reading.users(before))) != 1:
+        return []
+    return [*found, e] if (found := _leading(reading, d, before, arrays)) else []
 
 
 def _of_result(reading: Reading, d: Derivative) -> list[Equation]:
@@ -196,39 +212,11 @@ def _contributes(reading: Reading, d: Derivative, leaf: Value) -> list[Equation]
     return None
 
 
-def _summands(reading: Reading, e: Equation) -> tuple[list[Equation], list[Value]]:
-    """The equations of a sum of cotangents, its last one given, and what it sums up."""
-    nodes, leaves, pending = [e], [], list(reversed(e.ins))
-    while pending:
-        v = pending.pop()
-        made = reading.graph.maker(v)
-        if made is not None and _accumulates(made) and made.runs_with(e) and len(reading.graph.users(made)) == 1 and (
-                not reading.graph.is_result(made)):
-            nodes.append(made)
-            pending += reversed(made.ins)
-        else:
-            leaves.append(v)
-    return nodes[::-1], leaves
-
-
-def _accumulates(e: Equation) -> bool:
-    return arithmetic(e) and computes(e, _SUM)
-
-
-def _last_sum(reading: Reading, e: Equation) -> Equation:
-    """The end of the sum of cotangents that an equation is part of."""
-    while True:
-        users = reading.graph.users(e)
-        if len(users) != 1 or not _accumulates(users[0][0]) or not users[0][0].runs_with(e) or reading.graph.is_result(e):
-            return e
-        e = users[0][0]
-
-
 def _sums(reading: Reading, d: Derivative) -> list[Equation]:
     """Arithmetic on one array through which a derivative contributes to a sum twice or more, and as many additions less one."""
     found: list[Equation] = []
     for last in _ends(reading, d):
-        nodes, leaves = _summands(reading, last)
+        nodes, leaves = summands(reading, last)
         chains = [c for leaf in leaves if (c := _contributes(reading, d, leaf)) is not None]
         own = [leaf for leaf in leaves if _is_input(reading, d, leaf)]
         free = [n for n in nodes if n not in d.members]
@@ -247,8 +235,8 @@ def _ends(reading: Reading, d: Derivative) -> list[Equation]:
             users = [u for u in reading.users(current) if _mirrors(reading, d, u)] if current is not None else []
             if len(users) != 1:
                 break
-            if _accumulates(users[0]):
-                found[_last_sum(reading, users[0])] = None
+            if accumulates(users[0]):
+                found[last_sum(reading, users[0])] = None
                 break
             current = users[0] if reading.unary(users[0]) is not None else None
     return list(found)
@@ -263,20 +251,20 @@ def _is_input(reading: Reading, d: Derivative, leaf: Value) -> bool:
 
 
 def _of_gain(reading: Reading, d: Derivative, home: dict[Equation, Derivative]) -> list[Derivative]:
-    """The derivative for gain and bias: the other sums of a normalisation's cotangent, with what only they use."""
+    """The derivative for gain and bias: the other sums of a normalisation's cotangent, with what only they use. In batch
+    normalisation they are sums over the same axes, and belong to the derivative itself."""
     if not d.composite.axes:
         return []
+    bias = _bias(reading, d, home, d.composite.axes)
+    home.update(dict.fromkeys(bias, d))
+    d.members.update(dict.fromkeys(bias))
     gains = [u for e in d.members for u in reading.users(e)
              if reduction(u) and _mirrors(reading, d, u) and not set(reduced_dimensions(u)) & set(d.composite.axes)
              and u not in home and e.outs[0].array.size == d.composite.full.array.size and _inside(reading, d, e)]
     if not gains:
         return []
     made = Derivative(d.composite, dict.fromkeys(gains), of_gain=True)
-    cotangents = {reading.source(v) for e in d.members for v in e.ins}
-    for v in cotangents:
-        if v.array.size == d.composite.full.array.size and reading.graph.maker(v) not in d.members:
-            made.members.update((u, None) for u, _ in reading.graph.uses(v) if reduction(u) and u not in home
-                                and _mirrors(reading, d, u) and reduced_dimensions(u) == reduced_dimensions(gains[0]))
+    made.members.update(dict.fromkeys(_bias(reading, d, home, reduced_dimensions(gains[0]))))
     for e in reversed(list(d.members)):
         users = list(reading.users(e))
         if users and all(u in made.members for u in users):
@@ -286,58 +274,17 @@ def _of_gain(reading: Reading, d: Derivative, home: dict[Equation, Derivative]) 
     return [made]
 
 
+def _bias(reading: Reading, d: Derivative, home: dict[Equation, Derivative], axes: tuple[int, ...]) -> list[Equation]:
+    """The sum of the cotangent that the derivative reads; of several, as two normalisations may have, the nearest."""
+    arrays, index = _arrays(reading, d.composite), reading.graph.index
+    cotangents = {reading.source(v): None for e in d.members for v in e.ins if v.array.size == d.composite.full.array.size}
+    sums = [u for v in cotangents if v not in arrays and reading.graph.maker(v) not in d.members
+            for u, _ in reading.graph.uses(v)
+            if reduction(u) and u not in home and _mirrors(reading, d, u) and reduced_dimensions(u) == axes]
+    first = min(index[e] for e in d.members)
+    return sorted(sums, key=lambda u: abs(index[u] - first))[:1]
+
+
 def _inside(reading: Reading, d: Derivative, e: Equation) -> bool:
     """Whether an equation reads what the composite made, and so is not the derivative's result."""
     return any(reading.maker(v) in d.composite.members for v in e.ins)
-
-
-# -- sums ---------------------------------------------------------------------------------------------------------------------
-
-
-def summed(table: CostTable, reading: Reading, found: list[Derivative]) -> CostTable:
-    """The program with every sum of cotangents in the order in which an eager framework has it: what one call contributes is
-    summed by that call, and then the calls' results. No addition more or less, only the order of the summands changes."""
-    home = {e: d for d in found for e in d.members}
-    moved: dict[Equation, list[Equation]] = {}  # the last addition -> all of them, in the new order
-    gone: set[Equation] = set()
-    ends = {_last_sum(reading, e): None for e in reading.graph.equations if _accumulates(e) and e.phase == "backward"}
-    for last in ends:
-        nodes, leaves = _summands(reading, last)
-        calls: dict[Derivative, list[Value]] = {}
-        for leaf in leaves:
-            made = reading.graph.maker(reading.source(leaf))
-            if made in home and not home[made].of_gain:
-                calls.setdefault(home[made], []).append(leaf)
-        if len(calls) == 0 or len(leaves) < 3 or max(map(len, calls.values())) in (1, len(leaves)):
-            continue
-        moved[last] = _ordered(nodes, leaves, calls)
-        gone.update(nodes)
-    equations: list[Equation] = []
-    for e in table:
-        if e in moved:
-            equations += moved[e]
-        elif e not in gone:
-            equations.append(e)
-    return replace(table, equations=tuple(equations))
-
-
-def _ordered(nodes: list[Equation], leaves: list[Value], calls: dict[Derivative, list[Value]]) -> list[Equation]:
-    """The additions of a sum with each call's summands first; those that a call makes become its members."""
-    made: list[Equation] = []
-    spare = list(nodes)
-
-    def add(values: list[Value], d: Derivative | None) -> Value:
-        total = values[0]
-        for v in values[1:]:
-            node = spare.pop(0)
-            out = node.outs[0] if not spare else Value(node.outs[0].array)
-            made.append(replace(node, ins=(total, v), outs=(out,)))
-            if d is not None:
-                d.members[made[-1]] = None
-            total = out
-        return total
-
-    results = {d: add(values, d) for d, values in calls.items() if len(values) > 1}
-    together = {v for values in calls.values() if len(values) > 1 for v in values}
-    add([*(v for v in leaves if v not in together), *results.values()], None)
-    return made

@@ -6,6 +6,7 @@
 * A product or convolution adds its bias. Its backward pass is two products, and the bias' sum a kernel.
 * Transpositions, slices, splits and broadcasts are strides, and none; what strides cannot express is a copy, as heads for a batched
   product are (:mod:`~costmodel.fusion.strides`). Changes of type are kernels.
+* Constants and what is computed of them alone, such as a causal mask, are made once, not in every call.
 * What is only computed for the backward pass is computed there, when it is needed. Softmax and ReLU keep their result for it, not
   what they read.
 * Nothing is written over: a result gets memory of its own.
@@ -22,12 +23,15 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from costmodel.fusion.activations import derives_keys
 from costmodel.fusion.compiler import written
-from costmodel.fusion.composites import Composite, Reading, composites, derives_keys, lone_functions, same_array
-from costmodel.fusion.derivatives import Derivative, derivatives, summed
+from costmodel.fusion.composites import composites, lone_functions
+from costmodel.fusion.cotangents import Derivative, summed
+from costmodel.fusion.derivatives import derivatives
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.kernel import Kernel
-from costmodel.fusion.predicates import arithmetic, computes, product
+from costmodel.fusion.predicates import arithmetic, computes, loop, product, reduction
+from costmodel.fusion.reading import Composite, Reading, same_array
 from costmodel.fusion.registry import Policy, register
 from costmodel.fusion.strides import Laid, laid_out, strided
 from costmodel.rules.params import Contraction, Convolution
@@ -87,7 +91,7 @@ class _Calls:
         self.copied, self.turned = laid.copied, laid.turned
         self.calls: list[Call] = []
         self.home: dict[Equation, Call] = {}
-        made = {c: self._call(c.members) for c in found}
+        made = {c: self._call((*c.members, *self._repeated(c))) for c in found}
         of_array: dict[Composite, Call] = {}
         for d in backward:
             call = self._call(d.members)
@@ -105,6 +109,15 @@ class _Calls:
         self.calls.append(call)
         return call
 
+    def _repeated(self, c: Composite) -> Iterator[Equation]:
+        """Copies of one value a line inside a composite."""
+        for e in c.members:
+            for v in e.ins:
+                while (move := self.graph.maker(v)) is not None and Trait.BROADCAST in move.traits:
+                    if move in self.copied and self.reading.maker(v) in c.members:
+                        yield move
+                    v = move.ins[0]
+
     # -- what is no call ---------------------------------------------------------------------------------------------------------
 
     def _free(self, e: Equation) -> bool:
@@ -119,7 +132,7 @@ class _Calls:
         if not all(u.runs_with(e) for u, _ in users):
             return False
         for_convolutions = bool(users) and same_array(e) and all(isinstance(u.params, Convolution) for u, _ in users)
-        return strided(e) or derives_keys(e) or self._is_mask(e) or for_convolutions
+        return strided(e) or e in self.reading.constants or derives_keys(e) or self._is_mask(e) or for_convolutions
 
     def _is_mask(self, e: Equation) -> bool:
         """What only the backward pass needs, and is known from comparisons: where a maximum was taken."""
@@ -179,12 +192,24 @@ class _Calls:
                 graphlib.TopologicalSorter(needs).prepare()
                 return self._in_order(needs)
             except graphlib.CycleError as error:
-                for call in dict.fromkeys(error.args[1]):
-                    self._fall_apart(call)
+                self._untie(list(dict.fromkeys(error.args[1])))
+
+    def _untie(self, calls: list[Call]) -> None:
+        """Calls that wait for each other: a derivative takes in what is between its equations, if that is arithmetic; other calls
+        fall apart."""
+        into = next((c for c in calls if c.of is not None), None)
+        between = [c for c in calls if c is not into]
+        if into is not None and all(len(c.members) == 1 and _between(e, into) for c in between for e in c.members):
+            for c in between:
+                self.calls.remove(c)
+                into.members.update(c.members)
+                self.home.update(dict.fromkeys(c.members, into))
+            return
+        for call in calls:
+            self._fall_apart(call)
 
     def _fall_apart(self, call: Call) -> None:
         if len(call.members) == 1:
-            call.again = ()
             return
         self.calls.remove(call)
         for e in call.members:
@@ -250,6 +275,10 @@ class _Calls:
                 if waits[user] == 0:
                     heapq.heappush(ready, (key[user], number[user], user))
         return order
+
+
+def _between(e: Equation, call: Call) -> bool:
+    return e.phase == "backward" and (loop(e) or reduction(e)) and all(e.runs_with(m) for m in call.members)
 
 
 EAGER = register(Policy(name="eager", summary="an eager framework (PyTorch): a kernel a call, composite functions in one",

@@ -26,7 +26,7 @@ _PART, _COPY = traits_of(Trait.MOVE), traits_of(Trait.COPY)
 
 def part(e: Equation) -> bool:
     """A slice, at places that are known before the program runs."""
-    return Trait.MOVE in e.traits and Trait.COPY not in e.traits and not takes(e)
+    return Trait.MOVE in e.traits and not e.has(Trait.COPY, Trait.IN_PLACE) and not takes(e)
 
 
 def strided(e: Equation) -> bool:
