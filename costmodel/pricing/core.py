@@ -18,7 +18,7 @@ from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.verify import Traceable, verify
 from costmodel.rules.work import CostTable
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 
 
