@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from costmodel.models import model as model
     from costmodel.pricing.metrics import metric as metric
     from costmodel.rules import rule as rule
-    from costmodel.symbolic.dimensions import Domain as Domain
     from costmodel.symbolic.dimensions import dims as dims
     from costmodel.symbolic.dimensions import expression as expression
     from costmodel.symbolic.dimensions import symbols as symbols
+    from costmodel.symbolic.domain import Domain as Domain
     from costmodel.symbolic.forms import CeilDiv as CeilDiv
     from costmodel.symbolic.forms import FloorDiv as FloorDiv
     from costmodel.symbolic.forms import PeakMax as PeakMax
@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 # holds them together.
 _HOMES = {
     "Cost": "cost", "CostAt": "cost", "analyze": "cost", "analyze_training": "cost", "from_json": "cost",
-    "Domain": "symbolic.dimensions", "dims": "symbolic.dimensions", "expression": "symbolic.dimensions",
+    "Domain": "symbolic.domain", "dims": "symbolic.dimensions", "expression": "symbolic.dimensions",
     "symbols": "symbolic.dimensions",
     "CostModelError": "errors", "DomainError": "errors", "TraceError": "errors", "UnknownPrimitive": "errors",
     "CeilDiv": "symbolic.forms", "FloorDiv": "symbolic.forms", "PeakMax": "symbolic.forms", "TapCount": "symbolic.taps",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from costmodel.errors import CostModelError, DomainError
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import Symbol, evaluate, symbol
 
 # Middling sizes first: networks for images do not run on tiny ones. Then larger, then smaller.
@@ -63,12 +63,7 @@ def _fit(domain: Domain, wanted: Mapping[str, int]) -> dict[str, int]:
     """``wanted`` moved to the next values that divisors and bounds of each symbol allow; relations are not looked at."""
     point: dict[str, int] = {}
     internal: dict[Symbol, int] = {}
-    pending = list(domain.variables)
-    while pending:
-        v = pending.pop(0)
-        if not v.divisor.free_symbols <= internal.keys():
-            pending.append(v)
-            continue
+    for v in domain.ordered:
         divisor = int(evaluate(v.divisor, internal))
         units = -(-max(v.lower, wanted[v.symbol]) // divisor)
         if v.upper is not None:

@@ -18,7 +18,7 @@ from costmodel.program.coverage import Coverage
 from costmodel.program.regions import Regions
 from costmodel.program.verify import Traceable, concrete, difference, verify
 from costmodel.rules.work import CostTable
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate
 from costmodel.trace.undecided import boundaries
 

@@ -14,7 +14,7 @@ from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.roofline import batch
 from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
 from costmodel.pricing.workload import metrics as metric_registry
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import symbol
 from costmodel.text import grid, printed, si, titled
 
@@ -96,12 +96,7 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     for i in {0, count - 1}:
         domain.bind({k: int(v[i]) for k, v in full.items()})
     env: dict[Any, np.ndarray] = {}
-    pending = list(domain.variables)
-    while pending:
-        v = pending.pop(0)
-        if not v.divisor.free_symbols <= env.keys():
-            pending.append(v)
-            continue
+    for v in domain.ordered:
         divisor = int(v.divisor) if v.divisor.is_Integer else _evaluate_grid([v.divisor], env)[0]
         if np.any(arrays[v.symbol] % divisor):
             raise DomainError(f"the grid of {v.symbol} leaves its domain {domain}")

@@ -14,7 +14,7 @@ from costmodel.program.dead import needed
 from costmodel.program.domain import dimensions, domain_over
 from costmodel.program.raw import Cond, Raw, RawProgram
 from costmodel.rules.work import Value
-from costmodel.symbolic.dimensions import Domain, Relation, Variable
+from costmodel.symbolic.domain import Domain, Relation, Variable
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound, symbol
 
 

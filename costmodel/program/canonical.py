@@ -15,8 +15,8 @@ from sympy import Expr
 
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Array, Value
-from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.forms import ONE, ZERO
+from costmodel.symbolic.translate import internal
 
 # A known vector of integers: (first, step) of first, first + step, first + 2·step …; a scalar has no step.
 Affine = tuple[Expr, Expr]

@@ -14,7 +14,7 @@ from costmodel.program.raw import Cond
 from costmodel.program.scopes import Place
 from costmodel.program.trips import trip_count
 from costmodel.rules.work import Value
-from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.translate import internal
 
 HANDLERS: dict[str, Handler] = {}
 

@@ -16,8 +16,9 @@ from costmodel.rules import Eqn, Rule, lookup
 from costmodel.rules.params import Params
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import ENGINES, Equation, OpKind, Value, Work
-from costmodel.symbolic.dimensions import Domain, internal
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import ZERO, lower_bound
+from costmodel.symbolic.translate import internal
 
 _NONE: Set[Value] = frozenset()
 _FOLDED = traits_of(Trait.CONSTANT)

@@ -12,8 +12,9 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Value
-from costmodel.symbolic.dimensions import Domain, Relation, internal
+from costmodel.symbolic.domain import Domain, Relation
 from costmodel.symbolic.forms import lower_bound, symbol
+from costmodel.symbolic.translate import internal
 
 
 def domain_of(program: RawProgram) -> Domain:

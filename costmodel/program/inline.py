@@ -9,7 +9,7 @@ from costmodel.program.inliner import Inliner
 from costmodel.program.raw import RawProgram
 from costmodel.program.scopes import Place
 from costmodel.rules.work import Value
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Traced
 
 

@@ -19,8 +19,9 @@ from costmodel.program.raw import Cond, Raw
 from costmodel.program.scopes import Place
 from costmodel.rules import lookup_function
 from costmodel.rules.work import BITS, Array, Value
-from costmodel.symbolic.dimensions import Domain, Variable, internal
+from costmodel.symbolic.domain import Domain, Variable
 from costmodel.symbolic.forms import ONE, symbol
+from costmodel.symbolic.translate import internal
 from costmodel.trace.words import Origin
 
 # Calls that run their body once, and the parameters that may hold it: the name differs between versions.

@@ -9,8 +9,8 @@ import numpy as np
 from sympy import Expr, Integer
 
 from costmodel import _jax_compat as compat
-from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.forms import PeakMax
+from costmodel.symbolic.translate import internal
 
 _OPERATIONS: dict[str, Callable[..., Expr]] = {
     "add": lambda a, b: a + b,

@@ -13,7 +13,7 @@ from typing import Any
 from sympy import Expr
 
 from costmodel.rules.work import Array, Value
-from costmodel.symbolic.dimensions import Relation, Variable
+from costmodel.symbolic.domain import Relation, Variable
 from costmodel.trace.words import Origin, Phase
 
 # Which side of which branching an equation is on, outermost first: (number of the ``cond``, index of its branch).

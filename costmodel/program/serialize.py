@@ -13,7 +13,7 @@ from costmodel.rules import STATUSES
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
-from costmodel.symbolic.dimensions import Domain, Relation, Variable
+from costmodel.symbolic.domain import Domain, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import from_tree, to_tree
 

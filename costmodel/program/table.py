@@ -12,7 +12,7 @@ from costmodel.program.dead import remove_dead
 from costmodel.program.domain import domain_of
 from costmodel.program.raw import RawProgram
 from costmodel.rules.work import CostTable
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 
 
 def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknown: str = "error") -> tuple[CostTable, Domain]:

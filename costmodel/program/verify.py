@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from costmodel.errors import CostModelError
 from costmodel.program.walk import walk
 from costmodel.rules.work import CostTable, Equation
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import ZERO, evaluate
 from costmodel.trace.requests import Traced
 

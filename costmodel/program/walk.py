@@ -12,7 +12,7 @@ from costmodel.program.branches import Branches
 from costmodel.program.inline import inline
 from costmodel.program.table import cost_table
 from costmodel.rules.work import CostTable
-from costmodel.symbolic.dimensions import Domain
+from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Traced
 
 

@@ -25,8 +25,9 @@ from costmodel.errors import CostModelError
 from costmodel.rules.params import Family, Precision
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import Array, OpKind, Work
-from costmodel.symbolic.dimensions import dims, internal
+from costmodel.symbolic.dimensions import dims
 from costmodel.symbolic.forms import ONE, POSITIVE, Assumptions, Expr
+from costmodel.symbolic.translate import internal
 
 Op = tuple[OpKind, Expr, Expr]
 

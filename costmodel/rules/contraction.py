@@ -7,8 +7,8 @@ from sympy import Add, Mul
 from costmodel.rules import Eqn, golden, multiply_accumulate, rule, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.params import Contraction, Convolution, precision_pair
 from costmodel.rules.work import Work
-from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.taps import tap_pairs
+from costmodel.symbolic.translate import internal
 
 
 @rule("dot_general", traits="dot", params=Contraction.of)

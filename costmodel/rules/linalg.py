@@ -11,8 +11,8 @@ from sympy import Expr, Integer, Mul, Rational
 
 from costmodel.rules import Eqn, Op, golden, multiply_accumulate, real_dtype, rule, touched, vector  # noqa: F401 (golden, touched: for the doctests)
 from costmodel.rules.work import Work
-from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.forms import CeilLog2, PeakMax, ceil_div, lower_bound, minimum
+from costmodel.symbolic.translate import internal
 
 _ITERATIVE = "iterative: the number of sweeps depends on the data; Golub & Van Loan's estimate"
 

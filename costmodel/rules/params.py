@@ -12,8 +12,8 @@ from typing import Any
 
 from sympy import Expr
 
-from costmodel.symbolic.dimensions import internal
 from costmodel.symbolic.forms import ONE
+from costmodel.symbolic.translate import internal
 
 Axes = tuple[int, ...]
 Extents = tuple[Expr, ...]

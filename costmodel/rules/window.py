@@ -7,7 +7,7 @@ from sympy import Mul
 from costmodel.rules import Eqn, golden, rule, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.params import Window
 from costmodel.rules.work import Work
-from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.translate import internal
 
 _OPERATION = {"reduce_window_sum": "add", "reduce_window_max": "max", "reduce_window_min": "min"}
 

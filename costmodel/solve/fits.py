@@ -18,7 +18,7 @@ from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.workload import metrics
 from costmodel.rules.work import total
 from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
-from costmodel.symbolic.dimensions import Variable
+from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
 from costmodel.symbolic.forms import symbol as internal_symbol
 

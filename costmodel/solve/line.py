@@ -9,7 +9,7 @@ from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
 from costmodel.errors import DomainError
 from costmodel.pricing.core import Point, Symbolic
-from costmodel.symbolic.dimensions import Variable
+from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
 
 # A search that has doubled its step this often without an answer will not find one.
@@ -55,13 +55,9 @@ class Line:
 def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, int]:
     """The internal variables other than the symbol's, bound."""
     bound: dict[Symbol, int] = {}
-    pending = [v for v in cost.domain.variables if v.symbol != name]
-    while pending:
-        v = pending.pop(0)
-        if v.divisor.free_symbols <= bound.keys():
+    for v in cost.domain.ordered:
+        if v.symbol != name:
             bound[symbol(v.name)] = at[v.symbol] // evaluate(v.divisor, bound)
-        else:
-            pending.append(v)
     return bound
 
 

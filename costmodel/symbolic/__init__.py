@@ -4,9 +4,11 @@
 __all__ = [
     "asymptotics",
     "dimensions",
+    "domain",
     "forms",
     "printers",
     "quotients",
     "taps",
+    "translate",
     "tree",
 ]

@@ -16,8 +16,9 @@ from jax.extend import core as jex_core
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
-from costmodel.symbolic.dimensions import Domain, internal
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.domain import Domain, user_text, variables_in
+from costmodel.symbolic.forms import evaluate, symbol
+from costmodel.symbolic.translate import internal
 from costmodel.trace import guard
 from costmodel.trace.pure import Leaf, pure
 from costmodel.trace.undecided import noted
@@ -111,6 +112,8 @@ class Request:
                 with noted() as found:
                     return replace(trace(), stand_ins=found.stand_ins)
         except guard.UsersMistake as mistake:
+            # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
+            Domain.of(*(symbol(v.name) for v in variables_in(_first_sentence(mistake.error))))
             raise TraceError(_reason(mistake.error, self)) from mistake.error
 
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -209,11 +212,9 @@ _VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConve
 
 def _reason(error: Exception, request: Request) -> str:
     """jax's message cut to its first sentence, with the way out that applies."""
-    from costmodel.symbolic.dimensions import user_text
-
-    text = user_text(re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split())))
+    text = user_text(_one_line(error))
     name = type(request.model).__name__ if request.kind != "function" else getattr(request.model, "__name__", "function")
-    first = re.split(r" This error| The (?:error|problem) ", text)[0].split(". ", 1)[0].rstrip(".")[:300]
+    first = user_text(_first_sentence(error))[:300]
     hint = ""
     if isinstance(error, _VALUE_NEEDED):
         hint = "; the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
@@ -226,3 +227,10 @@ def _reason(error: Exception, request: Request) -> str:
     return f"{name} does not trace with these inputs: {type(error).__name__}: {first}{hint}"
 
 
+def _one_line(error: Exception) -> str:
+    return re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split()))
+
+
+def _first_sentence(error: Exception) -> str:
+    """What went wrong, without what jax adds: where, why, and all constraints of the process."""
+    return re.split(r" This error| The (?:error|problem) ", _one_line(error))[0].split(". ", 1)[0].rstrip(".")

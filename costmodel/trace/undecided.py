@@ -15,8 +15,9 @@ from typing import Any
 from sympy import Expr
 
 from costmodel import _jax_compat as compat
-from costmodel.symbolic.dimensions import Domain, internal
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import lower_bound, symbol
+from costmodel.symbolic.translate import internal
 
 
 @dataclass

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import random
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 from jax import core
 
+import costmodel as cm
 from costmodel.errors import DomainError
-from costmodel.symbolic.dimensions import Domain, dims, expression, internal, merge, symbols, user_text
+from costmodel.symbolic.dimensions import dims, expression, symbols
+from costmodel.symbolic.domain import Domain, Variable, merge, user_text
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, evaluate, lower_bound, symbol
+from costmodel.symbolic.translate import internal
 
 
 def domain_of(*made) -> Domain:
@@ -39,6 +43,9 @@ def test_one_name_is_a_dimension_and_several_are_a_tuple():
     ("1x", {}, "'1x' cannot name a dimension: use letters, digits and single underscores"),
     ("a__b", {}, "'a__b' cannot name a dimension: use letters, digits and single underscores"),
     ("lambda", {}, "'lambda' cannot name a dimension: use letters, digits and single underscores"),
+    ("", {}, "dims needs a name: cm.dims('n'), or several, cm.dims('n h w')"),
+    ("n n", {}, "n is named twice in 'n n'; what has the same size is the same dimension"),
+    ("n,h,n", {"min": 2}, "n is named twice in 'n h n'; what has the same size is the same dimension"),
     ("x", {"multiple_of": 0}, "multiple_of=0 and min=1 must be at least 1"),
     ("x", {"min": 0}, "multiple_of=1 and min=0 must be at least 1"),
     ("x", {"min": 5, "max": 3}, "x has no value: it is at least 5 and at most 3"),
@@ -148,7 +155,34 @@ def test_dimensions_of_several_calls_mix_in_one_shape():
 def test_two_domains_under_one_name_are_refused():
     with pytest.raises(DomainError) as caught:
         domain_of(dims("h"), dims("h", multiple_of=32))
-    assert str(caught.value) == "two dimensions with different domains are both called h; rename one"
+    assert str(caught.value) == ("h was declared twice, as 'h >= 1' and as '32 | h': declare it once and use that dimension "
+                                 "everywhere, or rename one")
+
+
+def test_two_domains_that_a_relation_tells_apart_are_shown_with_it():
+    with pytest.raises(DomainError, match=r"as 'h >= 1' and as 'h >= 1, h >= k'"):
+        domain_of(dims("h"), dims("h k", where="h >= k")[0])
+
+
+@pytest.mark.parametrize("function", [
+    lambda h, fixed: cm.analyze(jnp.add, (h,), (fixed,)),
+    lambda h, fixed: cm.analyze(nn.Dense(fixed), (3, h)),
+    lambda h, fixed: cm.analyze(lambda x: x + jnp.ones(fixed), (h,)),
+    lambda h, fixed: cm.analyze(lambda x: x + jnp.ones(h), (fixed,)),
+], ids=["inputs", "a width", "a constant", "an input"])
+def test_two_domains_under_one_name_are_told_while_tracing_too(function):
+    """jax's own message would be that (h,) does not fit (h,)."""
+    with pytest.raises(DomainError, match=r"^h was declared twice, as .* or rename one$"):
+        function(dims("h"), dims("h", multiple_of=32))
+
+
+def test_variables_are_ordered_by_what_divides_them():
+    c, _, _ = dims("c b a", where="b | c, a | b")
+    domain = domain_of(c)
+    assert [v.symbol for v in domain.ordered] == ["a", "b", "c"]
+    assert evaluate(internal(c), domain.bind({"a": 2, "b": 6, "c": 18})) == 18
+    with pytest.raises(DomainError, match="x and y divide each other"):
+        Domain((Variable("x", "x", symbol("y")), Variable("y", "y", symbol("x")))).bind({"x": 1, "y": 1})
 
 
 def test_messages_of_jax_name_the_users_symbols():

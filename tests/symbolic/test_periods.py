@@ -9,9 +9,10 @@ import jax
 import pytest
 from sympy import Add, Expr, Function, Integer, expand
 
-from costmodel.symbolic.dimensions import dims, internal
+from costmodel.symbolic.dimensions import dims
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, ceil_div, evaluate, floor_div, lower_bound, symbol
 from costmodel.symbolic.periods import MAX_PERIOD, divide, least_value, line_and_division, merge_divisions, slope_and_period
+from costmodel.symbolic.translate import internal
 
 h, p, q, n = (symbol(name) for name in "hpqn")
 POINTS = (*range(1, 40), 97, 224, 225, 1000, 12345, 10**9 + 7)
