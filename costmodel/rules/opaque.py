@@ -32,8 +32,7 @@ def _refuse(what: str):
     return refuse
 
 
-for _name in ("pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "buffer_callback",
-              "inspect_sharding"):
+for _name in ("pure_callback", "io_callback", "python_callback", "buffer_callback"):
     rule(_name)(_refuse("runs Python on the host, whose cost the program does not show"))
 for _name in ("ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"):
     rule(_name)(_refuse("calls foreign code, whose cost the program does not show"))
