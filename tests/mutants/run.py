@@ -76,7 +76,8 @@ def exit_code(project: Path, tests: Iterable[str], *, limit: float | None = LIMI
     env = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *dict.fromkeys(tests)]
     try:
-        return subprocess.run(command, cwd=project, env=env, capture_output=limit is not None, timeout=limit, check=False).returncode
+        done = subprocess.run(command, cwd=project, env=env, capture_output=limit is not None, timeout=limit, check=False)
+        return done.returncode
     except subprocess.TimeoutExpired:
         return 1
 
