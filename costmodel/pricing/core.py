@@ -16,6 +16,7 @@ from costmodel.errors import DomainError
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
+from costmodel.program.fit.result import Fit
 from costmodel.program.verify import Traceable, verify
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.dimensions import Domain
@@ -81,12 +82,14 @@ class Symbolic(Priced):
     branches: how a branch was chosen, which a verification must repeat.
     source:   the cost that this one was made from by another type or a choice of equations: it is what is verified.
     verified: symbols for which a concrete trace with a dimension of 1 gave the same counts; see :meth:`at`.
+    fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
-                 verified: Iterable[str] = (), branches: str = "max", source: Symbolic | None = None) -> None:
+                 verified: Iterable[str] = (), branches: str = "max", source: Symbolic | None = None,
+                 fitted: Fit | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -94,6 +97,7 @@ class Symbolic(Priced):
         self.branches = branches
         self.source = source
         self.verified = set(verified)
+        self.fitted: Fit | None = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
 
     def evaluate(self, expr: Expr) -> Expr:
@@ -118,9 +122,13 @@ class Symbolic(Priced):
         """This cost at a point, in exact integers. Every symbol must be bound, inside the domain.
 
         A symbolic dimension never equals 1 while jax traces, so code that branches on ``shape == 1`` may trace otherwise there.
-        The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts.
+        The first time a symbol is bound to 1 a concrete trace at that point must therefore give the same counts. A fitted cost is
+        traced at every new point, and must have the same structure and sizes there.
         """
         env = self.domain.bind(values)
+        if self.fitted is not None:
+            self.fitted.check(env)
+            return self.at_a_point(self, values, env)
         ones = self.unverified_ones(env)
         if ones:
             self._verify_ones(ones, values)

@@ -110,6 +110,9 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     for name in sorted(ones):
         first = int(np.argmin(full[name]))
         cost.at(**{k: int(v[first]) for k, v in full.items()})
+    if cost.fitted is not None:
+        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
+        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
     return env
 
 
