@@ -298,3 +298,68 @@ def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
 
     contract_path.noting = True  # type: ignore[attr-defined]
     return contract_path
+
+
+@contextlib.contextmanager
+def comparisons_noted(value: Callable[[Any], int], note: Callable[[str, Any, Any], None]) -> Iterator[None]:
+    """While it lasts, comparisons of symbolic dimensions that jax cannot decide are answered as at a point, where a dimension is
+    ``value(dim)``, and noted: ``note(">=", a, b)`` where it would have raised or made a maximum or minimum, ``note("==", a, b)``
+    where it silently says no, ``note("int", a, 0)`` where it would have raised because an integer is wanted."""
+    decide, equal, integer, made = (_shape_poly._geq_decision, SymbolicDim.__eq__, SymbolicDim.__int__,
+                                    SymbolicDim.__dict__["_from_operation"])
+    owner = threading.get_ident()
+    inside = [False]  # a note may itself compare
+
+    def noted(sort: str, a: Any, b: Any) -> None:
+        if not inside[0] and threading.get_ident() == owner:
+            inside[0] = True
+            try:
+                note(sort, a, b)
+            finally:
+                inside[0] = False
+
+    def at_least(a: Any, b: Any, text: Any) -> bool:
+        try:
+            return decide(a, b, text)
+        except InconclusiveDimensionOperation:
+            if threading.get_ident() != owner:
+                raise
+            noted(">=", a, b)
+            return value(a) >= value(b)
+
+    def equals(a: Any, b: Any) -> bool:
+        found = equal(a, b)
+        if not found and not inside[0] and (is_symbolic(b) or isinstance(b, int)):
+            noted("==", a, b)
+        return found
+
+    def as_integer(a: Any) -> int:
+        try:
+            return integer(a)
+        except InconclusiveDimensionOperation:
+            if threading.get_ident() != owner:
+                raise
+            noted("int", a, 0)
+            return value(a)
+
+    def operation(name: str, *operands: Any, **scope: Any) -> Any:
+        if name in ("max", "min"):
+            noted(">=", *operands)
+        return made.__func__(name, *operands, **scope)
+
+    changes = {"__eq__": equals, "__int__": as_integer, "_from_operation": staticmethod(operation)}
+    kept = {name: SymbolicDim.__dict__[name] for name in changes}
+    with _ONE_AT_A_TIME:
+        _shape_poly._geq_decision = at_least
+        for name, change in changes.items():
+            setattr(SymbolicDim, name, change)
+        try:
+            yield
+        finally:
+            _shape_poly._geq_decision = decide
+            for name, was in kept.items():
+                setattr(SymbolicDim, name, was)
+
+
+# Only one thread at a time may have jax's comparisons answered; the others see jax's own answers all the while.
+_ONE_AT_A_TIME = threading.Lock()

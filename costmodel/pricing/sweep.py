@@ -115,11 +115,14 @@ def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[st
                shape: tuple[int, ...]) -> dict[int, Point]:
     """The points of a grid (by flat index) at which another program holds. The first point of each region is compared with a
     concrete trace, as it would be by itself."""
-    regions = cost.origin.regions
+    regions, count = cost.origin.regions, int(np.prod(shape, dtype=np.int64))
+    if cost.fitted is not None:
+        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
+        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
+        return {}
     if not regions.checked:
         return {}
     full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
-    count = int(np.prod(shape, dtype=np.int64))
     on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]
     on = [mask for mask in on if mask.any()]
     region = np.unique(np.stack([*on, np.zeros(count, dtype=bool)]), axis=1, return_index=True, return_inverse=True)
