@@ -360,6 +360,8 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 
 
 def test_an_interrupt_ends_with_130_and_no_traceback(surroundings: Path) -> None:
-    (surroundings / "interrupting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")
+    # Under nohup or behind a shell's `&` a process is born deaf to Ctrl-C, and Python leaves it so.
+    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (surroundings / "interrupting.py").write_text(code, encoding="utf-8")
     done = process("show", "interrupting:net", "--input", "n")
     assert done.returncode == 130 and "Traceback" not in done.stderr
