@@ -1,13 +1,18 @@
-"""Fixtures of the acceptance tests: every zoo model is analysed once a session."""
+"""Fixtures of the acceptance tests: every zoo model is analysed once a session. No test but a benchmark is timed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import zoo
 from costmodel import Cost, ModelEntry
+
+# How long an example takes is a matter of what else the machine does; what is timed is a benchmark.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 ENTRIES: dict[str, ModelEntry] = {entry.name: entry for entry in zoo.models()}
 

@@ -109,6 +109,20 @@ def evaluations(file: str, text: str) -> list[str]:
     return found
 
 
+def writes(file: str, text: str) -> list[str]:
+    """Calls that write a file themselves: ``open`` for more than reading, and what pathlib offers."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and file != "files":
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            texts = [a.value for a in (*node.args, *(k.value for k in node.keywords)) if isinstance(a, ast.Constant)]
+            modes = {m for m in texts if isinstance(m, str) and set(m) <= set("rwaxbt+") and set(m) & set("wax+")}
+            of_pathlib = isinstance(node.func, ast.Attribute) and name in ("write_text", "write_bytes")
+            if of_pathlib or (name == "open" and modes):
+                found.append(f"{file}:{node.lineno} calls {name}: use costmodel.files")
+    return found
+
+
 MODULES = sorted(name for name in SOURCES if name)
 
 
@@ -135,6 +149,11 @@ def test_private_jax_is_in_one_file(file):
 @pytest.mark.parametrize("file", MODULES)
 def test_nothing_evaluates_text(file):
     assert evaluations(file, SOURCES[file]) == []
+
+
+@pytest.mark.parametrize("file", MODULES)
+def test_what_writes_files_is_in_one_file(file):
+    assert writes(file, SOURCES[file]) == []
 
 
 def in_a_circle(texts: dict[str, str]) -> set[str]:
@@ -245,6 +264,14 @@ def test_private_jax_and_evaluation_are_caught():
         assert evaluations("cost", text)
     assert not evaluations("symbolic.printers", "exec(text)")
     assert evaluations("symbolic.printers", "eval(text)")
+
+
+def test_a_file_written_by_hand_is_caught():
+    for text in ("open(path, 'w')", "with open(path, mode='xb') as f: pass", "Path(p).open('a', encoding='utf-8')",
+                 "path.write_text('')", "path.write_bytes(b'')"):
+        assert writes("cost", text)
+    for text in ("open(path)", "path.open(encoding='utf-8', newline='')", "open(path, 'rb')", "write_text(path, '')"):
+        assert not writes("cost", text)
 
 
 def test_a_forgotten_re_export_is_caught():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.bench.compilers import DONATED_BY_TRAINING, compile_for, from_record, installed, prepare, target, targets
 from costmodel.errors import CostModelError
+from costmodel.files import write_text
 
 if TYPE_CHECKING:
     from costmodel.bench.judge import Judgement
@@ -95,8 +96,9 @@ def load(folder: str | Path, compiler: str) -> dict[str, dict[str, Any]]:
 
 
 def store(folder: str | Path, compiler: str, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make ``records`` the compiler's. Raises CostModelError where that cannot be; the old ones are then kept."""
     lines = [json.dumps(record, separators=(",", ":")) for record in records.values()]
-    (Path(folder) / f"{compiler}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(Path(folder) / f"{compiler}.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def make(compiler: str, folder: str | Path, analyze: Callable[[Program], Cost]) -> Iterator[str]:

@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from costmodel.errors import CostModelError
+from costmodel.files import append_line
 
 
 def append(path: str | Path, record: Mapping[str, Any]) -> None:
     """Append a record. Raises CostModelError where the file cannot be written."""
-    try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise CostModelError(f"cannot write {path}: {error.strerror}; save to another file") from None
+    append_line(path, json.dumps(record))

@@ -141,14 +141,14 @@ def hw_check(context: click.Context, files: tuple[str, ...]) -> None:
 @click.option("--output", "-o", metavar="FILE", help="Where to write it (default: NAME.toml here).")
 def hw_new(name: str, output: str | None) -> None:
     """Write a device file to be filled in; `hw check` says what is missing."""
+    from costmodel.files import write_text
     from costmodel.hardware import template
 
     text, path = template(name), output or f"{name}.toml"
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise CostModelError(f"cannot write {path}: {error.strerror}; give another file with -o") from None
+        write_text(path, text, new=True)
+    except CostModelError as error:
+        raise CostModelError(f"{error} with -o") from None
     click.echo(f"written to {path}: fill it in, then run `costmodel hw check {path}`")
 
 
@@ -174,6 +174,6 @@ def hw_measure(seconds: float, output: str | None) -> None:
     path = output or user_directory() / "local.toml"
     try:
         write(device, path)
-    except OSError as error:
-        raise CostModelError(f"cannot write {path}: {error.strerror}; give another file with --output") from None
+    except CostModelError as error:
+        raise CostModelError(f"{error} with --output") from None
     click.echo(f"{device.title}: written to {path}")

@@ -7,17 +7,20 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from costmodel.files import refusals, write_text
 from costmodel.hardware.model import Calibration, Energies, Hardware, Level, Link, Quantity
 
 
 def write(hardware: Hardware | Energies, path: str | Path) -> Path:
     """Write ``hardware`` to the TOML file ``path``, making its folder; ``load(path)`` gives an equal device back.
 
-    A datasheet figure that a measured one replaced is not in ``hardware`` any more, and so not in the file.
+    A datasheet figure that a measured one replaced is not in ``hardware`` any more, and so not in the file. Raises CostModelError
+    where the file cannot be written.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(dumps(hardware), encoding="utf-8")
+    with refusals(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, dumps(hardware))
     return target
 
 

@@ -6,6 +6,7 @@ touch, each with a line to its points.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from costmodel.errors import CostModelError
+from costmodel.files import write_bytes
 from costmodel.hardware import Hardware, MissingPeak, load
 from costmodel.text import si
 
@@ -47,11 +49,10 @@ def _save(draw: Callable[[], Any], path: str) -> None:
         import matplotlib
     except ImportError:
         raise CostModelError("pictures need matplotlib: pip install 'jax-costmodel[plot]'") from None
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "costmodel", "font.size": 9}):  # the same picture gives the same file
-            draw().savefig(path, dpi=160, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None)
-    except OSError as error:
-        raise CostModelError(f"cannot write {path}: {error.strerror}; give another file") from None
+    drawn, metadata = io.BytesIO(), {"Date": None} if suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": "costmodel", "font.size": 9}):  # the same picture gives the same file
+        draw().savefig(drawn, format=suffix[1:], dpi=160, bbox_inches="tight", metadata=metadata)
+    write_bytes(path, drawn.getvalue())
 
 
 # -- rooflines ----------------------------------------------------------------------------------------------------------------

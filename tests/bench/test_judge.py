@@ -189,7 +189,7 @@ def test_a_judgement_as_text_and_as_a_record(cost, tmp_path):
     j.save(tmp_path / "j.jsonl")
     record = json.loads((tmp_path / "j.jsonl").read_text(encoding="utf-8"))
     assert record["bytes"] == j.bytes and from_record(record["theirs"]) == j.theirs
-    with pytest.raises(cm.CostModelError, match="save to another file"):
+    with pytest.raises(cm.CostModelError, match="give another file"):
         j.save(tmp_path)
 
 

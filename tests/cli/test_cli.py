@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -109,18 +108,6 @@ def test_the_check_of_imports_can_fail() -> None:
     done = subprocess.run([sys.executable, "-c", f"import sys, numpy; print([n for n in {HEAVY!r} if n in sys.modules])"],
                           capture_output=True, text=True)
     assert done.stdout.strip() == "['numpy']"
-
-
-@pytest.mark.parametrize("path", [(), ("show",)])
-def test_help_is_quick(path: tuple[str, ...]) -> None:
-    times = []
-    for _ in range(10):  # the best of several: other load on the machine only adds time
-        start = time.perf_counter()
-        assert process(*path, "--help").returncode == 0
-        times.append(time.perf_counter() - start)
-        if times[-1] < 0.25:
-            break
-    assert min(times) < 0.25
 
 
 @pytest.mark.parametrize("group", [(), ("hw",)])
@@ -360,6 +347,8 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 
 
 def test_an_interrupt_ends_with_130_and_no_traceback(surroundings: Path) -> None:
-    (surroundings / "interrupting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")
+    # Under nohup or behind a shell's `&` a process is born deaf to Ctrl-C, and Python leaves it so.
+    code = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (surroundings / "interrupting.py").write_text(code, encoding="utf-8")
     done = process("show", "interrupting:net", "--input", "n")
     assert done.returncode == 130 and "Traceback" not in done.stderr
