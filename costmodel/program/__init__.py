@@ -4,6 +4,7 @@
 __all__ = [
     "branches",
     "coverage",
+    "fit",
     "inline",
     "raw",
     "regions",
