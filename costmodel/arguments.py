@@ -28,6 +28,7 @@ class Asked:
     verify: bool = True
     rngs: tuple[str, ...] = ()
     mutable: tuple[str, ...] = ()
+    fit: str = "auto"
 
     def answer(self, quoted: bool = False, train: str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
@@ -42,9 +43,9 @@ class Asked:
         given = point(self.points)
         try:
             if train:
-                cost = entry.analyze_step(train, rngs=self.rngs)
+                cost = entry.analyze_step(train, rngs=self.rngs, fit=self.fit)
             else:
-                cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False)
+                cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit)
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
         if quoted and not self.points and set(entry.at) == set(cost.symbols):

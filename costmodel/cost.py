@@ -14,8 +14,9 @@ from sympy import Expr
 from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing.core import Point, Priced, Symbolic
 from costmodel.program.branches import Branches
+from costmodel.program.fit.result import TRACE_LIMIT, raw_program
 from costmodel.program.regions import Regions
-from costmodel.program.walk import walk
+from costmodel.program.table import cost_table
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, request
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
             mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max",
-            verify: bool = True) -> Cost:
+            verify: bool = True, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Closed-form cost of one call of ``model``.
 
     model:   a Linen module, an (abstract) NNX module, or any function of jax arrays.
@@ -48,6 +49,10 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     branches: which branch of a ``cond`` or ``switch`` counts: ``"max"`` (default) or ``"min"`` by operations, ``"mean"``, or
              ``"symbol"`` for a weight symbol ``taken_k`` per branch.
     verify:  compare with a concrete trace at the first point and on boundaries; see :meth:`Cost.at`.
+    fit:     what to do where jax refuses the symbols: ``"auto"`` (default) finds exact forms from concrete traces, verifies them at
+             other points and says so on stderr; ``"never"`` raises; ``"always"`` does not try a symbolic trace. ``cost.fitted``
+             tells what a fitted cost rests upon.
+    trace_limit: seconds after which ``"auto"`` gives up a symbolic trace; None for no limit.
 
     Raises TraceError if jax cannot trace the model with these dimensions, UnknownPrimitive for a primitive without a rule.
 
@@ -57,19 +62,22 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     k*m*n
     """
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
-    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify)
+    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
 
 
-def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True) -> Cost:
+def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True,
+                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    traced = asked.run()
-    table, domain = walk(traced, unknown=unknown, branches=branches)
-    regions = Regions(boundaries(domain), stand_ins=traced.stand_ins, checked=verify)
-    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions)
+    made = raw_program(asked, fit=fit, trace_limit=trace_limit)
+    table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
+    if made.fit is not None:
+        domain = made.fit.whole(domain)
+    regions = Regions(boundaries(domain), stand_ins=made.stand_ins, checked=verify)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -80,10 +88,12 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
 def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
                      microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
                      kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
-                     unknown: str = "error", branches: str = "max", verify: bool = True) -> Cost:
+                     unknown: str = "error", branches: str = "max", verify: bool = True, fit: str = "auto",
+                     trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Closed-form cost of one training step of ``model``.
 
-    model, inputs, method, kwargs, rngs, params, unknown, branches, verify: as for :func:`costmodel.analyze`.
+    model, inputs, method, kwargs, rngs, params, unknown, branches, verify, fit, trace_limit: as for
+                   :func:`costmodel.analyze`.
     loss:          ``loss(outputs, *targets)`` -> scalar.
     targets:       abstract arrays like ``inputs``, given to the loss.
     optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
@@ -103,7 +113,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
                             compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
-    return analyze_request(step, unknown=unknown, branches=branches, verify=verify)
+    return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
 
 
 def _name(model: Any) -> str:
@@ -242,6 +252,16 @@ class Cost(_Face, Symbolic):
 
     at_a_point = CostAt
 
+    def region(self, **values: int) -> Cost:
+        """The closed forms of a fitted cost's model with the structure that it has at a point, where that is another one than this
+        cost's. Raises FitError where there are none."""
+        env = self.domain.bind(values)
+        if self.fitted is None or self.request is None:
+            raise CostModelError(f"{self.name} is not fitted: one symbolic trace holds for its whole domain")
+        fitted = self.fitted.elsewhere_at(env)
+        table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
+        return Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches, fitted=fitted)
+
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
         return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
@@ -287,6 +307,9 @@ class Cost(_Face, Symbolic):
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
         from costmodel.program.serialize import Saved, to_json
 
+        if self.fitted is not None:
+            raise CostModelError("a fitted cost is compared with a concrete trace wherever it is evaluated, which a file cannot "
+                                 "be; evaluate it with .at(...) and save the numbers")
         return to_json(Saved(self.program, self.domain, self.name, self.origin.regions), indent)
 
     def __repr__(self) -> str:

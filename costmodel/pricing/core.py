@@ -15,6 +15,7 @@ from sympy import Expr
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
+from costmodel.program.fit.result import Fit
 from costmodel.program.regions import Regions
 from costmodel.program.verify import Traceable, concrete, difference, verify
 from costmodel.rules.work import CostTable
@@ -83,13 +84,14 @@ class Symbolic(Priced):
     source:   the cost that this one was made from by a ``change`` of its program (another type, a choice of equations): it is what
               is verified.
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
+    fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None) -> None:
+                 regions: Regions | None = None, fitted: Fit | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -98,6 +100,7 @@ class Symbolic(Priced):
         self.source = source
         self.change = change
         self.regions = regions or Regions(boundaries(domain))
+        self.fitted: Fit | None = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 
@@ -129,7 +132,8 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. ``analyze(..., verify=False)`` leaves both out.
+        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point, and
+        raises DomainError where the program is another one.
         """
         env = self.domain.bind(values)
         return self.at_a_point(self._settled(env, values), values, env)
@@ -139,6 +143,10 @@ class Symbolic(Priced):
         if self.source is not None:
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
+        if self.fitted is not None:
+            if self.regions.checked:
+                self.fitted.check(env)
+            return self
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:
             return self._elsewhere[key]

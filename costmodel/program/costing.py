@@ -164,7 +164,7 @@ def unknown_message(r: Raw, view: Eqn) -> str:
 
 
 # Parameters worth showing when an equation is explained; the rest is plumbing.
-_SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_group_count",
+SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_group_count",
           "batch_group_count", "window_dimensions", "axes", "dimension", "axis", "y", "precision", "permutation", "new_sizes")
 
 
@@ -177,7 +177,7 @@ _CHANNELS_LAST = {rank: ((0, rank - 1, *range(1, rank - 1)), (rank - 1, rank - 2
 def detail(r: Raw) -> str:
     """The parameters that decide the cost, as text."""
     shown = []
-    for key in _SHOWN:
+    for key in SHOWN:
         value = r.params.get(key)
         if value is None or (key in ("feature_group_count", "batch_group_count") and str(value) == "1"):
             continue

@@ -1,0 +1,124 @@
+"""What a symbolic trace asks of the sizes: the comparisons that decide which program a model writes.
+
+jax refuses an undecided ``>=`` and silently denies an undecided ``==``. Here both are answered as at a witness point and noted,
+so that the trace goes on: two points at which all noted comparisons come out alike have the same program, if the trace came to its
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sympy
+from sympy import Expr, Symbol
+
+from costmodel import _jax_compat as compat
+from costmodel.errors import CostModelError
+from costmodel.program.fit.box import Box, Point
+from costmodel.program.fit.limit import TimeLimit, time_limit
+from costmodel.symbolic.dimensions import internal
+from costmodel.symbolic.forms import evaluate
+
+# Conditions beyond so many say nothing to a reader and cost time.
+_MOST = 400
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``difference`` ≥ 0, or = 0 where ``equal``."""
+
+    difference: Expr
+    equal: bool
+
+    def holds(self, env: Mapping[Symbol, int]) -> bool:
+        found = evaluate(self.difference, env)
+        return found == 0 if self.equal else found >= 0
+
+    def text(self, true: bool, user: Any = lambda e: e) -> str:
+        """As a reader writes it; ``user`` puts an expression into the user's symbols."""
+        constant, rest = user(self.difference).as_coeff_Add()
+        if rest.could_extract_minus_sign():
+            sides, signs = (-rest, constant), ("<=", ">")
+        else:
+            sides, signs = (rest, -constant), (">=", "<")
+        sign = ("==" if true else "!=") if self.equal else signs[0 if true else 1]
+        return f"{sides[0]} {sign} {sides[1]}"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The comparisons that a trace met; ``complete`` if it came to its end and never asked for an integer."""
+
+    tests: tuple[Condition, ...] = ()
+    complete: bool = False
+
+    def outcome(self, env: Mapping[Symbol, int]) -> tuple[bool, ...]:
+        return tuple(test.holds(env) for test in self.tests)
+
+    def separating(self, inside: Sequence[Mapping[Symbol, int]],
+                   outside: Sequence[Mapping[Symbol, int]]) -> list[tuple[Condition, bool]]:
+        """The conditions that come out alike at all points inside and otherwise at one outside at least, with how they come out."""
+        found = []
+        for test in self.tests:
+            answers = {test.holds(env) for env in inside}
+            if len(answers) == 1 and any(test.holds(env) not in answers for env in outside):
+                found.append((test, answers.pop()))
+        return found
+
+
+def edges(box: Box, start: Point, asked: Conditions, most: int = 12) -> list[Point]:
+    """Points along each symbol on both sides of where a comparison comes out otherwise, and where the two are equal."""
+    found: dict[Point, None] = {}
+    for test in asked.tests:
+        for k, s in enumerate(box.symbols):
+            if len(found) < most and s in test.difference.free_symbols:
+                found |= dict.fromkeys(_edge(box, start, k, test.difference))
+    return list(found)
+
+
+def _edge(box: Box, start: Point, k: int, difference: Expr) -> list[Point]:
+    """Where the sign of a difference changes along one symbol."""
+    def sign(v: int) -> bool:
+        return evaluate(difference, dict(zip(box.symbols, (*start[:k], v, *start[k + 1:]), strict=True))) >= 0
+
+    low, high = box.axes[k].low, box.axes[k].top(96)
+    if sign(low) == sign(high):
+        return []
+    at_low = sign(low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sign(middle) == at_low else (low, middle)
+    return box.along(start, k, [low, high] if not evaluate(difference, dict(zip(box.symbols, (*start[:k], low, *start[k + 1:]),
+                                                                               strict=True))) == 0 else [low])
+
+
+class Runs(Protocol):
+    """What can be traced with its symbols: a request, or a training step."""
+
+    def run(self) -> Any: ...
+
+
+def conditions(request: Runs, env: Mapping[Symbol, int], seconds: float) -> Conditions:
+    """The comparisons that the symbolic trace of a request meets where its internal variables are ``env``; what was met by then
+    where jax refuses to go on, or after ``seconds``."""
+    found: dict[Condition, None] = {}
+    whole = True
+
+    def value(dim: Any) -> int:
+        return int(evaluate(internal(dim), env))
+
+    def note(sort: str, a: Any, b: Any) -> None:
+        nonlocal whole
+        difference = sympy.expand(internal(a) - internal(b))
+        whole = whole and sort != "int" and len(found) < _MOST
+        if sort != "int" and difference.free_symbols and len(found) < _MOST:
+            found[Condition(difference, sort == "==")] = None
+
+    try:
+        with time_limit(seconds), compat.comparisons_noted(value, note):
+            request.run()
+    except (CostModelError, TimeLimit):
+        whole = False
+    return Conditions(tuple(found), whole)

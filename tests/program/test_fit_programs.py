@@ -1,0 +1,346 @@
+"""Programs that jax refuses to trace symbolically, by category of docs/limits.md: their fitted forms as written by hand, and equal
+to concrete traces at points that no fit has seen."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import costmodel as cm
+from costmodel.symbolic.forms import evaluate, minimum, symbol
+from costmodel.trace.requests import request
+
+N, S, T, H, W, A, B, C, E, G, L = cm.symbols("n s t h w a b c e g L")
+n, s, t, h, w, a, b, c, e, g, depth = cm.dims("n s t h w a b c e g L")
+NHWC = ("NHWC", "HWIO", "NHWC")
+slow = pytest.mark.slow
+
+
+def conv(x, k, stride=1, padding="SAME"):
+    return lax.conv_general_dilated(x, k, (stride, stride), padding, dimension_numbers=NHWC)
+
+
+def windows(x):  # pad to a multiple of 14, then attend within windows of 14, as ViTDet does
+    size, length, channels = x.shape
+    pad = -length % 14
+    if pad > 0:
+        x = jnp.pad(x, ((0, 0), (0, pad), (0, 0)))
+    y = x.reshape(size, (length + pad) // 14, 14, channels)
+    return jnp.einsum("bwtc,bwsc->bwts", y, y)
+
+
+def square_grid(x, k):  # tokens to a grid of int(√tokens)
+    size, tokens, channels = x.shape
+    side = int(tokens**0.5)
+    return conv(x.reshape(size, side, side, channels), k)
+
+
+def kept_tokens(x, k):  # a masked autoencoder keeps a quarter
+    return x[:, :int(x.shape[1] * 0.25)] @ k
+
+
+def position_table(x, table):
+    return (x + table[:x.shape[1]]) @ table.T
+
+
+def resized(x):
+    return jax.image.resize(x, (x.shape[0], 2 * x.shape[1], x.shape[2]), "bilinear")
+
+
+def position_resize(x, table):
+    if x.shape[1] != 14:
+        table = jax.image.resize(table, (x.shape[1], x.shape[1], 8), "bicubic")
+    return x + table
+
+
+def padded_gradient(k, x):
+    return jnp.sum(conv(x, k, 2, ((1, 1), (1, 1))) ** 2)
+
+
+def shorter(x, y):
+    k = min(x.shape[1], y.shape[1])
+    return jnp.einsum("bsc,bsc->bs", x[:, :k], y[:, :k])
+
+
+def local(x):
+    return jnp.einsum("bsc,btc->bst", x, x[:, :min(x.shape[1], 16)])
+
+
+def pairs(x):
+    i, j = np.triu_indices(x.shape[1], 1)
+    return x[:, i] * x[:, j]
+
+
+def fourier(x, k):
+    y = jnp.fft.rfft2(x, axes=(1, 2))
+    m, q = min(12, y.shape[1]), min(12, y.shape[2])
+    return jnp.einsum("bxyi,io->bxyo", y[:, :m, :q], k)
+
+
+def chunks(q, k):
+    size, length, channels = q.shape
+    parts = q.reshape(size, length // 16, 16, channels).swapaxes(0, 1)
+    return lax.map(lambda x: jnp.einsum("bsd,btd->bst", x, k), parts)
+
+
+def capacity(x, router, k):
+    room = math.ceil(1.25 * x.shape[0] / router.shape[1])
+    dispatch = jnp.zeros((x.shape[0], router.shape[1], room)) + (x @ router)[..., None]
+    return jnp.einsum("tec,td->ecd", dispatch, x) @ k
+
+
+def repeated(x, k, *, length):
+    return lax.scan(lambda carry, _: (jnp.tanh(carry @ k), carry.sum()), x, None, length=length)
+
+
+def halved(x, k):
+    return lax.scan(lambda carry, _: (carry @ k, None), x, None, length=x.shape[0] // 2)[0]
+
+
+class Crop(nn.Module):
+    """A U-Net whose skips are cropped to fit."""
+
+    @nn.compact
+    def __call__(self, x):
+        wide = nn.Conv(8, (3, 3), use_bias=False)(x)
+        deep = nn.Conv(16, (3, 3), strides=(2, 2), use_bias=False)(wide)
+        up = nn.ConvTranspose(8, (2, 2), strides=(2, 2), use_bias=False)(deep)[:, :wide.shape[1], :wide.shape[2]]
+        return nn.Conv(1, (1, 1), use_bias=False)(jnp.concatenate([up, wide], -1))
+
+
+class Stem(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        for features in (4, 6, 8):
+            x = nn.relu(nn.Conv(features, (3, 3), strides=(2, 2), use_bias=False)(x))
+        return nn.Dense(3)(x.reshape(x.shape[0], -1, 8).mean(1))
+
+
+def gathered(x):  # every third row
+    return x[np.arange(0, x.shape[0], 3)] * 2.0
+
+
+def even_or_cut(x):
+    return x[:x.shape[0] - x.shape[0] % 2].reshape(x.shape[0] // 2, 2, -1).sum(1)
+
+
+def dimensional(x, k):
+    return x @ k * float(x.shape[0])
+
+
+ceil16 = cm.CeilDiv(5 * T, 4 * E)
+ceil8 = 9 * N * sum(cost * cm.CeilDiv(H, 2**k) * cm.CeilDiv(W, 2**k) for k, cost in ((1, 12), (2, 24), (3, 48))) + 24 * N
+
+
+def floor_half(x):
+    return cm.FloorDiv(x, 2)
+
+
+# name -> (model, inputs, metric, its form by hand or None)
+PROGRAMS = {
+    "int(n ** 0.5)": (square_grid, [(n, h * h, 8), (3, 3, 8, 16)], "macs", 9 * 8 * 16 * N * H**2),
+    "int(ratio)": (kept_tokens, [(n, s, 16), (16, 16)], "macs", 256 * N * cm.FloorDiv(S, 4)),
+    "padding to windows": (windows, [(n, s, 8)], "macs", 14 * 14 * 8 * N * cm.CeilDiv(S, 14)),
+    "table of fixed size": (position_table, [(n, s, 8), (64, 8)], "macs", 512 * N * S),
+    "einsum of three": (lambda x, y, z: jnp.einsum("ij,jk,kl->il", x, y, z), [(a, b), (b, 20), (20, a)], "macs",
+                        20 * A * B + 20 * A**2),
+    "resize": (resized, [(n, h, 8)], "macs", 16 * N * H**2),
+    "resize to the grid": (position_resize, [(n, h, h, 8), (14, 14, 8)], "macs", 8 * 14 * 14 * H + 8 * 14 * H**2),
+    "number of groups": (nn.GroupNorm(num_groups=g), [(n, h, h, g * c)], "params", 2 * C * G),
+    "gradient of a strided convolution": (jax.grad(padded_gradient), [(3, 3, 4, 8), (n, h, w, 4)], "unfused", None),
+    "shorter of two": (shorter, [(n, s, 8), (n, t, 8)], "macs", None),
+    "min(s, 16)": (local, [(n, s, 8)], "macs", 8 * N * S * minimum(S, 16)),
+    "pairs": (pairs, [(n, s, 8)], "flops", 4 * N * S * (S - 1)),
+    "Fourier modes": (fourier, [(n, h, w, 4), cm.spec((4, 4), "complex64")], "macs",
+                      4 * 16 * N * minimum(H, 12) * minimum(floor_half(W) + 1, 12)),
+    "chunks": (chunks, [(n, 16 * s, 8), (n, 16 * s, 8)], "macs", 2048 * N * S**2),
+    "capacity of experts": (capacity, [(t, 8), (8, e), (e, 8, 8)], "macs", 8 * E * T + 8 * E * T * ceil16 + 64 * E * ceil16),
+    "scan(length=L)": (functools.partial(repeated, length=depth), [(n, 16), (16, 16)], "macs", 256 * L * N),
+    "scan(length=n // 2)": (halved, [(n, 16), (16, 16)], "macs", 256 * N * cm.FloorDiv(N, 2)),
+    "cropped skips": (Crop(), [(n, h, w, 3)], "params", 8 * 27 + 9 * 128 + 4 * 128 + 16),
+    "strides at a free size": (Stem(), [(n, h, w, 3)], "macs", ceil8),
+    "every third row": (gathered, [(s, 8)], "flops", 8 * cm.CeilDiv(S, 3)),
+    "cut to even": (even_or_cut, [(n, 8)], "flops", 8 * cm.FloorDiv(N, 2)),
+    "float(n)": (dimensional, [(n, 8), (8, 8)], "macs", 64 * N),
+}
+HEAVY = {"strides at a free size", "cropped skips", "resize to the grid", "resize", "capacity of experts", "table of fixed size",
+         "pairs", "Fourier modes", "gradient of a strided convolution", "number of groups", "chunks"}
+METRICS = ("params", "macs", "flops", "transcendentals", "ops")
+
+
+@functools.cache
+def fitted(name):
+    model, inputs, *_ = PROGRAMS[name]
+    return cm.analyze(model, *inputs, fit="always")
+
+
+def concrete(name, point):
+    """The counts of a program traced at a point from the start."""
+    model, inputs, *_ = PROGRAMS[name]
+    domain = fitted(name).fitted.found.domain
+    asked = request(model, *inputs).at(domain, domain.bind(point))
+    return cm.analyze(asked.model, *asked.inputs, fit="never").at()
+
+
+def inside(cost, count, seed=3):
+    """Points of the fitted domain that the fit has not seen."""
+    rng = random.Random(seed)
+    seen = [*cost.fitted.points, *cost.fitted.verified]
+    found = []
+    while len(found) < count:
+        point = {name: v + rng.choice((0, 12, 48, 96)) for name, v in rng.choice(seen).items()}
+        if point not in seen and point not in found and all(v < 900 for v in point.values()):
+            try:
+                cost.at(**{name: point[name] for name in cost.symbols})
+            except cm.DomainError:
+                seen.append(point)
+                continue
+            found.append(point)
+    return found
+
+
+NAMES = [pytest.param(name, marks=[slow] if name in HEAVY else []) for name in PROGRAMS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_refused_program_has_verified_closed_forms(name):
+    *_, metric, form = PROGRAMS[name]
+    cost = fitted(name)
+    assert len(cost.fitted.verified) >= 6
+    for point in inside(cost, 12) if form is not None else ():
+        env = {symbol(name): v for name, v in point.items()}
+        assert evaluate(cost.metric(metric), env) == evaluate(form, env), (cost.metric(metric), form, point)
+    for point in inside(cost, 3):
+        there, expected = cost.at(**{k: point[k] for k in cost.symbols}), concrete(name, point)
+        for m in METRICS:
+            assert there.metric(m) == expected.metric(m), (m, point)
+        for policy in ("unfused", "compulsory", "layer"):
+            assert there.bytes(policy) == expected.bytes(policy), (policy, point)
+        assert there.live_peak() == expected.live_peak(), point
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_refused_or_wrong_without_a_fit(name):
+    """A program whose symbolic trace is right everywhere does not belong here."""
+    model, inputs, *_ = PROGRAMS[name]
+    try:
+        cost = cm.analyze(model, *inputs, fit="never")
+    except cm.CostModelError:
+        return
+    point = inside(fitted(name), 1)[0]
+    with pytest.raises(cm.CostModelError):
+        cost.verify(**{k: point[k] for k in cost.symbols})
+
+
+# -- traps -------------------------------------------------------------------------------------------------------------------
+
+TRAPS = {
+    "n > 4": (lambda x, k: x @ k if x.shape[0] > 4 else jnp.tanh(x @ k @ k.T), [(n, s, 8), (8, 6)], {"n": 3, "s": 9}, "n"),
+    "native size": (lambda x, table: x + table if x.shape[1] == 224 else x * jax.image.resize(table, x.shape[1:], "linear"),
+                    [(n, h, 8), (224, 8)], {"n": 2, "h": 224}, "h"),
+    "n % 2": (lambda x: x.reshape(x.shape[0] // 2, 2, -1).sum(1) if x.shape[0] % 2 == 0 else jnp.cos(x), [(n, s)], None, "n"),
+    "s <= 1024": (lambda x: jnp.einsum("bsd,btd->bst", x, x) if x.shape[1] <= 1024 else jnp.einsum("bsd,btd->bst", x, x[:, ::2]),
+                  [(n, s, 4)], None, "s"),
+    "s < t": (lambda x, y: (x @ x.T).sum() if x.shape[0] < y.shape[0] else jnp.tanh(y @ y.T).sum(), [(s, 8), (t, 8)], None, ""),
+    "a table of sizes": (lambda x: x * {7: 2.0}.get(x.shape[0], 3.0) if x.shape[0] != 7 else jnp.tanh(x), [(n, s)],
+                         {"n": 7, "s": 3}, "n"),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[slow] if name == "native size" else []) for name in TRAPS])
+def test_a_trap_is_a_region_and_never_a_wrong_value(name):
+    model, inputs, outside, about = TRAPS[name]
+    cost = cm.analyze(model, *inputs, fit="always")
+    if outside is not None:
+        with pytest.raises(cm.DomainError, match="outside of the fitted domain"):
+            cost.at(**outside)
+        assert any(about in text for text in cost.fitted.conditions), cost.fitted.conditions
+    right = 0
+    rng = random.Random(5)
+    domain = cost.fitted.found.domain
+    for _ in range(24):
+        point = {name: rng.randint(2, rng.choice((12, 300, 1400))) for name in cost.fitted.symbols}
+        asked = request(model, *inputs).at(domain, domain.bind(point))
+        expected = cm.analyze(asked.model, *asked.inputs, fit="never").at()
+        try:
+            there = cost.at(**{k: point[k] for k in cost.symbols})
+        except cm.DomainError:
+            continue
+        right += 1
+        for m in METRICS:
+            assert there.metric(m) == expected.metric(m), (m, point)
+    assert right > 4
+
+
+# -- the face ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_is_told(capsys):
+    cost = cm.analyze(kept_tokens, (n, s, 16), (16, 16))
+    said = capsys.readouterr().err
+    assert said.startswith("costmodel: fitted in n, s to ") and "verified at" in said and said.count("\n") == 1
+    assert cost.fitted.symbols == ("n", "s") and "ConcretizationTypeError" in cost.fitted.reason
+    assert cm.analyze(jnp.matmul, (n, s), (s, t)).fitted is None
+
+
+def test_never_raises_and_an_unknown_word_is_told():
+    with pytest.raises(cm.TraceError):
+        cm.analyze(kept_tokens, (n, s, 16), (16, 16), fit="never")
+    with pytest.raises(cm.CostModelError, match="'auto', 'never', 'always'"):
+        cm.analyze(kept_tokens, (n, s, 16), (16, 16), fit="perhaps")
+
+
+def test_a_mistake_of_the_users_stays_a_mistake():
+    with pytest.raises(cm.TraceError, match="contracting"):
+        cm.analyze(jnp.matmul, (n, s), (s + 1, t))
+
+
+def test_a_symbolic_trace_has_a_time_limit(capsys):
+    def slowly(x):
+        if not isinstance(x.shape[0], int):
+            while True:
+                math.sqrt(2)
+        return jnp.tanh(x)
+
+    cost = cm.analyze(slowly, (n, s), trace_limit=0.5)
+    assert cost.transcendentals == N * S and "longer than 0.5 s" in cost.fitted.reason
+
+
+def test_logarithmic_depth_is_refused_by_name():
+    with pytest.raises(cm.CostModelError, match="structure"):
+        cm.analyze(lambda x: lax.associative_scan(jnp.multiply, x, axis=1), (n, s), fit="always")
+
+
+def test_other_regions_have_their_own_forms():
+    cost = cm.analyze(local, (n, s, 8), fit="always")
+    other = cost.region(n=3, s=9)
+    assert cost.macs == 128 * N * S and other.macs == 8 * N * S**2
+    assert other.at(n=50, s=16).macs == 8 * 50 * 256
+    with pytest.raises(cm.DomainError):
+        other.at(n=50, s=18)
+
+
+@slow
+def test_a_region_of_one_size_has_forms_in_the_other_symbols():
+    native = cm.analyze(TRAPS["native size"][0], (n, h, 8), (224, 8), fit="always").region(n=2, h=224)
+    assert native.macs == 0 and native.at(n=700, h=224).flops == 700 * 224 * 8
+
+
+def test_a_sweep_stays_within_the_fitted_domain():
+    cost = cm.analyze(TRAPS["n > 4"][0], (n, s, 8), (8, 6), fit="always")
+    assert int(cost.sweep(n=[6, 9], s=[5, 300], metrics=["macs"]).macs[1, 1]) == 48 * 9 * 300
+    with pytest.raises(cm.DomainError, match="outside of the fitted domain"):
+        cost.sweep(n=[4, 9], s=[5], metrics=["macs"])
+
+
+def test_a_fitted_cost_is_not_saved_without_its_guard():
+    with pytest.raises(cm.CostModelError, match="concrete trace"):
+        cm.analyze(kept_tokens, (n, s, 16), (16, 16), fit="always").to_json()
