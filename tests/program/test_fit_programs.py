@@ -15,6 +15,7 @@ import pytest
 from jax import lax
 
 import costmodel as cm
+import zoo
 from costmodel.symbolic.forms import evaluate, minimum, symbol
 from costmodel.trace.requests import request
 
@@ -344,3 +345,21 @@ def test_a_sweep_stays_within_the_fitted_domain():
 def test_a_fitted_cost_is_not_saved_without_its_guard():
     with pytest.raises(cm.CostModelError, match="concrete trace"):
         cm.analyze(kept_tokens, (n, s, 16), (16, 16), fit="always").to_json()
+
+
+@pytest.mark.parametrize("name", ["gemm", "conv1d", "max_pool", *(pytest.param(name, marks=slow) for name in (
+    "mlp", "conv2d_strided", "conv2d_grouped", "avg_pool", "layer_norm", "pad_zero", "transformer_block", "lstm_layer", "moe_layer"))])
+def test_a_model_that_traces_symbolically_gets_the_same_by_a_fit(name):
+    """Compared at 50 points; counts have the identical form."""
+    entry = next(e for e in zoo.models() if e.name == name)
+    symbolic, fit = entry.analyze(fit="never"), entry.analyze(fit="always")
+    for m in METRICS:
+        assert (symbolic.metric(m) - fit.metric(m)).expand() == 0, m
+    points = random.Random(2).choices([*fit.fitted.points, *fit.fitted.verified], k=50)
+    for point in points:
+        env = {symbol(v.name): point[v.symbol] // int(v.divisor.subs({symbol(k): x for k, x in point.items()}))
+               for v in fit.fitted.found.domain.variables}
+        for form in ("unfused", "compulsory", "layer"):
+            ours, theirs = fit.price("bytes", form=form), symbolic.price("bytes", form=form)
+            assert evaluate(ours, env) == evaluate(theirs, env), (form, point)
+        assert evaluate(fit.price("live_peak"), env) == evaluate(symbolic.price("live_peak"), env), point

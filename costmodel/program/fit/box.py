@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sympy import Symbol
+from sympy import Expr, Symbol
 
-from costmodel.symbolic.forms import symbol
+from costmodel.symbolic.forms import evaluate, symbol
 
 Point = tuple[int, ...]
 
@@ -43,9 +43,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Box:
-    """The axes of all symbols. A point is a tuple of integers in their order."""
+    """The axes of all symbols. A point is a tuple of integers in their order. ``nonnegative``: expressions that are so in the
+    domain; draws at random keep to it where they can."""
 
     axes: tuple[Axis, ...]
+    nonnegative: tuple[Expr, ...] = ()
 
     @cached_property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -58,13 +60,26 @@ class Box:
     def middle(self) -> Point:
         return tuple((axis.low + axis.high) // 2 for axis in self.axes)
 
+    def allows(self, point: Point) -> bool:
+        env = dict(zip(self.symbols, point, strict=True))
+        return all(evaluate(expr, env) >= 0 for expr in self.nonnegative)
+
+    def _drawn(self, draw: Callable[[], Point]) -> Point:
+        """A draw that the domain allows, if one is found soon."""
+        for _ in range(60 if self.nonnegative else 0):
+            point = draw()
+            if self.allows(point):
+                return point
+        return draw()
+
     def draw(self, rng: random.Random, times: int = 1) -> Point:
         """A point of the box, or of one ``times`` as large."""
-        return tuple(rng.randint(axis.low, axis.top(times)) for axis in self.axes)
+        return self._drawn(lambda: tuple(rng.randint(axis.low, axis.top(times)) for axis in self.axes))
 
     def far(self, rng: random.Random) -> Point:
-        """A point 16 to 96 times as far out."""
-        return tuple(rng.randint(axis.top(16), axis.top(96)) for axis in self.axes)
+        """A point 16 to 96 times as far out; where the domain has no such points, anywhere up to there."""
+        point = tuple(rng.randint(axis.top(16), axis.top(96)) for axis in self.axes)
+        return point if self.allows(point) else self.draw(rng, 96)
 
     def like(self, rng: random.Random, known: Sequence[Point], times: int) -> Point:
         """A point that has the same remainders as a known one, modulo 48 where there is room for it, or some of its values."""

@@ -171,7 +171,7 @@ def _structure_at(tracer: Tracer, box: Box, point: Point) -> tuple[str, Box]:
         if v > low and not any(holds(u) for u in (low, low + 1, low + 2) if u < v):
             low = _first(holds, low, v)
         axes.append(Axis(axis.name, low, low + _WIDTH if limit is None else min(low + _WIDTH, limit), limit))
-    return key, Box(tuple(axes))
+    return key, Box(tuple(axes), box.nonnegative)
 
 
 def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -202,7 +202,7 @@ def box_of(domain: Domain) -> Box:
         axes.append(Axis(v.name, low, low + _WIDTH if limit is None else min(low + _WIDTH, limit), limit))
     if not axes:
         raise CostModelError("there is no symbol to fit")
-    return Box(tuple(axes))
+    return Box(tuple(axes), tuple(r.difference for r in domain.relations))
 
 
 def _main_structure(tracer: Tracer, box: Box) -> tuple[str, Box]:
@@ -218,7 +218,8 @@ def _main_structure(tracer: Tracer, box: Box) -> tuple[str, Box]:
             break  # it traces, each time otherwise
         if keys and keys.most_common(1)[0][1] > 1:
             return keys.most_common(1)[0][0], box
-        box = Box(tuple(Axis(a.name, min(a.high, a.limit or a.high), a.top(4), a.limit) for a in box.axes))
+        box = Box(tuple(Axis(a.name, min(a.high, a.limit or a.high), a.top(4), a.limit) for a in box.axes),
+                  box.nonnegative)
     raise Varies(f"no two of {len(tracer.known)} concrete traces have the same structure; give a symbol as an integer")
 
 
