@@ -348,7 +348,8 @@ def test_a_fitted_cost_is_not_saved_without_its_guard():
 
 
 @pytest.mark.parametrize("name", ["gemm", "conv1d", "max_pool", *(pytest.param(name, marks=slow) for name in (
-    "mlp", "conv2d_strided", "conv2d_grouped", "avg_pool", "layer_norm", "pad_zero", "transformer_block", "lstm_layer", "moe_layer"))])
+    "mlp", "conv2d_strided", "conv2d_grouped", "avg_pool", "layer_norm", "pad_zero", "transformer_block", "lstm_layer",
+    "moe_layer"))])
 def test_a_model_that_traces_symbolically_gets_the_same_by_a_fit(name):
     """Compared at 50 points; counts have the identical form."""
     entry = next(e for e in zoo.models() if e.name == name)
