@@ -78,10 +78,11 @@ def is_literal(atom: Any) -> bool:
 
 class _Mine(threading.local):
     """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it,
-    ``equality`` and ``stand_ins`` are told what jax decides without knowing."""
+    ``equality`` and ``stand_ins`` are told what jax decides without knowing, ``answer`` decides instead."""
 
     symbolic_fans = False
     shapes: dict[Any, tuple[Any, ...]] | None = None
+    answer: Any = None
     equality: Callable[[Any, Any], None] | None = None
     stand_ins: Callable[[], None] | None = None
 
@@ -279,10 +280,13 @@ def _noting_equality(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any
     @functools.wraps(original)
     def equal(a: Any, b: Any) -> bool:
         found = original(a, b)
-        note = _MINE.equality
-        if note is not None and found is False and isinstance(b, int | SymbolicDim):
-            with in_this_thread(_MINE, "equality", None):  # a note may compare, too
-                note(a, b)
+        note, answer = _MINE.equality, _MINE.answer
+        if found is False and isinstance(b, int | SymbolicDim):
+            if note is not None:
+                with in_this_thread(_MINE, "equality", None):  # a note may compare, too
+                    note(a, b)
+            if answer is not None:
+                answer.told("==", a, b)
         return found
 
     return equal
@@ -300,66 +304,61 @@ def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
     return contract_path
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What a dimension is at a point, and who is told that it was asked for."""
+
+    value: Callable[[Any], int]
+    note: Callable[[str, Any, Any], None]
+
+    def told(self, sort: str, a: Any, b: Any) -> None:
+        with in_this_thread(_MINE, "answer", None), in_this_thread(_MINE, "equality", None):  # a note may compare, too
+            self.note(sort, a, b)
+
+
 @contextlib.contextmanager
 def comparisons_noted(value: Callable[[Any], int], note: Callable[[str, Any, Any], None]) -> Iterator[None]:
-    """While it lasts, comparisons of symbolic dimensions that jax cannot decide are answered as at a point, where a dimension is
-    ``value(dim)``, and noted: ``note(">=", a, b)`` where it would have raised or made a maximum or minimum, ``note("==", a, b)``
-    where it silently says no, ``note("int", a, 0)`` where it would have raised because an integer is wanted."""
-    decide, equal, integer, made = (_shape_poly._geq_decision, SymbolicDim.__eq__, SymbolicDim.__int__,
-                                    SymbolicDim.__dict__["_from_operation"])
-    owner = threading.get_ident()
-    inside = [False]  # a note may itself compare
+    """While it lasts, in this thread, comparisons of symbolic dimensions that jax cannot decide are answered as at a point, where a
+    dimension is ``value(dim)``, and noted: ``note(">=", a, b)`` where it would have raised or made a maximum or minimum,
+    ``note("==", a, b)`` where it silently says no, ``note("int", a, 0)`` where it would have raised as an integer is wanted."""
+    with standing_in([_shape_poly], "_geq_decision", _answering_order), standing_in([SymbolicDim], "__eq__", _noting_equality), \
+            standing_in([SymbolicDim], "__int__", _answering_integer), \
+            standing_in([SymbolicDim], "_from_operation", _noting_operation), in_this_thread(_MINE, "answer", _Answer(value, note)):
+        yield
 
-    def noted(sort: str, a: Any, b: Any) -> None:
-        if not inside[0] and threading.get_ident() == owner:
-            inside[0] = True
-            try:
-                note(sort, a, b)
-            finally:
-                inside[0] = False
 
+def _answering_order(original: Callable[..., bool]) -> Callable[..., bool]:
     def at_least(a: Any, b: Any, text: Any) -> bool:
         try:
-            return decide(a, b, text)
+            return original(a, b, text)
         except InconclusiveDimensionOperation:
-            if threading.get_ident() != owner:
+            answer = _MINE.answer
+            if answer is None:
                 raise
-            noted(">=", a, b)
-            return value(a) >= value(b)
+            answer.told(">=", a, b)
+            return answer.value(a) >= answer.value(b)
 
-    def equals(a: Any, b: Any) -> bool:
-        found = equal(a, b)
-        if not found and not inside[0] and (is_symbolic(b) or isinstance(b, int)):
-            noted("==", a, b)
-        return found
+    return at_least
 
+
+def _answering_integer(original: Callable[[Any], int]) -> Callable[[Any], int]:
     def as_integer(a: Any) -> int:
         try:
-            return integer(a)
+            return original(a)
         except InconclusiveDimensionOperation:
-            if threading.get_ident() != owner:
+            answer = _MINE.answer
+            if answer is None:
                 raise
-            noted("int", a, 0)
-            return value(a)
+            answer.told("int", a, 0)
+            return answer.value(a)
 
-    def operation(name: str, *operands: Any, **scope: Any) -> Any:
-        if name in ("max", "min"):
-            noted(">=", *operands)
-        return made.__func__(name, *operands, **scope)
-
-    changes = {"__eq__": equals, "__int__": as_integer, "_from_operation": staticmethod(operation)}
-    kept = {name: SymbolicDim.__dict__[name] for name in changes}
-    with _ONE_AT_A_TIME:
-        _shape_poly._geq_decision = at_least
-        for name, change in changes.items():
-            setattr(SymbolicDim, name, change)
-        try:
-            yield
-        finally:
-            _shape_poly._geq_decision = decide
-            for name, was in kept.items():
-                setattr(SymbolicDim, name, was)
+    return as_integer
 
 
-# Only one thread at a time may have jax's comparisons answered; the others see jax's own answers all the while.
-_ONE_AT_A_TIME = threading.Lock()
+def _noting_operation(original: Any) -> Any:
+    def made(name: str, *operands: Any, **scope: Any) -> Any:
+        if name in ("max", "min") and _MINE.answer is not None:
+            _MINE.answer.told(">=", *operands)
+        return original.__func__(name, *operands, **scope)
+
+    return staticmethod(made)

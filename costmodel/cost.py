@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
-            mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max", fit: str = "auto",
-            trace_limit: float | None = TRACE_LIMIT, verify: bool = True) -> Cost:
+            mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max",
+            verify: bool = True, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Closed-form cost of one call of ``model``.
 
     model:   a Linen module, an (abstract) NNX module, or any function of jax arrays.
@@ -62,22 +62,22 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     k*m*n
     """
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
-    return analyze_request(asked, unknown=unknown, branches=branches, fit=fit, trace_limit=trace_limit, verify=verify)
+    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
 
 
-def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", fit: str = "auto",
-                    trace_limit: float | None = TRACE_LIMIT, verify: bool = True) -> Cost:
+def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True,
+                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    program, fitted = raw_program(asked, fit=fit, trace_limit=trace_limit)
-    table, domain = cost_table(program, unknown=unknown, branches=Branches(branches))
-    if fitted is not None:
-        domain = fitted.whole(domain)
-    regions = Regions(boundaries(domain), stand_ins=program.stand_ins, checked=verify)
-    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=fitted)
+    made = raw_program(asked, fit=fit, trace_limit=trace_limit)
+    table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
+    if made.fit is not None:
+        domain = made.fit.whole(domain)
+    regions = Regions(boundaries(domain), stand_ins=made.stand_ins, checked=verify)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -88,11 +88,12 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
 def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
                      microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
                      kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
-                     unknown: str = "error", branches: str = "max", fit: str = "auto",
-                     trace_limit: float | None = TRACE_LIMIT, verify: bool = True) -> Cost:
+                     unknown: str = "error", branches: str = "max", verify: bool = True, fit: str = "auto",
+                     trace_limit: float | None = TRACE_LIMIT) -> Cost:
     """Closed-form cost of one training step of ``model``.
 
-    model, inputs, method, kwargs, rngs, params, unknown, branches, fit, trace_limit, verify: as for :func:`costmodel.analyze`.
+    model, inputs, method, kwargs, rngs, params, unknown, branches, verify, fit, trace_limit: as for
+                   :func:`costmodel.analyze`.
     loss:          ``loss(outputs, *targets)`` -> scalar.
     targets:       abstract arrays like ``inputs``, given to the loss.
     optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
@@ -112,7 +113,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
                             compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
-    return analyze_request(step, unknown=unknown, branches=branches, fit=fit, trace_limit=trace_limit, verify=verify)
+    return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
 
 
 def _name(model: Any) -> str:

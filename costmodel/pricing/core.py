@@ -132,8 +132,8 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. ``analyze(..., verify=False)`` leaves both out.
-        A fitted cost is traced at every new point, and must have the same structure and sizes there.
+        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point, and
+        raises DomainError where the program is another one.
         """
         env = self.domain.bind(values)
         return self.at_a_point(self._settled(env, values), values, env)
@@ -144,7 +144,8 @@ class Symbolic(Priced):
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
         if self.fitted is not None:
-            self.fitted.check(env)
+            if self.regions.checked:
+                self.fitted.check(env)
             return self
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:

@@ -104,6 +104,9 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     for relation in domain.relations:
         if np.any(_evaluate_grid([relation.difference], env)[0] < 0):
             raise DomainError(f"the grid leaves the domain {relation.text}")
+    if cost.fitted is not None and cost.origin.regions.checked:
+        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
+        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
     return env
 
 

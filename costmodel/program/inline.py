@@ -22,5 +22,4 @@ def inline(traced: Traced) -> RawProgram:
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     outputs = inliner.body(closed, inputs, Place())
     return RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),
-                      tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers,
-                      stand_ins=traced.stand_ins)
+                      tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers)

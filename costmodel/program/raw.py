@@ -66,7 +66,6 @@ class RawProgram:
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
     integers:  integer scalars that follow from shapes, with their values.
-    stand_ins: jax chose something by sizes that stand for the symbols.
     """
 
     equations: tuple[Raw, ...]
@@ -78,7 +77,6 @@ class RawProgram:
     run_time: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
     integers: Mapping[Value, Expr] = field(default_factory=dict)
-    stand_ins: bool = False
 
     def rewritten(self, array: Callable[[Value], Array], equation: Callable[[Raw], Raw] = lambda r: r) -> RawProgram:
         """The same program with other arrays (``array`` of each value) and other parameters or trip counts: ``equation`` of each

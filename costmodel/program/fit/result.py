@@ -141,7 +141,21 @@ class Fit:
                 f"{len(columns.verified)} others{where} ({self.reason})")
 
 
-def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> tuple[RawProgram, Fit | None]:
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A program, what it rests upon if it is fitted, and whether jax chose something in it by sizes that stand for the symbols."""
+
+    program: RawProgram
+    fit: Fit | None = None
+    stand_ins: bool = False
+
+
+def _traced(request: Traceable) -> Made:
+    traced = request.run()
+    return Made(inline(traced), stand_ins=traced.stand_ins)
+
+
+def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Made:
     """The program of a request, and what it rests upon if it is fitted.
 
     fit:         ``"never"``: traced with symbols or not at all; ``"always"``: fitted if it has symbols; ``"auto"``: fitted where
@@ -152,10 +166,10 @@ def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | N
     if fit not in WHEN:
         raise CostModelError(f"fit={fit!r} must be one of {', '.join(map(repr, WHEN))}")
     if fit == "always":
-        return _fitted(request, "as asked for") if domain_of_request(request).variables else (inline(request.run()), None)
+        return _fitted(request, "as asked for") if domain_of_request(request).variables else _traced(request)
     try:
         with time_limit(trace_limit if fit == "auto" else None):
-            return inline(request.run()), None
+            return _traced(request)
     except TimeLimit:
         refusal = TraceError(f"the symbolic trace takes longer than {trace_limit:g} s; bound a dimension, or pass trace_limit=None")
     except TraceError as error:
@@ -165,11 +179,11 @@ def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | N
     found = _instead(request, refusal)
     if found is None:
         raise refusal
-    print(f"costmodel: {found[1]}", file=sys.stderr)
+    print(f"costmodel: {found.fit}", file=sys.stderr)
     return found
 
 
-def _instead(request: Traceable, refusal: TraceError) -> tuple[RawProgram, Fit] | None:
+def _instead(request: Traceable, refusal: TraceError) -> Made | None:
     """The fitted program in place of the symbolic one; None if the model traces nowhere, so that its symbols are not to blame."""
     try:
         return _fitted(request, str(refusal))
@@ -179,6 +193,6 @@ def _instead(request: Traceable, refusal: TraceError) -> tuple[RawProgram, Fit] 
         raise TraceError(f"{refusal}; and no exact form was found from concrete traces: {error}") from error
 
 
-def _fitted(request: Traceable, reason: str) -> tuple[RawProgram, Fit]:
+def _fitted(request: Traceable, reason: str) -> Made:
     found = fit_request(request)
-    return found.program, Fit(reason, found)
+    return Made(found.program, Fit(reason, found))
