@@ -26,7 +26,7 @@ def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
 
 _REASONS = {
     "runs Python on the host, whose cost the program does not show": (
-        "pure_callback", "io_callback", "debug_callback", "debug_print", "python_callback", "buffer_callback", "inspect_sharding"),
+        "pure_callback", "io_callback", "python_callback", "buffer_callback"),
     "calls foreign code, whose cost the program does not show": (
         "ffi_call", "custom_call", "triton_kernel_call", "cudnn_fusion", "mosaic_gpu_call", "tpu_custom_call"),
     "may raise an error at run time; functionalise it with checkify.checkify": ("check", "unreachable"),

@@ -454,7 +454,7 @@ def test_a_carry_that_another_carry_uses_is_alive():
     assert cost.macs == 9 * DOT
 
 
-# -- bad programs: one clear error each ----------------------------------------------------------------------------------------
+# -- what only tells ----------------------------------------------------------------------------------------------------------
 
 
 def printing(x):
@@ -465,6 +465,34 @@ def printing(x):
 def debugging(x):
     jax.debug.callback(print, x)
     return x
+
+
+TELLING = {"debug.print": printing, "debug.callback": debugging, "checkpoint_name": lambda x: checkpoint_name(x, "here")}
+
+
+@pytest.mark.parametrize("around", [identity, jax.jit, jax.checkpoint,
+                                    lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, length=3)[0]])
+@pytest.mark.parametrize("name", TELLING)
+def test_telling_is_free_and_listed(name, around):
+    def told(tell):
+        return cm.analyze(lambda x: around(lambda y: jnp.sin(tell(y)))(x @ x), X)
+
+    cost, without = told(TELLING[name]), told(identity)
+    assert prices(cost) == prices(without)
+    assert [cost.bytes(p) for p in ("compulsory", "unfused", "ideal")] == [
+        without.bytes(p) for p in ("compulsory", "unfused", "ideal")]
+    assert cost.live_peak() == without.live_peak()
+    assert len(cost.kernels("xla-gpu")) == len(without.kernels("xla-gpu"))
+    (told_of,) = set(cost.coverage.by_status["free"]) - set(without.coverage.by_status.get("free", ()))
+    assert told_of in ("debug_print", "debug_callback", "name")
+
+
+def test_what_is_computed_to_be_told_is_counted():
+    cost = cm.analyze(lambda x: (jax.debug.print("{}", (x @ x).sum()), x)[1], X)
+    assert (cost.macs, cost.flops) == (DOT, 2 * DOT + D * D - 1)
+
+
+# -- bad programs: one clear error each ----------------------------------------------------------------------------------------
 
 
 def kernel(x_ref, o_ref):
@@ -478,8 +506,6 @@ REFUSED = {
     # name: (function of X, error, what its message names)
     "pure_callback": (lambda x: jax.pure_callback(np.sin, OUT, x), cm.UnknownPrimitive, "pure_callback runs Python on the host"),
     "io_callback": (lambda x: io_callback(np.sin, OUT, x), cm.UnknownPrimitive, "io_callback runs Python on the host"),
-    "debug.print": (printing, cm.UnknownPrimitive, "debug_.* runs Python on the host"),
-    "debug.callback": (debugging, cm.UnknownPrimitive, "debug_callback runs Python on the host"),
     "callback in a loop": (lambda x: lax.scan(lambda c, _: (jax.pure_callback(np.sin, OUT, c), None), x, length=3)[0],
                            cm.UnknownPrimitive, "pure_callback"),
     "foreign function": (lambda x: jax.ffi.ffi_call("some_kernel", OUT)(x), cm.UnknownPrimitive, "ffi_call calls foreign code"),
@@ -526,8 +552,8 @@ def test_a_kernels_own_estimate_is_used():
 
 
 def test_refusals_can_be_left_out_and_are_then_told():
-    with pytest.warns(UserWarning, match=r"UNKNOWN: debug_\w+ x1"):
-        cost = cm.analyze(lambda x: printing(x @ x), X, unknown="warn")
+    with pytest.warns(UserWarning, match="UNKNOWN: pure_callback x1"):
+        cost = cm.analyze(lambda x: jax.pure_callback(np.sin, OUT, x @ x), X, unknown="warn")
     assert cost.macs == DOT
     assert sum(cost.coverage.unknown.values()) == 1
 
