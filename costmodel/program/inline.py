@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costmodel.program import pallas as pallas  # its handlers enter the table
 from costmodel.program.control_flow import HANDLERS
 from costmodel.program.inliner import Inliner
 from costmodel.program.raw import RawProgram

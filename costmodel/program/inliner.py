@@ -43,9 +43,10 @@ class Inliner:
     handlers:  what inlines a control-flow primitive: ``handler(inliner, equation, operands, place)`` -> results.
     domain:    of the program's inputs; it may decide how often a loop runs.
     integers:  integer scalars that are known before the program runs; they may turn out to be a loop's bounds.
+    numbers:   how many loops, conds and run-time symbols there are; a program inside this one goes on from there.
     """
 
-    def __init__(self, root: str, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, root: str, handlers: Mapping[str, Handler], numbers: Counter[str] | None = None) -> None:
         self.root, self.handlers = root, handlers
         self.domain = Domain()
         self.equations: list[Raw] = []
@@ -54,7 +55,7 @@ class Inliner:
         self.zeros: set[Value] = set()
         self.integers: dict[Value, Expr] = {}
         self.run_time: list[Variable] = []
-        self._numbers: Counter[str] = Counter()
+        self.numbers: Counter[str] = Counter() if numbers is None else numbers
         self._ranges: set[Value] = set()
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
@@ -88,8 +89,8 @@ class Inliner:
 
     def number(self, kind: str) -> int:
         """The next number, from 0, of loops, conds or run-time symbols."""
-        self._numbers[kind] += 1
-        return self._numbers[kind] - 1
+        self.numbers[kind] += 1
+        return self.numbers[kind] - 1
 
     def run_time_symbol(self, kind: str) -> Expr:
         """A fresh symbol ``kind_k`` for a number of at least 0 that the data decides."""
@@ -108,10 +109,11 @@ class Inliner:
         self.emit(primitive, {}, ins, [out], at)
         return out
 
-    def body(self, body: Any, ins: Sequence[Value], at: Place) -> list[Value]:
-        """Inline a (closed) jaxpr on these operands, the last ones if there are more; returns its results."""
+    def body(self, body: Any, ins: Sequence[Value], at: Place, constants: Sequence[Value] = ()) -> list[Value]:
+        """Inline a (closed) jaxpr on these operands, the last ones if there are more; returns its results. ``constants`` are those
+        of one that is not closed."""
         jaxpr = getattr(body, "jaxpr", body)
-        env: dict[Any, Value] = {}
+        env: dict[Any, Value] = dict(zip(jaxpr.constvars, constants, strict=False))
         for var, const in zip(jaxpr.constvars, getattr(body, "consts", ()), strict=False):
             env[var] = self.constant(var, const)
         env.update(zip(jaxpr.invars, ins[len(ins) - len(jaxpr.invars):], strict=True))
@@ -138,13 +140,13 @@ class Inliner:
             return self.handlers[name](self, eqn, ins, at)
         if name in CALLS:
             if "name" in params and lookup_function(str(params["name"])) is not None:
-                return self._plain(str(params["name"]), params, eqn, ins, at)
+                return self.plain(str(params["name"]), params, eqn, ins, at)
             body = next((params[key] for key in _BODIES if key in params), None)
             if body is not None:
                 return self.body(body, ins, at)
         if name in _NEUTRAL and (same := self._unchanged_range(eqn, ins)) is not None:
             return [same]
-        outs = self._plain(name, {**params, "axis_sizes": at.axes} if "axes" in params or "axis_name" in params else params,
+        outs = self.plain(name, {**params, "axis_sizes": at.axes} if "axes" in params or "axis_name" in params else params,
                            eqn, ins, at)
         value = integer_result(eqn, [self.integers.get(v) for v in ins])
         if value is not None:
@@ -153,7 +155,7 @@ class Inliner:
             self._ranges.add(outs[0])
         return outs
 
-    def _plain(self, name: str, params: Mapping[str, Any], eqn: Any, ins: list[Value], at: Place) -> list[Value]:
+    def plain(self, name: str, params: Mapping[str, Any], eqn: Any, ins: list[Value], at: Place) -> list[Value]:
         """An equation that a rule will cost as a whole."""
         outs = [Value(self.array(v)) for v in eqn.outvars]
         self.emit(name, params, ins, outs, at, bool(eqn.effects))

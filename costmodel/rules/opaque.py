@@ -9,17 +9,20 @@ from costmodel.rules import Eqn, golden, rule, transcendental, vector  # noqa: F
 from costmodel.rules.work import Work
 
 
-@rule("pallas_call", traits="library", status="bounded", why="the kernel's own cost_estimate")
-def pallas_call(eqn: Eqn, *, cost_estimate=None, **_) -> Work:
-    """The estimate that the kernel's author gave. Without one there is nothing to count.
+@rule("pallas_call", traits="library", status="bounded",
+      why="the kernel's own cost_estimate; without one its body as often as the grid has places, every branch taken")
+def pallas_call(eqn: Eqn, *, cost_estimate=None, ops=(), read=None, refusal=None, **_) -> Work:
+    """The estimate that the kernel's author gave, else the work of its body (see :mod:`costmodel.program.pallas`).
 
     >>> from jax.experimental.pallas import CostEstimate
     >>> golden("pallas_call", "n", cost_estimate=CostEstimate(flops=8, transcendentals=2, bytes_accessed=64))
     '8 pallas, 2 pallas'
     """
+    if refusal is not None:
+        raise UnknownPrimitive(f"{refusal}; inside a pallas_call: pass cost_estimate=pl.CostEstimate(...) to it, or wrap it in a "
+                               "named jit function and register @cm.rule for that name")
     if cost_estimate is None:
-        raise UnknownPrimitive("pallas_call without a cost_estimate cannot be costed; pass cost_estimate=pl.CostEstimate(...) to "
-                               "it, or wrap it in a named jit function and register @cm.rule for that name")
+        return eqn.work(*ops, read=read)
     return eqn.work(vector("pallas", eqn.out.dtype, Integer(int(cost_estimate.flops))),
                     transcendental("pallas", eqn.out.dtype, Integer(int(cost_estimate.transcendentals))))
 

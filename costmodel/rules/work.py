@@ -29,7 +29,7 @@ BITS = {
     "uint32": 32, "int64": 64, "uint64": 64, "float4_e2m1fn": 4, "float8_e3m4": 8, "float8_e4m3": 8, "float8_e4m3fn": 8,
     "float8_e4m3b11fnuz": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8, "float8_e8m0fnu": 8,
     "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64, "complex64": 64, "complex128": 128,
-    "key<fry>": 64, "key<rbg>": 128, "key<urbg>": 128, "float0": 0,
+    "key<fry>": 64, "key<rbg>": 128, "key<urbg>": 128, "float0": 0, "semaphore": 32, "barrier_semaphore": 32, "dma_sem": 32,
 }
 
 DTYPE_ALIASES = {"fp32": "float32", "f32": "float32", "fp16": "float16", "f16": "float16", "bf16": "bfloat16", "fp64": "float64",

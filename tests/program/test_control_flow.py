@@ -509,7 +509,6 @@ REFUSED = {
     "callback in a loop": (lambda x: lax.scan(lambda c, _: (jax.pure_callback(np.sin, OUT, c), None), x, length=3)[0],
                            cm.UnknownPrimitive, "pure_callback"),
     "foreign function": (lambda x: jax.ffi.ffi_call("some_kernel", OUT)(x), cm.UnknownPrimitive, "ffi_call calls foreign code"),
-    "pallas": (lambda x: pl.pallas_call(kernel, out_shape=OUT)(x), cm.UnknownPrimitive, "pallas_call without a cost_estimate"),
     "int(data)": (lambda x: jnp.zeros(int(x.sum())), cm.TraceError, "makes a Python value of its data"),
     "if data": (lambda x: x if x.sum() > 0 else -x, cm.TraceError, "makes a Python value of its data"),
     "numpy on data": (lambda x: np.sin(np.asarray(x)), cm.TraceError, "makes a Python value of its data"),
