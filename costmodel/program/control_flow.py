@@ -10,10 +10,12 @@ from typing import Any
 
 from costmodel import _jax_compat as compat
 from costmodel.program.inliner import Handler, Inliner
+from costmodel.program.iterations import assumptions, counters, over, summable
 from costmodel.program.raw import Cond
 from costmodel.program.scopes import Place
 from costmodel.program.trips import trip_count
 from costmodel.rules.work import Value
+from costmodel.symbolic.forms import ZERO
 from costmodel.symbolic.translate import internal
 
 HANDLERS: dict[str, Handler] = {}
@@ -33,11 +35,15 @@ def scan(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
     params = eqn.params
     variables = getattr(params["jaxpr"], "jaxpr", params["jaxpr"]).invars
     n_consts, n_carry = compat.scan_layout(params)
-    first = n_consts + n_carry
-    inside = at.repeated(internal(params["length"]), to.number("loop"))
-    before = _receive(to, variables[n_consts:first], ins[n_consts:first], at)
+    first, length, loop = n_consts + n_carry, internal(params["length"]), to.number("loop")
+    inside = at.repeated(length, loop)
+    carried = variables[n_consts:first]
+    before = _receive(to, carried, ins[n_consts:first], at)
     slices = [to.derive("scan_read", [stacked], var, inside) for var, stacked in zip(variables[first:], ins[first:], strict=True)]
-    results = to.body(params["jaxpr"], [*ins[:n_consts], *before, *slices], inside)
+    known = counters(to, params["jaxpr"], carried, before, ins[n_consts:first])
+    ends = (length - 1, -1) if params.get("reverse") else (ZERO, 1)
+    known += [(piece, *ends) for piece, stacked in zip(slices, ins[first:], strict=True) if stacked in to.ranges]
+    results = over(to, length, loop, at, known, lambda place: to.body(params["jaxpr"], [*ins[:n_consts], *before, *slices], place))
     after, pieces = results[:n_carry], results[n_carry:]
     to.carried += zip(before, after, strict=True)
     stacked = [to.derive("scan_write", [piece], var, inside) for var, piece in zip(eqn.outvars[n_carry:], pieces, strict=True)]
@@ -47,19 +53,22 @@ def scan(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
 @handles("while")
 def while_loop(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
     """Its trip count times the body, once more the condition. The count is derived where the loop counts to a bound that shapes
-    decide (``fori_loop``); otherwise it is a symbol ``trips_k``."""
+    decide (``fori_loop``), or to one and may stop before it; otherwise it is a symbol ``trips_k``."""
     params = eqn.params
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     cond_consts, body_consts, start = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
     variables = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"]).invars[n_body:]
-    known = trip_count(params, [to.integers.get(v) for v in cond_consts], [to.integers.get(v) for v in start],
-                       to.domain.assumptions)
-    trips = to.run_time_symbol("trips") if known is None else known
+    known = trip_count(params, [to.integers.get(v) for v in cond_consts], [to.integers.get(v) for v in start], assumptions(to))
+    if known is not None and not summable(to, known.count):
+        known = None
+    trips, exact = known or (to.run_time_symbol("trips"), True)
     before = _receive(to, variables, start, at)
     loop = to.number("loop")
-    condition = at.repeated(trips + 1, loop).deciding(counter=known is not None)
+    condition = at.repeated(trips + 1, loop, exact=exact).deciding(counter=known is not None and exact)
     to.body(params["cond_jaxpr"], [*cond_consts, *before], condition)
-    after = to.body(params["body_jaxpr"], [*body_consts, *before], at.repeated(trips, loop))
+    counted = [] if known is None else counters(to, params["body_jaxpr"], variables, before, start)
+    after = over(to, trips, loop, at, counted, lambda place: to.body(params["body_jaxpr"], [*body_consts, *before], place),
+                 exact=exact)
     to.carried += zip(before, after, strict=True)
     return after
 

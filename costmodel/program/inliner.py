@@ -42,7 +42,10 @@ class Inliner:
     root:      the name that the root module has in name stacks.
     handlers:  what inlines a control-flow primitive: ``handler(inliner, equation, operands, place)`` -> results.
     domain:    of the program's inputs; it may decide how often a loop runs.
-    integers:  integer scalars that are known before the program runs; they may turn out to be a loop's bounds.
+    integers:  integer scalars that are known before the program runs; they may turn out to be a loop's bounds. In a loop, a formula
+               in its iterations' symbol, too.
+    ranges:    values that are an iota.
+    iterations: for each loop around whose iterations have a symbol, how many are left after this one.
     numbers:   how many loops, conds and run-time symbols there are; a program inside this one goes on from there.
     """
 
@@ -54,9 +57,10 @@ class Inliner:
         self.conds: list[Cond] = []
         self.zeros: set[Value] = set()
         self.integers: dict[Value, Expr] = {}
+        self.iterations: list[Expr] = []
         self.run_time: list[Variable] = []
         self.numbers: Counter[str] = Counter() if numbers is None else numbers
-        self._ranges: set[Value] = set()
+        self.ranges: set[Value] = set()
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
 
@@ -101,7 +105,7 @@ class Inliner:
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
              effects: bool = False) -> None:
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
-                                  counter=at.counter, loops=at.loops, branch=at.branch))
+                                  bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch))
 
     def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place) -> Value:
         """The result of an equation of our own without parameters, which has the array of ``var``."""
@@ -152,7 +156,7 @@ class Inliner:
         if value is not None:
             self.integers[outs[0]] = value
         if name == "iota":
-            self._ranges.add(outs[0])
+            self.ranges.add(outs[0])
         return outs
 
     def plain(self, name: str, params: Mapping[str, Any], eqn: Any, ins: list[Value], at: Place) -> list[Value]:
@@ -167,7 +171,7 @@ class Inliner:
         neutral = _NEUTRAL[eqn.primitive.name]
         if not any(compat.is_literal(v) and np.ndim(v.val) == 0 and v.val == neutral for v in eqn.invars):
             return None
-        return next((v for v in ins if v in self._ranges), None)
+        return next((v for v in ins if v in self.ranges), None)
 
 
 Handler = Callable[[Inliner, Any, list[Value], Place], list[Value]]

@@ -15,6 +15,7 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.control_flow import HANDLERS, handles
 from costmodel.program.inliner import Inliner
+from costmodel.program.iterations import depends
 from costmodel.program.raw import RawProgram
 from costmodel.program.scopes import Place
 from costmodel.program.table import cost_table
@@ -52,7 +53,7 @@ def _grid(to: Inliner, grid_mapping: Any, ins: list[Value]) -> Expr:
         if isinstance(dim, int) or compat.is_symbolic(dim):
             return internal(dim)
         known = to.integers.get(next(dynamic))
-        return to.run_time_symbol("trips") if known is None else known
+        return to.run_time_symbol("trips") if known is None or depends(to, known) else known
 
     return Mul(*map(size, grid_mapping.grid))
 

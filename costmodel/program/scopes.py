@@ -24,6 +24,7 @@ class Place:
     """Where inlined equations stand.
 
     path, phase, times, loops, branch: as of a :class:`~costmodel.program.raw.Raw`.
+    bounded: it is counted as part of an upper bound.
     decides: it is the condition of a loop, which is never dead; ``counter``: and that loop runs a known number of times.
     axes:    sizes of the mesh's axes.
     """
@@ -33,13 +34,15 @@ class Place:
     times: Expr = ONE
     loops: tuple[int, ...] = ()
     branch: Branch = ()
+    bounded: bool = False
     decides: bool = False
     counter: bool = False
     axes: Mapping[str, int] = field(default_factory=dict)
 
-    def repeated(self, count: Expr, loop: int | None = None) -> Place:
-        """``count`` times here, in a loop of that number."""
-        return replace(self, times=(self.times * count).expand(), loops=self.loops if loop is None else (*self.loops, loop))
+    def repeated(self, count: Expr, loop: int | None = None, *, exact: bool = True) -> Place:
+        """``count`` times here, in a loop of that number; at most so often, if not ``exact``."""
+        return replace(self, times=(self.times * count).expand(), loops=self.loops if loop is None else (*self.loops, loop),
+                       bounded=self.bounded or not exact)
 
     def deciding(self, *, counter: bool) -> Place:
         """The condition of a loop here."""
@@ -61,7 +64,8 @@ class Place:
         phase = self.phase
         for name, is_transform in stack:
             if is_transform:
-                phase = Phase.BACKWARD if name == "transpose" else phase
+                # A gradient that an optimizer takes (of a line search) is part of its update.
+                phase = Phase.BACKWARD if name == "transpose" and phase != Phase.UPDATE else phase
                 scopes, since_transform = _joined(scopes, since_transform), []
             elif name in _PHASES:
                 phase = _PHASES[name]

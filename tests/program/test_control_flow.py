@@ -273,8 +273,9 @@ def test_a_condition_runs_once_more_than_the_body():
 
 NOT_COUNTED = {
     "data": lambda x, y: lax.while_loop(lambda c: c.sum() < 3, dot, x),
-    "two conditions": lambda x, y: lax.while_loop(lambda s: (s[0] < 9) & (s[1].sum() < 3),
-                                                  lambda s: (s[0] + 1, s[1] @ s[1]), (0, x))[1],
+    "either of two conditions": lambda x, y: lax.while_loop(lambda s: (s[0] < 9) | (s[1].sum() < 3),
+                                                            lambda s: (s[0] + 1, s[1] @ s[1]), (0, x))[1],
+    "two conditions of the data": lambda x, y: lax.while_loop(lambda c: (c.min() < 9) & (c.sum() < 3), dot, x),
     "bound is data": lambda x, y: lax.fori_loop(0, y, lambda i, c: c @ c, x),
     "step is data": lambda x, y: lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] + y, s[1] @ s[1]), (0, x))[1],
     "counter is scaled": lambda x, y: lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] * 2, s[1] @ s[1]), (1, x))[1],
@@ -471,7 +472,8 @@ TELLING = {"debug.print": printing, "debug.callback": debugging, "checkpoint_nam
 
 
 @pytest.mark.parametrize("around", [identity, jax.jit, jax.checkpoint,
-                                    lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, length=3)[0]])
+                                    lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, length=3)[0],
+                                    lambda f: lambda x: lax.fori_loop(0, jnp.int32(x.sum()), lambda i, c: f(c), x)])
 @pytest.mark.parametrize("name", TELLING)
 def test_telling_is_free_and_listed(name, around):
     def told(tell):
