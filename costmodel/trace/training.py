@@ -7,6 +7,7 @@ stack: what is transposed is ``backward``, what recomputes under ``jax.checkpoin
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,8 +101,12 @@ class Step:
             return value, others, grads
         import optax
 
+        def value_fn(params: Any) -> Any:
+            return objective(params, others, inputs, targets)[0]
+
+        extra = _taken(self.optimizer.update, value=value, grad=grads, value_fn=value_fn)
         with jax.named_scope(UPDATE_SCOPE):
-            updates, state = guard.call(self.optimizer.update, grads, state, params)
+            updates, state = guard.call(self.optimizer.update, grads, state, params, **extra)
             return value, others, optax.apply_updates(params, updates), state
 
     def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any,
@@ -123,6 +128,15 @@ class Step:
         (value, others, grads), _ = jax.lax.scan(add, start, jax.tree.map(split, (inputs, targets)))
         with jax.named_scope(UPDATE_SCOPE):
             return value / self.microbatches, others, jax.tree.map(lambda g: g / self.microbatches, grads)
+
+
+def _taken(update: Callable[..., Any], **offered: Any) -> dict[str, Any]:
+    """Those of the offered keyword arguments that an optimizer's update takes: ``optax.GradientTransformationExtraArgs`` passes on
+    all of them, a plain transformation takes none."""
+    kinds = {name: p.kind for name, p in inspect.signature(update).parameters.items()}
+    if inspect.Parameter.VAR_KEYWORD in kinds.values():
+        return offered
+    return {name: value for name, value in offered.items() if name in kinds}
 
 
 def _cast(tree: Any, dtype: str) -> Any:

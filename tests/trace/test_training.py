@@ -251,3 +251,57 @@ def test_a_training_cost_reads_back_from_json() -> None:
     again = cm.from_json(cost.to_json())
     assert again.to_json() == cost.to_json()
     assert again.saved() == cost.saved() and again.metric("optimizer_state") == cost.metric("optimizer_state")
+
+
+# -- optimizers that ask for more than gradients ---------------------------------------------------------------------------------
+
+LINE_SEARCH = optax.scale_by_backtracking_linesearch(max_backtracking_steps=5)
+ASKING = {
+    "polyak_sgd": optax.polyak_sgd(), "lbfgs": optax.lbfgs(), "lbfgs, backtracking": optax.lbfgs(linesearch=LINE_SEARCH),
+    "reduce_on_plateau": optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()),
+    "backtracking": optax.chain(optax.sgd(1.0), LINE_SEARCH),
+}
+
+
+def squares(x: Any) -> Any:
+    return (x**2).sum()
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_an_optimizer_gets_the_value_and_function_that_it_asks_for(name: str) -> None:
+    """The step costs what the same one costs that is written by hand."""
+    optimizer, (n, d) = ASKING[name], cm.dims("n d")
+    weights, x = cm.spec((d, 10)), cm.spec((n, d))
+
+    def by_hand(weights: Any, state: Any, x: Any) -> Any:
+        def loss(weights: Any) -> Any:
+            return squares(x @ weights)
+
+        value, gradient = jax.value_and_grad(loss)(weights)
+        updates, state = optimizer.update(gradient, state, weights, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(weights, updates), state, value, gradient
+
+    step = cm.analyze_training(lambda w, x: x @ w, weights, x, params=0, loss=squares, optimizer=optimizer)
+    hand = cm.analyze(by_hand, weights, jax.eval_shape(optimizer.init, weights), x)
+    assert step.symbols == hand.symbols
+    for metric in ("macs", "flops", "ops", "transcendentals"):
+        assert (step.metric(metric) - hand.metric(metric)).expand() == 0
+    update = step.filter_phase("update")
+    assert (step.macs - update.macs - 20 * cm.symbols("n") * cm.symbols("d")).expand() == 0  # forward, and the weights' gradient
+
+
+def test_an_optimizer_gets_nothing_that_it_does_not_take() -> None:
+    def update(updates: Any, state: Any, params: Any = None, *, value: Any) -> Any:
+        return jax.tree.map(lambda u: -u * value, updates), state
+
+    weights = cm.spec((cm.dims("d"),))
+    for optimizer in (optax.GradientTransformation(lambda params: (), update), optax.sgd(1.0)):
+        cost = cm.analyze_training(lambda w: w, weights, params=0, loss=squares, optimizer=optimizer)
+        assert cost.filter_phase("update").flops.has(cm.symbols("d"))
+
+
+def test_a_line_search_goes_with_microbatches() -> None:
+    n, d = cm.dims("n", multiple_of=4), cm.dims("d")
+    cost = cm.analyze_training(lambda w, x: x @ w, cm.spec((d, 10)), cm.spec((n, d)), params=0, loss=squares,
+                               optimizer=ASKING["backtracking"], microbatches=4)
+    assert "trips_0" in cost.symbols
