@@ -22,7 +22,17 @@ _PRECISION_ALIASES = {
     "TENSORFLOAT32": "HIGH",
     "BFLOAT16_3X": "HIGH",
     "FLOAT32": "HIGHEST",
+    "F32_F32_F32": "HIGHEST",
 }
+# jax.lax.DotAlgorithmPreset, named after the types of the operands and the accumulator: the type that the matrix engine multiplies
+# in, and the operations that emulate one. An algorithm for any 8-bit type is that of the operands.
+_ALGORITHMS = {
+    "F16_F16_F16": ("float16", 1), "F16_F16_F32": ("float16", 1),
+    "BF16_BF16_BF16": ("bfloat16", 1), "BF16_BF16_F32": ("bfloat16", 1), "BF16_BF16_F32_X3": ("bfloat16", 3),
+    "BF16_BF16_F32_X6": ("bfloat16", 6), "BF16_BF16_F32_X9": ("bfloat16", 9),
+    "TF32_TF32_F32": ("tf32", 1), "TF32_TF32_F32_X3": ("tf32", 3), "F64_F64_F64": ("float64", 1),
+}
+_OF_OPERANDS = ("ANY_F8_ANY_F8_F32", "ANY_F8_ANY_F8_F32_FAST_ACCUM", "ANY_F8_ANY_F8_ANY", "ANY_F8_ANY_F8_ANY_FAST_ACCUM")
 # Units that evaluate exp, tanh and the like take these types in and work in float32.
 _NARROW_FLOATS = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 
@@ -261,7 +271,8 @@ class Hardware:
         engine:    "matrix", "vector" or "transcendental".
         dtype:     a numpy or jax type or its name, as traced.
         precision: None, a ``jax.lax.Precision``, its name, or the pair of a ``dot_general`` (its higher member counts);
-                   decides how a float32 contraction runs on the matrix engine, and nothing else.
+                   decides how a float32 contraction runs on the matrix engine. Or a ``jax.lax.DotAlgorithmPreset`` or its name,
+                   which decides that of any type. Nothing else depends on it.
 
         Raises :class:`MissingPeak` where the device states none.
         """
@@ -269,6 +280,9 @@ class Hardware:
         if engine == "transcendental":
             base = "float32" if name in _NARROW_FLOATS else name
             return self.peak("vector", base) / self.transcendental_weight
+        if engine == "matrix" and (algorithm := _algorithm(precision)) is not None:
+            dtype, passes = _ALGORITHMS.get(algorithm, (name, 1))
+            return self._published(engine, dtype, name) / passes
         if engine == "matrix" and name == "float32":
             how = self.float32[_precision_name(precision)]
             return self._published(engine, how.dtype, name) / how.passes
@@ -299,6 +313,14 @@ def _dtype_name(dtype: Any) -> str:
     return dtype if isinstance(dtype, str) else str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype))
 
 
+def _algorithm(precision: Any) -> str | None:
+    """The name of an algorithm for contractions, if the precision is one; of a pair, which is twice the same."""
+    if isinstance(precision, Sequence) and not isinstance(precision, str):
+        return next((name for each in precision if (name := _algorithm(each)) is not None), None)
+    name = str(getattr(precision, "name", precision)).upper()
+    return name if name in _ALGORITHMS or name in _OF_OPERANDS else None
+
+
 def _precision_name(precision: Any) -> str:
     if precision is None:
         return "DEFAULT"
@@ -307,5 +329,6 @@ def _precision_name(precision: Any) -> str:
     name = str(getattr(precision, "name", precision)).upper()
     name = _PRECISION_ALIASES.get(name, name)
     if name not in PRECISIONS:
-        raise CostModelError(f"precision {precision!r} is not priced: use one of {', '.join(PRECISIONS)}")
+        raise CostModelError(f"precision {precision!r} is not priced: use one of {', '.join(PRECISIONS)}, or a preset of "
+                             "jax.lax.DotAlgorithmPreset")
     return name

@@ -181,6 +181,37 @@ def test_what_float32_means_is_the_policy_of_the_device(name: str, precision: ob
     assert load(name).peak("matrix", "float32", precision) == pytest.approx(peak, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "algorithm", "peak"),
+    [
+        ("h100-sxm", "float32", "BF16_BF16_F32", 989.4e12),
+        ("h100-sxm", "bfloat16", "BF16_BF16_F32", 989.4e12),
+        ("h100-sxm", "float32", ("BF16_BF16_F32", "BF16_BF16_F32"), 989.4e12),
+        ("h100-sxm", "float32", "BF16_BF16_F32_X9", 989.4e12 / 9),
+        ("h100-sxm", "float32", "TF32_TF32_F32_X3", 494.7e12 / 3),
+        ("h100-sxm", "float32", "F32_F32_F32", 66.9e12),
+        ("h100-sxm", "float8_e4m3fn", "ANY_F8_ANY_F8_F32", 1978.9e12),
+        ("tpu-v5e", "float32", "BF16_BF16_F32", 197e12),
+        ("tpu-v5e", "float32", "BF16_BF16_F32_X6", 197e12 / 6),
+    ],
+)
+def test_an_algorithm_names_the_type_that_is_multiplied(name: str, dtype: str, algorithm: object, peak: float) -> None:
+    assert load(name).peak("matrix", dtype, algorithm) == pytest.approx(peak, rel=1e-12)
+
+
+def test_every_algorithm_of_jax_is_understood_and_no_other_type_is_taken_for_one() -> None:
+    jax = pytest.importorskip("jax")
+    h100 = load("h100-sxm")
+    for algorithm in jax.lax.DotAlgorithmPreset:
+        if algorithm.name == "F64_F64_F64":
+            with pytest.raises(MissingPeak, match=r"no matrix peak for float32 \(run as float64\)"):
+                h100.peak("matrix", "float32", algorithm)
+        else:
+            assert h100.peak("matrix", "float32", algorithm) > 0
+    with pytest.raises(MissingPeak, match="run as tf32"):
+        load("tpu-v5e").peak("matrix", "float32", "TF32_TF32_F32")
+
+
 def test_precision_and_types_of_jax_are_understood() -> None:
     jax = pytest.importorskip("jax")
     h100 = load("h100-sxm")

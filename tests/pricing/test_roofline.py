@@ -254,3 +254,19 @@ def test_kernels_that_compute_nothing_at_a_point_are_priced(cost_of):
     """Pooling a map of 1×1 has no additions."""
     priced = cost_of("resnet18").at(n=1, h=32, w=32).roofline("h100-sxm", policy="unfused")
     assert priced.lower > 0 and "resnet18" in str(priced)
+
+
+def test_a_named_algorithm_is_the_type_that_is_multiplied():
+    """The gradient of bfloat16 attention asks for BF16_BF16_F32 on float32 operands: all its products are at that peak."""
+    x = cm.spec((2, 64, 4, 16), "bfloat16")
+
+    def attention(q, k, v):
+        return jax.nn.dot_product_attention(q, k, v, is_causal=True).astype("float32").sum()
+
+    cost = cm.analyze(jax.grad(attention, argnums=(0, 1, 2)), x, x, x)
+    macs = 5 * 2 * 4 * 64**2 * 16  # the scores, and four products backward; nobody needs what the second one gives
+    assert cost.macs == macs
+    peak = next(q.value for (engine, dtype), q in load("h100-sxm").peaks.items() if (engine, dtype) == ("matrix", "bfloat16"))
+    rows = cost.roofline("h100-sxm", policy="unfused").rows
+    assert sum(dict(row.busy).get("matrix", 0.0) for row in rows) == pytest.approx(2 * macs / peak)
+    assert cost.roofline("tpu-v5e").upper > 0
