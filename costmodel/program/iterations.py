@@ -59,13 +59,13 @@ def over(to: Inliner, count: Expr, loop: int, at: Place, known: Sequence[Counter
     if not known:
         return body(at.repeated(count, loop, exact=exact))
     number = Dummy("iteration", integer=True, nonnegative=True)
-    outside, first = dict(to.integers), len(to.equations)
+    first = len(to.equations)
     to.integers.update((value, start + step * number) for value, start, step in known)
     to.iterations.append((count - 1 - number).expand())
     results = body(at.repeated(ONE, loop, exact=exact))
     to.equations[first:] = [replace(r, times=total_over(r.times, number, count)) for r in to.equations[first:]]
     to.iterations.pop()
-    to.integers = outside
+    to.integers = {value: known for value, known in to.integers.items() if number not in known.free_symbols}
     return results
 
 

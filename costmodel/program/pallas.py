@@ -21,7 +21,7 @@ from costmodel.program.scopes import Place
 from costmodel.program.table import cost_table
 from costmodel.rules import lookup
 from costmodel.rules.work import CostTable, OpKind, Value, total
-from costmodel.symbolic.forms import ONE, minimum
+from costmodel.symbolic.forms import ONE, Assumptions, at_most
 from costmodel.symbolic.translate import internal
 from costmodel.trace.words import Origin
 
@@ -42,7 +42,8 @@ def _counted(to: Inliner, eqn: Any, ins: list[Value]) -> dict[str, Any]:
         table = _body(to, eqn.params["jaxpr"])
     except CostModelError as error:
         return {"refusal": str(error)}
-    return {"ops": tuple(_work(table, steps)), "read": tuple(_read(eqn.params["grid_mapping"], table, ins, steps))}
+    read = _read(eqn.params["grid_mapping"], table, ins, steps, to.domain.assumptions)
+    return {"ops": tuple(_work(table, steps)), "read": tuple(read)}
 
 
 def _grid(to: Inliner, grid_mapping: Any, ins: list[Value]) -> Expr:
@@ -67,7 +68,7 @@ def _body(to: Inliner, jaxpr: Any) -> CostTable:
     outputs = inside.body(jaxpr, inputs, Place())
     to.run_time += inside.run_time
     return cost_table(RawProgram(tuple(inside.equations), tuple(inputs), tuple(outputs), tuple(inside.carried),
-                                 frozenset(inside.zeros), tuple(inside.conds), tuple(inside.run_time)))[0]
+                                 frozenset(inside.zeros), tuple(inside.conds), tuple(inside.run_time), integers=inside.integers))[0]
 
 
 def _work(table: CostTable, steps: Expr) -> Iterator[tuple[OpKind, Expr, Expr]]:
@@ -80,14 +81,14 @@ def _work(table: CostTable, steps: Expr) -> Iterator[tuple[OpKind, Expr, Expr]]:
     return ((kind, total(dense), total(valid)) for kind, (dense, valid) in counts.items())
 
 
-def _read(grid_mapping: Any, table: CostTable, ins: list[Value], steps: Expr) -> Iterator[Expr]:
+def _read(grid_mapping: Any, table: CostTable, ins: list[Value], steps: Expr, assumptions: Assumptions) -> Iterator[Expr]:
     """Elements of each operand that blocks of it show: all of it, or fewer where the grid has few places. Sizes of the grid and
     operands that say where blocks are come before them and are read whole."""
     first = grid_mapping.num_dynamic_grid_bounds
     blocks = [ONE] * first + [v.array.size for v in table.inputs]
     for i, (v, block) in enumerate(zip(ins, blocks, strict=False)):
         whole = i < first + grid_mapping.num_index_operands
-        yield v.array.size if whole else minimum(v.array.size, (block * steps).expand())
+        yield v.array.size if whole else at_most((block * steps).expand(), v.array.size, assumptions)
 
 
 @handles("run_scoped")
