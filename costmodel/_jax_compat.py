@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from jax import export
 from jax._src import config as _config
 from jax._src import core as _core
+from jax._src import source_info_util as _source_info_util
 from jax._src import traceback_util as _traceback_util
 from jax._src.export import shape_poly as _shape_poly
 
@@ -67,6 +69,23 @@ def dim_terms(dim: Any) -> list[tuple[int, list[tuple[Any, int]]]]:
 def name_stack(equation: Any) -> tuple[tuple[str, bool], ...]:
     """(name, is_transform) entries of an equation's name stack, outermost first."""
     return tuple((entry.name, type(entry).__name__ == "Transform") for entry in equation.source_info.name_stack.stack)
+
+
+def source(equation: Any) -> Any:
+    """The traceback of the call that an equation stems from; what differentiation made has that of what it differentiated."""
+    return equation.source_info.traceback
+
+
+def user_frames(traceback: Any) -> tuple[Hashable, ...]:
+    """The places outside jax in a traceback, innermost first."""
+    return tuple(_source_info_util.user_frames(traceback)) if traceback else ()
+
+
+def convolution_call(traceback: Any) -> str:
+    """The function of jax's that a traceback called to convolve: "conv_transpose", "conv_general_dilated", or "" for neither."""
+    called = set(traceback.raw_frames()[0]) if traceback else set()
+    found = (f for f in (jax.lax.conv_transpose, jax.lax.conv_general_dilated) if inspect.unwrap(f).__code__ in called)
+    return next((f.__name__ for f in found), "")
 
 
 def is_literal(atom: Any) -> bool:

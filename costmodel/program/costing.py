@@ -165,7 +165,8 @@ def unknown_message(r: Raw, view: Eqn) -> str:
 
 # Parameters worth showing when an equation is explained; the rest is plumbing.
 SHOWN = ("dimension_numbers", "window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_group_count",
-          "batch_group_count", "window_dimensions", "axes", "dimension", "axis", "y", "precision", "permutation", "new_sizes")
+         "batch_group_count", "padded", "window_dimensions", "axes", "dimension", "axis", "y", "precision", "permutation",
+         "new_sizes")
 
 
 # Specifications of a convolution's operands and result by rank: (batch, features, space …) of (n, space, c), the kernel's

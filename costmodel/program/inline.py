@@ -8,6 +8,7 @@ from costmodel.program import pallas as pallas  # its handlers enter the table
 from costmodel.program.control_flow import HANDLERS
 from costmodel.program.inliner import Inliner
 from costmodel.program.raw import RawProgram
+from costmodel.program.roles import with_padded_sides
 from costmodel.program.scopes import Place
 from costmodel.rules.work import Value
 from costmodel.symbolic.domain import Domain
@@ -15,11 +16,13 @@ from costmodel.trace.requests import Traced
 
 
 def inline(traced: Traced) -> RawProgram:
-    """The program of a jaxpr with its calls inlined, its loops and branches marked; nothing is removed, chosen or costed."""
+    """The program of a jaxpr with its calls inlined, its loops, branches and gradients of convolutions marked;
+    nothing is removed, chosen or costed."""
     inliner = Inliner(traced.root, HANDLERS)
     closed: Any = traced.jaxpr
     inputs = [Value(inliner.array(var), leaf.role, leaf.name) for var, leaf in zip(closed.jaxpr.invars, traced.leaves, strict=True)]
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     outputs = inliner.body(closed, inputs, Place())
-    return RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),
-                      tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers)
+    program = RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),
+                         tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers)
+    return with_padded_sides(program)

@@ -103,9 +103,10 @@ class Inliner:
         return symbol(name)
 
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
-             effects: bool = False) -> None:
+             effects: bool = False, source: Any = None) -> None:
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
-                                  bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch))
+                                  bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch, source=source,
+                                  transposes=at.transposes))
 
     def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place) -> Value:
         """The result of an equation of our own without parameters, which has the array of ``var``."""
@@ -162,7 +163,7 @@ class Inliner:
     def plain(self, name: str, params: Mapping[str, Any], eqn: Any, ins: list[Value], at: Place) -> list[Value]:
         """An equation that a rule will cost as a whole."""
         outs = [Value(self.array(v)) for v in eqn.outvars]
-        self.emit(name, params, ins, outs, at, bool(eqn.effects))
+        self.emit(name, params, ins, outs, at, bool(eqn.effects), compat.source(eqn))
         return outs
 
     def _unchanged_range(self, eqn: Any, ins: Sequence[Value]) -> Value | None:

@@ -31,6 +31,8 @@ class Raw:
     bounded: it is counted as part of an upper or lower bound.
     loops:   numbers of the loops it is in, outermost first.
     branch:  the branches it is in, outermost first.
+    source:  jax's traceback of the call that it stems from, which is also that of its gradients (see ``_jax_compat.source``).
+    transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
     """
 
     primitive: str
@@ -45,6 +47,8 @@ class Raw:
     counter: bool = False
     loops: tuple[int, ...] = ()
     branch: Branch = ()
+    source: Any = None
+    transposes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

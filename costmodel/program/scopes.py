@@ -23,7 +23,7 @@ JAX_SCOPES = frozenset({"checkpoint", "remat", "closed_call", "core_call", "jit"
 class Place:
     """Where inlined equations stand.
 
-    path, phase, times, loops, branch: as of a :class:`~costmodel.program.raw.Raw`.
+    path, phase, times, loops, branch, transposes: as of a :class:`~costmodel.program.raw.Raw`.
     bounded: it is counted as part of an upper bound.
     decides: it is the condition of a loop, which is never dead; ``counter``: and that loop runs a known number of times.
     axes:    sizes of the mesh's axes.
@@ -37,6 +37,7 @@ class Place:
     bounded: bool = False
     decides: bool = False
     counter: bool = False
+    transposes: int = 0
     axes: Mapping[str, int] = field(default_factory=dict)
 
     def repeated(self, count: Expr, loop: int | None = None, *, exact: bool = True) -> Place:
@@ -58,23 +59,26 @@ class Place:
 
     def within(self, stack: tuple[tuple[str, bool], ...], root: str) -> Place:
         """The place of an equation here with this name stack of (name, whether it is a transformation), outermost first. The scope
-        of the module ``root`` itself is not part of a path; a transposition is the backward pass."""
+        of the module ``root`` itself is not part of a path; a transposition is the backward pass, in which what is computed again
+        is as it was."""
         scopes: list[str] = []
         since_transform: list[str] = []
-        phase = self.phase
+        phase, transposes = self.phase, self.transposes
         for name, is_transform in stack:
             if is_transform:
-                # A gradient that an optimizer takes (of a line search) is part of its update.
-                phase = Phase.BACKWARD if name == "transpose" and phase != Phase.UPDATE else phase
+                if name == "transpose":
+                    # A gradient that an optimizer takes (of a line search) is part of its update.
+                    phase, transposes = phase if phase == Phase.UPDATE else Phase.BACKWARD, transposes + 1
                 scopes, since_transform = _joined(scopes, since_transform), []
             elif name in _PHASES:
                 phase = _PHASES[name]
+                transposes = 0 if phase is Phase.RECOMPUTE else transposes
             else:
                 since_transform += _modules(name)
         scopes = _joined(scopes, since_transform)
         if root and scopes[:1] == [root]:
             scopes = scopes[1:]
-        return replace(self, path=(*self.path, *scopes), phase=phase)
+        return replace(self, path=(*self.path, *scopes), phase=phase, transposes=transposes)
 
 
 _PHASES = {UPDATE_SCOPE: Phase.UPDATE, _RECOMPUTE_SCOPE: Phase.RECOMPUTE}

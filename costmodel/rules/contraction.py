@@ -7,7 +7,7 @@ from sympy import Add, Mul
 from costmodel.rules import Eqn, golden, multiply_accumulate, rule, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.params import Contraction, Convolution, precision_pair
 from costmodel.rules.work import Work
-from costmodel.symbolic.taps import tap_pairs
+from costmodel.symbolic.taps import pairs_beyond, tap_pairs
 from costmodel.symbolic.translate import internal
 
 
@@ -28,24 +28,30 @@ def dot_general(eqn: Eqn, *, dimension_numbers, precision=None, **_) -> Work:
 
 @rule("conv_general_dilated", traits="convolution", params=Convolution.of)
 def conv_general_dilated(eqn: Eqn, *, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
-                         precision=None, **_) -> Work:
-    """n · c_o · (c_i / g) · Π over space of (output, tap) pairs. The kernel's input-feature dimension is c_i / g already, and
-    grouping the batch divides the output's batch, so one formula serves groups, batch groups and both gradients.
+                         precision=None, padded="image", **_) -> Work:
+    """n · c_o · (c_i / g) · Π over space of pairs of elements of the two arrays that are not ``padded``: (output, tap) as written.
+    The kernel's input-feature dimension is c_i / g already, and grouping the batch divides the output's batch, so one formula
+    serves groups, batch groups and gradients; :mod:`costmodel.program.roles` says what is padded there.
 
     >>> from jax.lax import ConvDimensionNumbers
-    >>> golden("conv_general_dilated", "n h c", "3 c k", out="n h k", window_strides=(1,), padding=((1, 1),), lhs_dilation=(1,),
-    ...        rhs_dilation=(1,), dimension_numbers=ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1)))
+    >>> conv = dict(window_strides=(1,), padding=((1, 1),), lhs_dilation=(1,), rhs_dilation=(1,),
+    ...             dimension_numbers=ConvDimensionNumbers((0, 2, 1), (2, 1, 0), (0, 2, 1)))
+    >>> golden("conv_general_dilated", "n h c", "3 c k", out="n h k", **conv)
+    '3*c*h*k*n mac (3*c*h*k*n - 2*c*k*n)'
+    >>> golden("conv_general_dilated", "n h k", "3 k c", out="n h c", padded="result", **conv)
     '3*c*h*k*n mac (3*c*h*k*n - 2*c*k*n)'
     """
     lhs, rhs = eqn.ins
     batch, features = (eqn.out.shape[d] for d in dimension_numbers.out_spec[:2])
     depth = rhs.shape[dimension_numbers.rhs_spec[1]]
     dense = valid = batch * features * depth
-    for i, (lhs_dim, rhs_dim) in enumerate(zip(dimension_numbers.lhs_spec[2:], dimension_numbers.rhs_spec[2:], strict=True)):
-        low, high = map(internal, padding[i])
-        pairs = tap_pairs(lhs.shape[lhs_dim], rhs.shape[rhs_dim], internal(window_strides[i]), internal(rhs_dilation[i]),
-                          internal(lhs_dilation[i]), low, high, eqn.assumptions)
-        dense, valid = dense * pairs[0], valid * pairs[1]
+    for i, dims in enumerate(zip(*(spec[2:] for spec in dimension_numbers), strict=True)):
+        image, kernel, result = (array.shape[d] for array, d in zip((lhs, rhs, eqn.out), dims, strict=True))
+        stride, dilation, hole, low, high = map(internal, (window_strides[i], rhs_dilation[i], lhs_dilation[i], *padding[i]))
+        pairs = tap_pairs(image, kernel, stride, dilation, hole, low, high, eqn.assumptions)
+        others = {"kernel": (result, stride, dilation), "result": (kernel, dilation, stride)}
+        dense *= pairs_beyond(image, hole, *others[padded], low) if padded in others else pairs[0]
+        valid *= pairs[1]
     return eqn.work(multiply_accumulate(lhs.dtype, dense.expand(), valid.expand(), accumulate=eqn.out.dtype,
                                         precision=precision_pair(precision)))
 

@@ -100,6 +100,17 @@ def tap_pairs(size, taps, stride=1, dilation=1, hole=1, low=0, high=0,
     return _tap_pairs(*arguments, assumptions)
 
 
+def pairs_beyond(size, hole, taps, dilation, unit, low) -> Expr:
+    """Pairs of one of ``size`` elements and one of ``taps`` whose position, element·hole - tap·dilation + low, is a multiple of
+    ``unit``: dense pairs of a convolution where not the image is padded but what stands at those multiples.
+
+    >>> pairs_beyond(*map(_sympify, (7, 2, 3, 1, 1, 0)))  # a transposed convolution: every element meets every tap
+    21
+    """
+    back = ((taps - 1) * dilation - low).expand()  # as of a window that goes over what is padded, its last tap first
+    return _dense(size, (ONE, taps, hole, dilation, unit, back, (size * hole - hole + low).expand()))
+
+
 def _dense(outputs, arguments) -> Expr:
     _, taps, stride, dilation, hole, low, _ = arguments
     if hole == 1:

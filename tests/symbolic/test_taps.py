@@ -6,10 +6,11 @@ import random
 
 import numpy as np
 import pytest
+from sympy import Integer
 
 from costmodel.symbolic.array_forms import tap_count_jax, tap_count_numpy
 from costmodel.symbolic.forms import Assumptions, CeilDiv, evaluate, symbol
-from costmodel.symbolic.taps import TapCount, count_pairs, output_size, tap_pairs
+from costmodel.symbolic.taps import TapCount, count_pairs, output_size, pairs_beyond, tap_pairs
 
 h, k, p = symbol("h"), symbol("k"), symbol("p")
 
@@ -137,3 +138,17 @@ def test_counts_broadcast():
     counted = tap_count_numpy(sizes, taps, 2, 1, 1, 1, 1, 1)
     assert counted.shape == (8, 3)
     assert counted[6, 2] == count_pairs(7, 3, 2, 1, 1, 1, 1, 1)
+
+
+def test_pairs_beyond_are_those_at_multiples():
+    """One by one: an element and a tap meet where the distance of their positions is a multiple of that of what is padded."""
+    rng = random.Random(7)
+    n = symbol("n")
+    for _ in range(60):
+        hole, dilation, unit, taps = rng.randint(1, 4), rng.randint(1, 3), rng.randint(1, 4), rng.randint(1, 5)
+        low = rng.randint(-3, 6)
+        form = pairs_beyond(n, *map(Integer, (hole, taps, dilation, unit, low)))
+        for size in (1, 2, 5, 12):
+            meetings = sum((i * hole - t * dilation + low) % unit == 0 for i in range(size) for t in range(taps))
+            assert evaluate(form, {n: size}) == meetings, (hole, dilation, unit, low, taps, size)
+            assert pairs_beyond(*map(Integer, (size, hole, taps, dilation, unit, low))) == meetings
