@@ -100,7 +100,12 @@ class _Calls:
                 call.again = tuple(c for c in (made.get(d.composite), of_array.get(d.composite)) if c is not None)
             of_array[d.composite] = call
         for e in self.graph.equations:
-            if e not in self.home and not self._free(e):
+            if e in self.home or self._free(e):
+                continue
+            if (maker := self._returns(e)) is not None:
+                self.home[e] = self.home[maker]
+                self.home[e].members[e] = None
+            else:
                 self._call(self._alone(e), late=e in reading.residual)
 
     def _call(self, members: Iterable[Equation], late: bool = False) -> Call:
@@ -133,6 +138,15 @@ class _Calls:
             return False
         for_convolutions = bool(users) and same_array(e) and all(isinstance(u.params, Convolution) for u, _ in users)
         return strided(e) or e in self.reading.constants or derives_keys(e) or self._is_mask(e) or for_convolutions
+
+    def _returns(self, e: Equation) -> Equation | None:
+        """The equation whose only use is that its result is returned in another order of axes: as strides."""
+        if Trait.TRANSPOSE not in e.traits or e in self.copied or not self.graph.is_result(e):
+            return None
+        made = self.graph.maker(e.ins[0])
+        if made not in self.home or len(self.graph.users(made)) > 1 or self.graph.is_result(made) or not made.runs_with(e):
+            return None
+        return made
 
     def _is_mask(self, e: Equation) -> bool:
         """What only the backward pass needs, and is known from comparisons: where a maximum was taken."""

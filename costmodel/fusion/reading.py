@@ -72,6 +72,13 @@ class Reading:
             value = e.ins[0]
         return self.graph.name(value)
 
+    def uncast(self, value: Value) -> Value:
+        """What a value is in another type."""
+        source = self.source(value)
+        while (e := self.graph.maker(source)) is not None and casts(e):
+            source = self.source(e.ins[0])
+        return source
+
     def maker(self, value: Value) -> Equation | None:
         return self.graph.maker(self.source(value))
 
