@@ -37,6 +37,7 @@ from costmodel.fusion.strides import Laid, laid_out, strided
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.trace.words import Phase
 
 _ADD, _MAX = frozenset({"add"}), frozenset({"max"})
 _COMPARISONS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
@@ -292,7 +293,7 @@ class _Calls:
 
 
 def _between(e: Equation, call: Call) -> bool:
-    return e.phase == "backward" and (loop(e) or reduction(e)) and all(e.runs_with(m) for m in call.members)
+    return e.phase == Phase.BACKWARD and (loop(e) or reduction(e)) and all(e.runs_with(m) for m in call.members)
 
 
 EAGER = register(Policy(name="eager", summary="an eager framework (PyTorch): a kernel a call, composite functions in one",

@@ -26,8 +26,8 @@ LOWEST = float(jnp.finfo(jnp.float32).min)
 
 
 class Layer(nn.Module):
-    """A transformer's layer as the papers' codes have it. ``style`` is gpt (a norm first, one product for q, k and v, GELU by tanh),
-    bert (a norm last, GELU by the error function) or opt (a norm first, scaled queries, ReLU)."""
+    """A transformer's layer as the papers' codes have it. ``style`` is gpt (a norm first, one product for q, k and v, GELU by
+    tanh), bert (a norm last, GELU by the error function) or opt (a norm first, scaled queries, ReLU)."""
 
     style: str
     train: bool = False
