@@ -99,7 +99,8 @@ def test_no_number_depends_on_a_text(name: str) -> None:
 
 NAMES = st.sampled_from((
     "view", "copy", "move", "reduce", "elementwise", "dot_general", "constant", "scan_read", "scan_write", "loop_carry",
-    "transpose", "gather", "scatter", "reshape", "branch_result", "select_n", "softmax", "logistic", "rsqrt", "threefry2x32", "broadcast_in_dim",
+    "transpose", "gather", "scatter", "reshape", "branch_result", "select_n", "softmax", "logistic", "rsqrt", "threefry2x32",
+    "broadcast_in_dim",
     "convert_element_type", "conv_general_dilated", "concatenate", "slice", "split", "add_any", "mine"))
 
 
