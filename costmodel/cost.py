@@ -158,8 +158,8 @@ class _Face(Priced):
         return self.metric("model_size", bits=bits)
 
     def bytes(self, form: str) -> Any:
-        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``xla-cpu``,
-        ``xla-gpu``, ``xla-tpu``, ``ideal``)."""
+        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``eager``,
+        ``xla-cpu``, ``xla-gpu``, ``xla-tpu``, ``ideal``, or one that you registered)."""
         return self.metric("bytes", form=form)
 
     def activations(self, rule: str = "total") -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from costmodel.fusion.predicates import arithmetic, computes
 from costmodel.fusion.reading import Composite, Reading
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.trace.words import Phase
 
 _SUM = frozenset({"add_any"})
 
@@ -55,7 +56,7 @@ def summed(table: CostTable, reading: Reading, found: list[Derivative]) -> CostT
     home = {e: d for d in found for e in d.members}
     moved: dict[Equation, list[Equation]] = {}  # the last addition -> all of them, in the new order
     gone: set[Equation] = set()
-    ends = {last_sum(reading, e): None for e in reading.graph.equations if accumulates(e) and e.phase == "backward"}
+    ends = {last_sum(reading, e): None for e in reading.graph.equations if accumulates(e) and e.phase == Phase.BACKWARD}
     for last in ends:
         nodes, leaves = summands(reading, last)
         calls: dict[Derivative, list[Value]] = {}

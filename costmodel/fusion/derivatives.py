@@ -13,6 +13,7 @@ from costmodel.fusion.cotangents import Derivative, accumulates, last_sum, summa
 from costmodel.fusion.predicates import arithmetic, computes, reduced_dimensions, reduction
 from costmodel.fusion.reading import Composite, Reading, same_array
 from costmodel.rules.work import Equation, Value
+from costmodel.trace.words import Phase
 
 _SELECT = frozenset({"select"})
 
@@ -38,7 +39,7 @@ def _dropped(reading: Reading, c: Composite) -> list[Equation]:
     """The selection by a dropout's mask, and its scale."""
     found: list[Equation] = []
     for mask in (user for m in c.members for out in m.outs if out is c.mask for user, _ in reading.graph.uses(out)):
-        if mask.phase == "backward" and computes(mask, _SELECT):
+        if mask.phase == Phase.BACKWARD and computes(mask, _SELECT):
             found.append(mask)
             users = list(reading.users(mask))
             if len(users) == 1 and reading.unary(users[0]) is not None and c.scale is not None and users[0].runs_with(mask) and (
@@ -63,7 +64,7 @@ def _readers(reading: Reading, c: Composite) -> list[Equation]:
                 if e is not c.result or of_result:
                     found[user] = None
                     pending.append(user)
-            elif user.phase == "backward" and e is not c.result:
+            elif user.phase == Phase.BACKWARD and e is not c.result:
                 found[user] = None
     return list(found)
 
@@ -86,7 +87,7 @@ def _grow(reading: Reading, d: Derivative, home: dict[Equation, Derivative]) -> 
 
 
 def _mirrors(reading: Reading, d: Derivative, e: Equation) -> bool:
-    return e.phase == "backward" and e.runs_with(d.composite.result) and e not in d.members
+    return e.phase == Phase.BACKWARD and e.runs_with(d.composite.result) and e not in d.members
 
 
 def _sums_lines(d: Derivative, e: Equation) -> bool:
@@ -132,7 +133,7 @@ def _rejoins(reading: Reading, d: Derivative, e: Equation) -> bool:
     size, pending, seen = d.composite.full.array.size, [e], {e}
     while pending:
         for user in reading.users(pending.pop()):
-            if user in seen or not user.runs_with(e) or user.phase != "backward":
+            if user in seen or not user.runs_with(e) or user.phase != Phase.BACKWARD:
                 continue
             if user.outs[0].array.size == size:
                 return True

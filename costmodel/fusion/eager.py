@@ -37,6 +37,7 @@ from costmodel.fusion.strides import Laid, laid_out, strided
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
+from costmodel.trace.words import Phase
 
 _ADD, _MAX = frozenset({"add"}), frozenset({"max"})
 _COMPARISONS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
@@ -100,7 +101,12 @@ class _Calls:
                 call.again = tuple(c for c in (made.get(d.composite), of_array.get(d.composite)) if c is not None)
             of_array[d.composite] = call
         for e in self.graph.equations:
-            if e not in self.home and not self._free(e):
+            if e in self.home or self._free(e):
+                continue
+            if (maker := self._returns(e)) is not None:
+                self.home[e] = self.home[maker]
+                self.home[e].members[e] = None
+            else:
                 self._call(self._alone(e), late=e in reading.residual)
 
     def _call(self, members: Iterable[Equation], late: bool = False) -> Call:
@@ -133,6 +139,15 @@ class _Calls:
             return False
         for_convolutions = bool(users) and same_array(e) and all(isinstance(u.params, Convolution) for u, _ in users)
         return strided(e) or e in self.reading.constants or derives_keys(e) or self._is_mask(e) or for_convolutions
+
+    def _returns(self, e: Equation) -> Equation | None:
+        """The equation whose only use is that its result is returned in another order of axes: as strides."""
+        if Trait.TRANSPOSE not in e.traits or e in self.copied or not self.graph.is_result(e):
+            return None
+        made = self.graph.maker(e.ins[0])
+        if made not in self.home or len(self.graph.users(made)) > 1 or self.graph.is_result(made) or not made.runs_with(e):
+            return None
+        return made
 
     def _is_mask(self, e: Equation) -> bool:
         """What only the backward pass needs, and is known from comparisons: where a maximum was taken."""
@@ -278,7 +293,7 @@ class _Calls:
 
 
 def _between(e: Equation, call: Call) -> bool:
-    return e.phase == "backward" and (loop(e) or reduction(e)) and all(e.runs_with(m) for m in call.members)
+    return e.phase == Phase.BACKWARD and (loop(e) or reduction(e)) and all(e.runs_with(m) for m in call.members)
 
 
 EAGER = register(Policy(name="eager", summary="an eager framework (PyTorch): a kernel a call, composite functions in one",

@@ -68,15 +68,15 @@ def sums(e: Equation) -> bool:
 
 def _reduced(reading: Reading, r: Equation) -> list[Value]:
     """What a sum goes over: the array itself, or its square, or the square of its difference from a mean."""
-    found = [reading.source(r.ins[0])]
+    found = [reading.uncast(r.ins[0])]
     for _ in range(3):
         made = reading.graph.maker(found[-1])
         if made is None or not arithmetic(made):
             break
-        if reading.unary(made) is not None and (computes(made, _MUL) or not made.work.ops):
-            found.append(reading.variables(made)[0])
+        if reading.unary(made) is not None and computes(made, _MUL):
+            found.append(reading.uncast(reading.variables(made)[0]))
         elif computes(made, _SUB) and len(found) > 1:
-            found.append(reading.source(made.ins[0]))
+            found.append(reading.uncast(made.ins[0]))
             break
         else:
             break
@@ -90,9 +90,9 @@ def _scales(reading: Reading, scaled: Equation, root: Equation, first: Equation,
         made = reading.maker(v)
         if made is root or made is first or reading.constant(v):
             continue
-        if reading.source(v) in sources:
+        if reading.uncast(v) in sources:
             return [made] if made in members else []
-        if made is not None and computes(made, _SUB) and (reading.source(made.ins[0]) in sources or not sources):
+        if made is not None and computes(made, _SUB) and (reading.uncast(made.ins[0]) in sources or not sources):
             mean = reading.maker(made.ins[1])
             if (mean is None or mean in members) and made.ins[0].array.size == made.outs[0].array.size:
                 return [made]

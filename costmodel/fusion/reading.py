@@ -11,9 +11,10 @@ from costmodel.fusion.strides import strided
 from costmodel.rules.params import Broadcast
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
+from costmodel.trace.words import Phase
 
 # The phases whose equations the backward pass differentiates.
-FORWARD = ("", "recompute")
+FORWARD = (Phase.FORWARD, Phase.RECOMPUTE)
 
 
 @dataclass(eq=False)
@@ -60,7 +61,7 @@ class Reading:
         for e in reversed(graph.equations):
             if e.phase in FORWARD and (arithmetic(e) or Trait.MOVE in e.traits) and not graph.is_result(e):
                 users = graph.users(e)
-                if users and all(e.runs_with(u) and (u.phase == "backward" or u in self.residual) for u, _ in users):
+                if users and all(e.runs_with(u) and (u.phase == Phase.BACKWARD or u in self.residual) for u, _ in users):
                     self.residual.add(e)
 
     def forward(self, e: Equation) -> bool:
@@ -71,6 +72,13 @@ class Reading:
         while (e := self.graph.maker(value)) is not None and Trait.BROADCAST in e.traits:
             value = e.ins[0]
         return self.graph.name(value)
+
+    def uncast(self, value: Value) -> Value:
+        """What a value is in another type."""
+        source = self.source(value)
+        while (e := self.graph.maker(source)) is not None and casts(e):
+            source = self.source(e.ins[0])
+        return source
 
     def maker(self, value: Value) -> Equation | None:
         return self.graph.maker(self.source(value))

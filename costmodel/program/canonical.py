@@ -41,20 +41,20 @@ def _vector(r: Raw, known: Mapping[Value, Affine]) -> Affine | None:
     """The integers that an equation makes, where they follow from shapes and rise or fall evenly."""
     if len(r.outs) != 1 or not r.outs[0].array.dtype.startswith(("int", "uint")) or r.effects:
         return None
-    if r.primitive == "iota":
+    if r.jax == "iota":
         return (ZERO, ONE) if len(r.outs[0].array.shape) == 1 else None
     operands = [known.get(v) for v in r.ins]
     if not operands or None in operands:
         return None
     first, step = operands[0]  # type: ignore[misc]
-    if r.primitive in ("convert_element_type", "copy", "reshape", "squeeze", "stop_gradient"):
+    if r.jax in ("convert_element_type", "copy", "reshape", "squeeze", "stop_gradient"):
         return first, step
-    if r.primitive == "broadcast_in_dim":
+    if r.jax == "broadcast_in_dim":
         return (first, step) if step == 0 or r.outs[0].array.size == r.ins[0].array.size else None
-    if r.primitive == "rev":
+    if r.jax == "rev":
         return first + step * (r.ins[0].array.size - 1), -step
-    if r.primitive in _LINEAR and len(operands) == 2:
-        return _LINEAR[r.primitive](operands[0], operands[1])
+    if r.jax in _LINEAR and len(operands) == 2:
+        return _LINEAR[r.jax](operands[0], operands[1])
     return None
 
 
@@ -73,7 +73,7 @@ _LINEAR: dict[str, Any] = {
 
 def _as_slices(r: Raw, known: Mapping[Value, Affine]) -> Iterator[Raw]:
     """The equation, or the slice (and the view that drops dimensions of 1) that it is."""
-    found = _slice_of(r, known) if r.primitive in ("gather", "dynamic_slice") else None
+    found = _slice_of(r, known) if r.jax in ("gather", "dynamic_slice") else None
     if found is None:
         yield r
         return
@@ -100,7 +100,7 @@ _Slice = tuple[tuple[Expr, ...], tuple[Expr, ...], tuple[Expr, ...], tuple[int, 
 def _slice_of(r: Raw, known: Mapping[Value, Affine]) -> _Slice | None:
     """(start, stride, size) of each dimension, and the dimensions that are read backwards."""
     rank = len(r.ins[0].array.shape)
-    if r.primitive == "dynamic_slice":
+    if r.jax == "dynamic_slice":
         places = [known.get(v) for v in r.ins[1:]]
         if len(places) != rank or None in places:
             return None
@@ -136,7 +136,7 @@ def _slice_of(r: Raw, known: Mapping[Value, Affine]) -> _Slice | None:
 
 def _as_view(r: Raw) -> Raw:
     """Movement whose result has the operand's elements in their order is a view."""
-    return replace(r, primitive="reshape", params={}) if r.primitive in _STILL and _STILL[r.primitive](r) else r
+    return replace(r, primitive="reshape", params={}) if r.jax in _STILL and _STILL[r.jax](r) else r
 
 
 def _same_size(r: Raw) -> bool:

@@ -37,7 +37,7 @@ def shape_constants(equations: Sequence[Raw], results: Iterable[Value],
 
 def _is_known(r: Raw) -> bool:
     """Whether its results are known if its operands are."""
-    return not r.effects and r.primitive not in _VARIES
+    return not r.effects and r.jax not in _VARIES
 
 
 def _derived(equations: Iterable[Raw], counters: set[Raw]) -> set[Value]:
@@ -71,7 +71,7 @@ def _increments(equations: Iterable[Raw], carried: Iterable[tuple[Value, Value]]
         if not before.array.shape and before.array.dtype.startswith(("int", "uint")):
             starts.setdefault(after, []).append(before)
     for r in equations:
-        for start in starts.get(r.outs[0], ()) if r.primitive in ("add", "sub") else ():
+        for start in starts.get(r.outs[0], ()) if r.jax in ("add", "sub") else ():
             others = [v for v in r.ins if v is not start]
             if len(others) == 1 and is_immediate(others[0]):
                 yield r
@@ -84,9 +84,9 @@ def as_pads(program: RawProgram) -> RawProgram:
     blank = set(program.zeros)
     made = []
     for r in program.equations:
-        if r.primitive == "broadcast_in_dim" and r.ins[0] in blank:
+        if r.jax == "broadcast_in_dim" and r.ins[0] in blank:
             blank.add(r.outs[0])
-        placed = {"scatter-add": 2, "dynamic_update_slice": 1}.get(r.primitive)
+        placed = {"scatter-add": 2, "dynamic_update_slice": 1}.get(r.jax)
         if (placed is not None and r.ins[0] in blank and r.params.get("unique_indices", True)
                 and all(is_immediate(v) or v in derived for v in _indices(r))):
             r = replace(r, primitive="pad", ins=(r.ins[placed],))
@@ -96,7 +96,7 @@ def as_pads(program: RawProgram) -> RawProgram:
 
 def _indices(r: Raw) -> tuple[Value, ...]:
     """The operands that say where to read or write."""
-    if r.primitive.startswith("scatter"):
+    if r.jax.startswith("scatter"):
         return r.ins[1:2]
-    first = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}.get(r.primitive)
+    first = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}.get(r.jax)
     return () if first is None else r.ins[first:]

@@ -60,7 +60,7 @@ def reshapes_hold(equations: Iterable[Raw], domain: Domain) -> tuple[Relation, .
     """
     found: dict[Expr, Relation] = {}
     for r in equations:
-        if r.primitive != "reshape":
+        if r.jax != "reshape":
             continue
         before, after = (v.array.size for v in (r.ins[0], r.outs[0]))
         difference = (before - after).expand()

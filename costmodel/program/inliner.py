@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -145,7 +146,9 @@ class Inliner:
             return self.handlers[name](self, eqn, ins, at)
         if name in CALLS:
             if "name" in params and lookup_function(str(params["name"])) is not None:
-                return self.plain(str(params["name"]), params, eqn, ins, at)
+                outs = self.plain(str(params["name"]), params, eqn, ins, at)
+                self.equations[-1] = replace(self.equations[-1], function=True)
+                return outs
             body = next((params[key] for key in _BODIES if key in params), None)
             if body is not None:
                 return self.body(body, ins, at)

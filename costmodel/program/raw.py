@@ -33,6 +33,7 @@ class Raw:
     branch:  the branches it is in, outermost first.
     source:  jax's traceback of the call that it stems from, which is also that of its gradients (see ``_jax_compat.source``).
     transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
+    function: it is a jitted function with a rule of the user's, whose name says nothing of what it does.
     """
 
     primitive: str
@@ -49,6 +50,12 @@ class Raw:
     branch: Branch = ()
     source: Any = None
     transposes: int = 0
+    function: bool = False
+
+    @property
+    def jax(self) -> str:
+        """jax's primitive; nothing for a function of the user's."""
+        return "" if self.function else self.primitive
 
 
 @dataclass(frozen=True, eq=False)
