@@ -51,6 +51,7 @@ PROGRAMS_OF_A_KIND: dict[str, tuple[Any, tuple[Any, ...], list[str]]] = {
     "a linear layer": (lambda x, w, b: jax.nn.relu(x @ w + b), (spec(64, 128), spec(128, 256), spec(256)), ["dot"]),
     "a masked product": (lambda x, w, mask: jnp.where(mask, x @ w, -1e9),  # a mask is no bias: one value an element
                          (spec(64, 128), spec(128, 256), spec(64, 256, dtype="bool")), ["dot", "elementwise"]),
+    "a reshaped product": (lambda x, w: jax.nn.relu((x @ w).reshape(8, 8, 256)), (spec(64, 128), spec(128, 256)), ["dot"]),
     "two linear layers": (lambda x, w, v: jax.nn.relu(x @ w) @ v, (spec(64, 128), spec(128, 256), spec(256, 32)), ["dot", "dot"]),
     "root-mean-square normalisation": (root_mean_square, (spec(64, 128), spec(128)), ["reduce"]),
     "layer normalisation": (layer_norm, (spec(64, 128), spec(128), spec(128)), ["reduce", "reduce"]),
@@ -61,6 +62,7 @@ PROGRAMS_OF_A_KIND: dict[str, tuple[Any, tuple[Any, ...], list[str]]] = {
     "pooling": (lambda x: lax.reduce_window(jnp.exp(x), -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME"),
                 (spec(2, 17, 17, 8),), ["window"]),
     "two halves": (lambda x: x[:, :64] * x[:, 64:], (spec(64, 128),), ["elementwise"]),
+    "an exponential used twice": (lambda x: [(y := jnp.exp(x)) + 1, y * 2], (spec(64, 128),), []),
     "a transposition": (lambda x: jnp.exp(x).T + 1, (spec(64, 128),), ["elementwise"]),
     "a gradient": (jax.grad(lambda w, x: jnp.tanh(x @ w).sum()), (spec(128, 64), spec(32, 128)), []),  # as jax has it
 }
@@ -141,6 +143,18 @@ def test_the_table_of_kernels_adds_up_to_the_policys_bytes():
         cost.table(by="kernel")
     with pytest.raises(CostModelError, match="by='kernel' goes with policy="):
         cost.table(policy="xla-gpu")
+
+
+def test_a_kernel_runs_as_often_as_its_equations():
+    """XLA compiles a loop's body apart: what is made outside is not computed inside."""
+    def loop(x, rows):
+        outside = x * 2
+        return lax.scan(lambda c, row: (c * outside + row, None), x, rows)[0]
+
+    cost = cm.analyze(loop, cm.spec((8, 16)), cm.spec((cm.dims("t"), 8, 16)))
+    for policy in policies():
+        runs = {(k.times, e.times) for k in cost.kernels(policy) for e in (*k.equations, *k.again)}
+        assert runs == {(1, 1), (symbol("t"), symbol("t"))}, policy
 
 
 def test_branches_that_exclude_each_other_share_no_kernel():

@@ -207,6 +207,12 @@ def test_a_scan_by_hand():
     assert max(t.coeff(k * d**2) for t in terms) == 8
 
 
+def test_an_update_in_place_holds_what_it_writes():
+    """The cache that is donated, the row and its place, and what is made of the row until it is written."""
+    cost = cm.analyze(lambda cache, row, i: write_row(cache, row * 2, i), CACHE, ROW, PLACE, params=0)
+    assert abs(cost.live_peak(donate=["parameter"]) - 4 * (1000 * D + 2 * D)) < 32  # and scalars that say where
+
+
 def test_values_of_an_iteration_do_not_add_up_over_iterations():
     length = cm.dims("length")
     symbolic, thousand = (cm.analyze(lambda x, k=k: lax.fori_loop(0, k, lambda _, c: jnp.sin(jnp.cos(c)), x), f32(N, D))
