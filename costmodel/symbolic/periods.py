@@ -100,11 +100,13 @@ def parts_by_symbol(expr: Expr) -> dict[Symbol | None, Expr]:
     return {x: Add(*terms) for x, terms in parts.items()}
 
 
+@lru_cache(maxsize=65536)
 def divide(a: Expr, b: Expr) -> Expr:
     """⌊a / b⌋; of one dimension, as a single division where it comes to one however ``a`` is put together."""
     return merge_divisions(floor_div(merge_divisions(sympy.expand(a)), b))
 
 
+@lru_cache(maxsize=65536)
 def merge_divisions(expr: Expr) -> Expr:
     """An expanded sum in which the terms of one dimension that come to a single division are written as one, also as factors."""
     for x in sorted({x for form in _divisions(expr) for x in form.free_symbols}, key=str):
