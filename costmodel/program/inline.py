@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from costmodel.program import pallas as pallas  # its handlers enter the table
+from costmodel.program import equinox as equinox  # these handlers enter the table, too
+from costmodel.program import pallas as pallas
 from costmodel.program.control_flow import HANDLERS
 from costmodel.program.inliner import Inliner
 from costmodel.program.raw import RawProgram

@@ -86,9 +86,10 @@ _PHASES = {UPDATE_SCOPE: Phase.UPDATE, _RECOMPUTE_SCOPE: Phase.RECOMPUTE}
 
 def _modules(scope: str) -> list[str]:
     """The modules that a scope names. Linen names the method after the module when it is not __call__: "encoder.attend"; jnp.einsum
-    opens a scope of its specification, "bshd,bthd->bhst", which is no module."""
+    opens a scope of its specification, "bshd,bthd->bhst", which is no module. Nor is a layer's class, of which Equinox opens one:
+    "eqx.nn.Linear"."""
     return [part.split(".")[0] for part in scope.split("/")
-            if part and part not in JAX_SCOPES and "," not in part and "->" not in part]
+            if part and part not in JAX_SCOPES and "," not in part and "->" not in part and not part.startswith("eqx.nn.")]
 
 
 def _joined(scopes: list[str], more: list[str]) -> list[str]:

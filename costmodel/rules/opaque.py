@@ -7,6 +7,7 @@ from sympy import Integer
 from costmodel.errors import UnknownPrimitive
 from costmodel.rules import Eqn, golden, rule, transcendental, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.work import Work
+from costmodel.symbolic.forms import ZERO
 
 
 @rule("pallas_call", traits="library", status="bounded",
@@ -39,12 +40,25 @@ _REASONS = {
 _REFUSED = {name: reason for reason, names in _REASONS.items() for name in names}
 
 
-@rule(*_REFUSED)
+@rule(*_REFUSED.keys() - {"pure_callback"})
 def refuse(eqn: Eqn, **_) -> Work:
     """
+    >>> golden("io_callback", "n")
+    Traceback (most recent call last):
+    costmodel.errors.UnknownPrimitive: io_callback runs Python on the host, ...
+    """
+    raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register @cm.rule for the jit function around it, or take "
+                           "it out of what you analyse")
+
+
+@rule("pure_callback")
+def pure_callback(eqn: Eqn, *, callback=None, **_) -> Work:
+    """Refused, but for one that raises Equinox's errors (``equinox.error_if``) on the branch that a program never takes.
+
     >>> golden("pure_callback", "n")
     Traceback (most recent call last):
     costmodel.errors.UnknownPrimitive: pure_callback runs Python on the host, ...
     """
-    raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register @cm.rule for the jit function around it, or take "
-                           "it out of what you analyse")
+    if getattr(getattr(callback, "callback_func", None), "__module__", None) != "equinox._errors":
+        return refuse(eqn)
+    return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO] * len(eqn.outs))

@@ -7,7 +7,7 @@ NNX module is split into its graph and its (abstract) state, and a plain functio
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from costmodel.errors import CostModelError, TraceError
-from costmodel.trace import guard
+from costmodel.trace import foreign, guard
 from costmodel.trace.scopes import module_scopes
 from costmodel.trace.words import Origin
 
@@ -77,13 +77,18 @@ class Pure:
 
 def pure(request: Asked) -> Pure:
     """The pure form of a request's call. With ``mutable`` the state that the call updates is among its results."""
-    return {"linen": _linen, "nnx": _nnx, "function": _function}[request.kind](request)
+    return _FORMS[request.kind](request)
 
 
 def paths(tree: Any) -> list[tuple[str, ...]]:
-    """The path of each leaf of a pytree, in order, as text."""
-    return [tuple(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in keys)
-            for keys, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    """The path of each leaf of a pytree, in order, as text. Haiku's keys are paths already, with a ``~`` where a module was made in
+    another one's constructor: "mlp/~/linear_0" is linear_0 of mlp."""
+    def names(keys: Any) -> Iterator[str]:
+        for k in keys:
+            text = str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k))))
+            yield from (part for part in text.split("/") if part != "~")
+
+    return [tuple(names(keys)) for keys, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
 def leaves(role: Origin, tree: Any) -> list[Leaf]:
@@ -124,7 +129,7 @@ def _nnx(request: Asked) -> Pure:
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         # Fresh variables: those of the state belong to the trace outside, and the call may update them.
         model = nnx.merge(graph, params, others, copy=True)
-        run = model if request.method is None else _nnx_method(model, request.method)
+        run = model if request.method is None else _method(model, request.method)
         with module_scopes(model):
             outputs = guard.call(run, *inputs, **static, **kw)
         return outputs, nnx.split(model, nnx.Param, ...)[2] if request.mutable else {}
@@ -142,12 +147,54 @@ def _abstract(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x))
 
 
-def _nnx_method(model: Any, method: Any) -> Callable[..., Any]:
+def _method(model: Any, method: Any) -> Callable[..., Any]:
     if not isinstance(method, str):
         return functools.partial(method, model)
     if not callable(getattr(model, method, None)):
         raise TraceError(f"{type(model).__name__} has no method {method!r}")
     return getattr(model, method)
+
+
+def _equinox(request: Asked) -> Pure:
+    """Its trained arrays are the parameters, its other arrays are buffers, and everything else is fixed."""
+    if request.rngs or request.mutable:
+        raise CostModelError("rngs= and mutable= are for Flax modules; an Equinox module takes keys and state as arguments")
+    kw, static = request.split_kwargs()
+    trained, rest = foreign.split(request.model, foreign.is_trained)
+    others, fixed = foreign.split(rest, foreign.is_array)
+    params, others = (jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), part) for part in (trained, others))
+
+    def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
+        model = foreign.joined(params, others, fixed)
+        run = model if request.method is None else _method(model, request.method)
+        with module_scopes(model):
+            return guard.call(run, *inputs, **static, **kw), {}
+
+    return Pure(call, params, others, {}, request.inputs, kw,
+                (*leaves(Origin.PARAMETER, params), *leaves(Origin.BUFFER, others), *leaves(Origin.INPUT, request.inputs),
+                 *leaves(Origin.INPUT, kw)))
+
+
+def _haiku(request: Asked) -> Pure:
+    """``init`` and ``apply`` of a transformed function, with state or without; it has one random stream, of whatever name."""
+    if request.method is not None:
+        raise CostModelError("method= is for modules; transform the function that you want to analyse")
+    (init, apply), (kw, static) = request.model, request.split_kwargs()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    made = jax.eval_shape(lambda key, inputs, kw: init(key, *inputs, **static, **kw), key, request.inputs, kw)
+    stateful = isinstance(made, tuple)
+    params, state = made if stateful else (made, {})
+    rngs = dict.fromkeys(request.rngs, key)
+
+    def call(params: Any, state: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
+        first = next(iter(rngs.values()), None)
+        result = guard.call(apply, params, *((state,) if stateful else ()), first, *inputs, **static, **kw)
+        outputs, updated = result if stateful else (result, {})
+        return outputs, updated if request.mutable else {}
+
+    return Pure(call, params, state, rngs, request.inputs, kw,
+                (*leaves(Origin.PARAMETER, params), *leaves(Origin.BUFFER, state), *leaves(Origin.RNG, rngs),
+                 *leaves(Origin.INPUT, request.inputs), *leaves(Origin.INPUT, kw)))
 
 
 def _function(request: Asked) -> Pure:
@@ -166,3 +213,6 @@ def _function(request: Asked) -> Pure:
     # An input is named by its place among the function's arguments.
     data = [Leaf(Origin.INPUT, (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]
     return Pure(call, params, {}, {}, inputs, kw, (*leaves(Origin.PARAMETER, params), *data, *leaves(Origin.INPUT, kw)))
+
+
+_FORMS = {"linen": _linen, "nnx": _nnx, "equinox": _equinox, "haiku": _haiku, "function": _function}

@@ -19,7 +19,7 @@ from costmodel.errors import CostModelError, TraceError
 from costmodel.symbolic.domain import Domain, user_text, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
-from costmodel.trace import guard
+from costmodel.trace import foreign, guard
 from costmodel.trace.pure import Leaf, pure
 from costmodel.trace.undecided import noted
 
@@ -69,7 +69,7 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """linen, nnx or function."""
+        """linen, nnx, equinox, haiku or function."""
         from flax import linen
 
         if isinstance(self.model, linen.Module):
@@ -78,12 +78,24 @@ class Request:
 
         if isinstance(self.model, nnx.Module):
             return "nnx"
-        if isinstance(self.model, type) and issubclass(self.model, linen.Module | nnx.Module):
-            raise CostModelError(f"{self.model.__name__} is a class; pass an instance, e.g. {self.model.__name__}(...)"
-                                 + ("" if issubclass(self.model, linen.Module) else " or cm.abstract(lambda: ...)"))
+        if foreign.is_equinox(self.model):
+            return "equinox"
+        if foreign.is_haiku(self.model):
+            return "haiku"
+        if isinstance(self.model, type):
+            self._refuse_class()
         if not callable(self.model):
             raise CostModelError(f"{type(self.model).__name__} is neither a Flax module nor a function; nothing to trace")
         return "function"
+
+    def _refuse_class(self) -> None:
+        from flax import linen, nnx
+
+        ways = {linen.Module: "", nnx.Module: " or cm.abstract(lambda: ...)",
+                foreign.equinox_module(): f" or equinox.filter_eval_shape({self.model.__name__}, ...)"}
+        for base, way in ways.items():
+            if base is not None and issubclass(self.model, base):
+                raise CostModelError(f"{self.model.__name__} is a class; pass an instance, e.g. {self.model.__name__}(...){way}")
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
@@ -161,6 +173,10 @@ def _as_input(x: Any) -> Any:
     """Specs and arrays to abstract arrays; a bare tuple of dimensions is one float32 array; pytrees leaf by leaf."""
     if isinstance(x, tuple | list) and x and all(isinstance(d, int) or compat.is_symbolic(d) for d in x):
         return spec(x)
+    if foreign.is_equinox(x) and not all(map(_is_abstract, jax.tree.leaves(x))):
+        raise CostModelError(f"{type(x).__name__} holds more than arrays: analyse the module itself, with method=lambda model, x: "
+                             "... for a function of it, or give its arrays alone: arrays, rest = equinox.partition(model, "
+                             "equinox.is_array)")
     return jax.tree.map(_as_leaf, x)
 
 
@@ -193,6 +209,8 @@ def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
             return type(x)(value(i) for i in x)
         return leaf(x)
 
+    if foreign.is_equinox(model):
+        return jax.tree.map(leaf, model)
     if not isinstance(model, nnx.Module):
         return value(model)
     graph, state = nnx.split(model)

@@ -1,4 +1,5 @@
-"""Module paths in the name stacks of NNX models, which leaves them empty: while we trace, each call of a module opens a scope.
+"""Module paths in the name stacks of NNX and Equinox models, which leave them empty: while we trace, each call of a module opens a
+scope.
 
 The classes' ``__call__`` is replaced meanwhile, for every thread of the process; only the one that traces opens scopes.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 
 from costmodel import _jax_compat as compat
-from costmodel.trace import guard
+from costmodel.trace import foreign, guard
 
 
 class _Scopes:
@@ -27,12 +28,9 @@ class _Scopes:
 
     def learn(self, root: Any, above: tuple[str, ...] = ()) -> None:
         """Note the paths of ``root`` and its parts, below its caller's."""
-        from flax import nnx
-
         self._known.append(root)
-        for path, node in nnx.iter_graph(root):
-            if isinstance(node, nnx.Module):
-                self._paths.setdefault(id(node), (*above, *map(str, path)))
+        for path, node in _parts(root):
+            self._paths.setdefault(id(node), (*above, *map(str, path)))
 
     def call(self, original: Callable[..., Any], module: Any, /, *args: Any, **kwargs: Any) -> Any:
         """``original(module, …)`` in the scope of the module's path below its caller."""
@@ -62,17 +60,35 @@ _MINE = _Mine()
 
 @contextlib.contextmanager
 def module_scopes(model: Any = None) -> Iterator[None]:
-    """While it lasts, a call of an NNX module in this thread opens a scope of its path below its caller. A module that is no part
-    of ``model``, such as the copy that nnx.grad differentiates, has its own parts' paths below its caller's."""
-    from flax import nnx
-
+    """While it lasts, a call of an NNX or Equinox module in this thread opens a scope of its path below its caller. A module that
+    is no part of ``model``, such as the copy that nnx.grad differentiates, has its own parts' paths below its caller's."""
     scopes = _Scopes()
     if model is not None:
         scopes.learn(model)
     # A class that inherits __call__ is replaced through the class that defines it.
-    owners = {owner: None for cls in _subclasses(nnx.Module) for owner in cls.__mro__ if owner not in (object, Callable)}
+    owners = {owner: None for cls in _classes() for owner in cls.__mro__ if owner not in (object, Callable)}
     with compat.standing_in(owners, "__call__", _in_scope), compat.in_this_thread(_MINE, "scopes", scopes):
         yield
+
+
+def _parts(root: Any) -> Iterator[tuple[Any, Any]]:
+    """(path, module) of a module and of the modules in it."""
+    from flax import nnx
+
+    base = foreign.equinox_module()
+    if base is not None and isinstance(root, base):
+        return foreign.modules_in(root, base)
+    return ((path, node) for path, node in nnx.iter_graph(root) if isinstance(node, nnx.Module))
+
+
+def _classes() -> set[type]:
+    """The classes of modules; of Equinox's own those of layers, for its other modules are transformations of functions."""
+    from flax import nnx
+
+    base = foreign.equinox_module()
+    found = _subclasses(base) if base is not None else set()
+    layers = {cls for cls in found if not cls.__module__.startswith("equinox.") or cls.__module__.startswith("equinox.nn.")}
+    return _subclasses(nnx.Module) | layers
 
 
 def _in_scope(original: Callable[..., Any]) -> Callable[..., Any]:

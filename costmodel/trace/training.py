@@ -46,7 +46,7 @@ def _every_state(kind: str) -> Any:
         from flax.core import DenyList
 
         return DenyList("params")
-    return kind == "nnx"
+    return kind in ("nnx", "haiku")
 
 
 @dataclass(frozen=True)

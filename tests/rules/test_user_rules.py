@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.extend
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import costmodel as cm
 from costmodel.rules import lookup, multiply_accumulate, registered, scoped, transcendental, vector
 from costmodel.rules.attention import attention_pairs, fused_attention
 from costmodel.rules.work import OpKind
+from costmodel.symbolic.forms import evaluate
 
 N = cm.dims("n")
 X = cm.spec((N, 8))
@@ -212,6 +215,29 @@ def test_pairs_of_a_causal_mask_are_those_counted_one_by_one():
             kept = sum(1 for i in range(queries) for j in range(keys) if j <= i + keys - queries)
             assert attention_pairs(Integer(queries), Integer(keys), causal=True) == kept
             assert fused(causal=True, queries=queries, keys=keys).macs == 2 * 2 * 4 * 16 * kept
+
+
+def test_pairs_of_a_sliding_window_are_those_counted_one_by_one():
+    for queries, keys, window in itertools.product(range(1, 7), range(1, 7), range(1, 9)):
+        kept = sum(1 for i in range(queries) for j in range(keys) if i + keys - queries - window < j <= i + keys - queries)
+        assert attention_pairs(Integer(queries), Integer(keys), causal=True, window=window) == kept
+    s = cm.symbols("s")
+    form = attention_pairs(s, s, causal=True, window=5)
+    assert [evaluate(form, {s: length}) for length in (1, 4, 5, 9)] == [1, 10, 15, 5 * 9 - 10]
+
+
+@pytest.mark.parametrize("window", [1, 3, 20])
+def test_pairs_of_a_sliding_window_are_those_that_jax_keeps(window):
+    """With the identity as values, attention returns its probabilities: those of kept pairs are not zero."""
+    ones, identity = jnp.ones((1, 9, 1, 9)), jnp.eye(9)[None, :, None]
+    probabilities = jax.nn.dot_product_attention(ones, ones, identity, is_causal=True, local_window_size=(window - 1, 0))
+    assert int((probabilities > 0).sum()) == attention_pairs(Integer(9), Integer(9), causal=True, window=window)
+
+
+def test_a_window_is_of_a_causal_mask():
+    for options in ({"window": 4}, {"causal": True, "window": 0}):
+        with pytest.raises(cm.CostModelError, match="at least 1, and needs causal=True"):
+            fused_attention(**options)
 
 
 def test_causal_attention_is_about_half():
