@@ -76,7 +76,8 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    regions = Regions(boundaries(domain), stand_ins=made.stand_ins, checked=verify)
+    places, own = boundaries(domain, made.asked)
+    regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
@@ -310,7 +311,9 @@ class Cost(_Face, Symbolic):
         if self.fitted is not None:
             raise CostModelError("a fitted cost is compared with a concrete trace wherever it is evaluated, which a file cannot "
                                  "be; evaluate it with .at(...) and save the numbers")
-        return to_json(Saved(self.program, self.domain, self.name, self.origin.regions), indent)
+        elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.regions))
+                          for point, there in sorted(self._elsewhere.items()))
+        return to_json(Saved(self.program, self.domain, self.name, self.origin.regions, elsewhere), indent)
 
     def __repr__(self) -> str:
         return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
@@ -327,4 +330,7 @@ def from_json(text: str) -> Cost:
     from costmodel.program.serialize import from_json
 
     saved = from_json(text)
-    return Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)
+    cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)
+    cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
+                    for point, there in saved.elsewhere})
+    return cost

@@ -21,7 +21,7 @@ _MODEL = (
     click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),
     click.option("--rng", "rngs", multiple=True, metavar="NAME", help="A random stream the call needs, e.g. dropout."),
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
-    click.option("--fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
+    click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
@@ -31,10 +31,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], fit: str, verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, verify: bool, **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, fit), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit), **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):

@@ -93,6 +93,8 @@ def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None 
     often as it happens, but never to more than the array."""
     if array.size in parts:
         return array.size
+    if len(parts) == 1 and (times is None or times[0] == 1):
+        return parts[0]
     if times is None:
-        return parts[0] if len(parts) == 1 else at_most(Add(*parts), array.size)
+        return at_most(Add(*parts), array.size)
     return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)

@@ -17,7 +17,8 @@ from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.fit.result import Fit
 from costmodel.program.regions import Regions
-from costmodel.program.verify import Traceable, concrete, difference, verify
+from costmodel.program.verify import Traceable, concrete, difference, moves_otherwise, verify
+from costmodel.rules import registered, using
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate
@@ -97,9 +98,10 @@ class Symbolic(Priced):
         self.name = name
         self.request = request
         self.branches = branches
+        self.rules = registered()  # a verification must count by the same
         self.source = source
         self.change = change
-        self.regions = regions or Regions(boundaries(domain))
+        self.regions = regions or Regions(boundaries(domain)[0])
         self.fitted: Fit | None = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
@@ -155,14 +157,20 @@ class Symbolic(Priced):
         if self.request is None or not self.request.repeatable:
             self.regions.refuse(env, values)
             return self
-        table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
-        found = difference(self.program, self.domain, env, table, left)
-        if not found:
+        with using(self.rules):
+            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+        counts = difference(self.program, self.domain, env, table, left)
+        moves = "" if counts else moves_otherwise(self.program, env, table)
+        if not counts and not moves:
             self.regions.settle(env, key)
             return self
-        self.regions.differ(env, found)
+        self.regions.differ(env, counts or moves, counts=bool(counts))
         self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
         return self._elsewhere[key]
+
+    def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
+        """Costs of the programs that hold at points where this one does not."""
+        self._elsewhere.update(costs)
 
     def _changed(self, base: Symbolic, values: Mapping[str, int]) -> Symbolic:
         """What this cost makes of its source, of the program that holds at a point."""
@@ -182,5 +190,6 @@ class Symbolic(Priced):
         if self.source is not None:
             self.source.verify(**values)
             return
-        verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
+        with using(self.rules):
+            verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
         self.regions.settle(env, tuple(sorted(values.items())))

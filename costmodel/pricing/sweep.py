@@ -140,7 +140,10 @@ def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[st
 
     for which, start in enumerate(first):
         members = np.flatnonzero(number.ravel() == which)
-        if there(int(start)) or regions.stand_ins or regions.everywhere:
+        another = there(int(start))
+        if another and not any(mask[start] for mask in on) and not (regions.stand_ins or regions.everywhere):
+            del found[int(start)]  # only its bytes differ, which was said: the grid is that of the formulas
+        elif another or regions.stand_ins or regions.everywhere:
             if len(members) > _MAX_TRACED:
                 raise CostModelError(f"the model is another program at {len(members)} points of this grid, which would be traced "
                                      f"one by one; sweep at most {_MAX_TRACED} such points, or analyze(..., verify=False)")

@@ -21,15 +21,19 @@ class Regions:
     boundaries: differences, in internal variables; the program may be another one where one is zero.
     stand_ins:  the order of an einsum was chosen by sizes that stand for all symbols: every point is a region of its own.
     checked:    False: nothing is compared.
+    own:        the first so many boundaries were asked for by this program; others by programs before it, from which jax may have
+                remembered parts.
     same:       regions in which a concrete trace was the same: the boundaries that their points are on.
     """
 
     def __init__(self, boundaries: Iterable[Expr] = (), *, stand_ins: bool = False, checked: bool = True,
-                 same: Iterable[Signature] = (), everywhere: bool = False) -> None:
+                 same: Iterable[Signature] = (), everywhere: bool = False, own: int | None = None) -> None:
         self.boundaries = tuple(boundaries)
         self.stand_ins, self.checked = stand_ins, checked
         self.same = set(same)
+        self.counted: set[Signature] = set()  # a concrete trace counted the same and moved other bytes
         self.everywhere = everywhere  # a point on no boundary differed: no point may be believed unseen
+        self.own = len(self.boundaries) if own is None else own
         self._points: set[Key] = set()
         self._told = False
 
@@ -49,18 +53,24 @@ class Regions:
         if not self.stand_ins:
             self.same.add(self.signature(env))
 
-    def differ(self, env: Mapping[Any, int], found: str) -> None:
-        """A concrete trace was another program here. On no boundary that is said once: then every point is traced."""
-        if not self.signature(env) and not self.stand_ins:
-            self.everywhere = True
-            if not self._told:
-                self._told = True
-                print(f"costmodel: the symbolic trace is another program than the concrete one ({found}); every point is traced by "
-                      "itself from now on, and formulas are those of the symbolic trace", file=sys.stderr)
+    def differ(self, env: Mapping[Any, int], found: str, *, counts: bool) -> None:
+        """A concrete trace was another program here, in what it ``counts`` or only in what it moves. On no boundary that is said
+        once; where counts differ every point is traced from then on."""
+        if not counts:
+            self.counted.add(self.signature(env))
+        if self.signature(env) or self.stand_ins:
+            return
+        self.everywhere = self.everywhere or counts
+        if not self._told:
+            self._told = True
+            what = "is another program than" if counts else "moves other bytes than"
+            print(f"costmodel: the symbolic trace {what} the concrete one ({found}): each point is traced by itself, and formulas "
+                  "are those of the symbolic trace", file=sys.stderr)
 
     def refuse(self, env: Mapping[Any, int], values: Mapping[str, int]) -> None:
         """Raises DomainError for a point on a boundary that was not verified before the cost was saved."""
-        if self.signature(env) or self.stand_ins or self.everywhere:
+        on = {i for i in self.signature(env) if i < self.own}
+        if (on and self.signature(env) not in self.same) or self.stand_ins or self.everywhere:
             point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
             raise DomainError(f"{point} was not verified by a concrete trace before this cost was saved, and the model may be "
                               "another one there; evaluate the cost at such a point before to_json(), and give a function its "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
-from costmodel.program.regions import Regions
+from costmodel.program.regions import Key, Regions
 from costmodel.rules import STATUSES
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
@@ -22,17 +22,22 @@ FORMAT = "costmodel-cost-3"
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file holds of a cost: its program, its domain, its name, and where it was compared with concrete
-    traces."""
+    """What a file holds of a cost: its program, its domain, its name, where it was compared with concrete traces, and the programs
+    that hold at points where those were other ones."""
 
     program: CostTable
     domain: Domain
     name: str
     regions: Regions
+    elsewhere: tuple[tuple[Key, Saved], ...] = ()
 
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
     """JSON text of a cost: its domain and its equations, with every distinct expression, array and kind stored once."""
+    return json.dumps(_data(cost), indent=indent, separators=None if indent else (",", ":"))
+
+
+def _data(cost: Saved) -> dict[str, Any]:
     writer = _Writer()
     equations = [writer.equation(e) for e in cost.program]
     program = {
@@ -47,10 +52,10 @@ def to_json(cost: Saved, indent: int | None = None) -> str:
                       for v in cost.domain.variables],
         "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
     }
-    return json.dumps({"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions),
-                       "program": program,
-                       "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs},
-                      indent=indent, separators=None if indent else (",", ":"))
+    elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
+    return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
+            "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs,
+            "elsewhere": elsewhere}
 
 
 def from_json(text: str) -> Saved:
@@ -88,7 +93,9 @@ class _Writer:
         return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
 
     def regions(self, regions: Regions) -> dict[str, Any]:
-        return {"boundaries": [self.expr(b) for b in regions.boundaries], "same": sorted(sorted(s) for s in regions.same),
+        places = regions.boundaries[:regions.own]
+        same = {frozenset(i for i in s if i < regions.own) for s in regions.same | regions.counted}
+        return {"boundaries": [self.expr(b) for b in places], "same": sorted(sorted(s) for s in same),
                 "stand_ins": regions.stand_ins, "checked": regions.checked, "everywhere": regions.everywhere}
 
     def array(self, a: Array) -> int:
@@ -143,7 +150,9 @@ class _Reader:
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
                           tuple((_text(name), _integer(count)) for name, count in program["dead"]),
                           tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
-        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]))
+        elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
+                          for point, there in self.data["elsewhere"])
+        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]), elsewhere)
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]

@@ -56,14 +56,12 @@ def concrete(domain: Domain, request: Traceable | None, env: Mapping[Any, int], 
 def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table: CostTable, left: Domain) -> str:
     """What differs first between a program at a point and its concrete trace there, in words; empty if nothing does.
 
-    Compared are the operations of every equation that counts something, in order, the results' shapes, and what is read and written
-    of memory, equation by equation.
+    Compared are the operations of every equation that counts something, in order, and the results' shapes.
     """
     run_time = set(left.symbols) - set(domain.symbols)
     if run_time:
         return f"only a concrete trace has {', '.join(sorted(run_time))}"
-    memo: dict[Any, Any] = {}
-    ours, theirs = _counting(program, env, memo), _counting(table, env, {})  # both in the same trip counts and weights
+    ours, theirs = _counting(program, env, {}), _counting(table, env, {})  # both in the same trip counts and weights
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):
         if mine.primitive != other.primitive or counts != expected:
             return (f"at {mine.module or 'the top level'} it has {mine.primitive} {_text(counts)}, a concrete trace has "
@@ -76,22 +74,32 @@ def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table
     expected_shapes = [tuple(int(d) for d in v.array.shape) for v in table.outputs]
     if shapes != expected_shapes:
         return f"its results have shapes {shapes}, a concrete trace's {expected_shapes}"
-    moved, expected_moves = _moving(program, env, memo), _moving(table, env, {})
-    if moved != expected_moves:
-        extra = next(iter((moved - expected_moves) or (expected_moves - moved)))
-        which = "the symbolic" if moved - expected_moves else "only a concrete"
-        return f"{which} trace has {extra[0]} that reads {list(extra[1])} and writes {list(extra[2])} bits"
     return ""
 
 
-def _moving(table: CostTable, env: Mapping[Any, int], memo: dict[Any, Any]) -> Counter[Any]:
-    """What equations read and write at the point, in bits, those that touch something."""
+def moves_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> str:
+    """What differs in the memory traffic of equations between a program at a point and its concrete trace there, in words."""
+    ours, theirs = _moving(program, env), _moving(table, env)
+    if ours == theirs:
+        return ""
+    read, written, _ = next(iter((ours - theirs) or (theirs - ours)))
+    which = "the symbolic" if ours - theirs else "a concrete"
+    return f"only {which} trace has an equation that reads {_list(read)} and writes {_list(written)} bits"
+
+
+def _list(numbers: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, numbers)) or "0"
+
+
+def _moving(table: CostTable, env: Mapping[Any, int]) -> Counter[Any]:
+    """What equations read and write at the point, in bits, and how often: those that touch something."""
+    memo: dict[Any, Any] = {}
     found: Counter[Any] = Counter()
     for e in table:
         read = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.ins, e.work.read, strict=True) if n is not ZERO)
         written = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.outs, e.work.written, strict=True) if n is not ZERO)
         if read or written:
-            found[e.primitive, read, written, evaluate(e.times, env, memo)] += 1
+            found[read, written, evaluate(e.times, env, memo)] += 1
     return found
 
 

@@ -127,6 +127,20 @@ def scoped(rules: Mapping[str, Callable[..., Work]], status: str = "exact", why:
         _registry.update(before)
 
 
+@contextlib.contextmanager
+def using(rules: Mapping[str, Rule]) -> Iterator[None]:
+    """Exactly these rules while the context lasts, as :func:`registered` gave them at another time."""
+    _load()
+    before = dict(_registry)
+    _registry.clear()
+    _registry.update(rules)
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
+
+
 def lookup(name: str) -> Rule | None:
     """The rule of a primitive, or None."""
     _load()
@@ -262,6 +276,7 @@ __all__ = [
     "touched",
     "traits",
     "transcendental",
+    "using",
     "vector",
     "work",
 ]

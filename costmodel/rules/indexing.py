@@ -19,7 +19,7 @@ def gather(eqn: Eqn, **_) -> Work:
     """Reads one operand element per output element, each of them once, and the indices.
 
     >>> touched("gather", "v d", "int32[n 1]", out="n d"), touched("dynamic_slice", "v d", "int32[]", "int32[]", out="1 d")
-    ('reads d*n, n; writes d*n', 'reads d, 1, 1; writes d')
+    ('reads -PeakMax(-d*n, -d*v), n; writes d*n', 'reads d, 1, 1; writes d')
     """
     return eqn.work(read=[at_most(eqn.out.size, eqn.operand.size, eqn.assumptions), *(i.size for i in eqn.ins[1:])])
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core as jex_core
+from sympy import Expr
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
@@ -53,6 +54,7 @@ class Traced:
     leaves: tuple[Leaf, ...]
     root: str
     stand_ins: bool = False  # jax chose something by sizes that stand for the symbols
+    asked: tuple[Expr, ...] = ()  # differences that were asked to be zero, and silently were not
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Request:
             # Also while it is applied: Linen checks shapes with initialisers.
             with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
                 with noted() as found:
-                    return replace(trace(), stand_ins=found.stand_ins)
+                    return replace(trace(), stand_ins=found.stand_ins, asked=tuple(found.differences))
         except guard.UsersMistake as mistake:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
             Domain.of(*(symbol(v.name) for v in variables_in(_first_sentence(mistake.error))))
@@ -155,7 +157,8 @@ def _closes_over_symbols(function: Any) -> bool:
         return False
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     names = [function.__globals__[name] for name in code.co_names if name in function.__globals__]
-    return any(map(compat.is_symbolic, jax.tree.leaves([*cells, *names, *(function.__defaults__ or ())])))
+    around = [*cells, *names, *(function.__defaults__ or ())]
+    return any(compat.is_symbolic(v) or (isinstance(v, tuple) and any(map(compat.is_symbolic, v))) for v in around)
 
 
 def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),

@@ -8,8 +8,8 @@ zero a cost has a *boundary*: it is compared with a concrete trace there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from sympy import Expr
@@ -22,9 +22,10 @@ from costmodel.symbolic.translate import internal
 
 @dataclass
 class Noted:
-    """What one trace met: ``stand_ins`` says that the order of an einsum of three operands or more was chosen by a size that stands
-    for every symbol."""
+    """What one trace met: ``differences`` that were asked to be zero; ``stand_ins`` says that the order of an einsum of three
+    operands or more was chosen by a size that stands for every symbol."""
 
+    differences: dict[Expr, None] = field(default_factory=dict)
     stand_ins: bool = False
 
 
@@ -37,7 +38,9 @@ def noted() -> Iterator[Noted]:
     found = Noted()
 
     def equality(a: Any, b: Any) -> None:
-        _differences.setdefault((internal(a) - internal(b)).expand())
+        difference = (internal(a) - internal(b)).expand()
+        _differences.setdefault(difference)
+        found.differences.setdefault(difference)
 
     def stand_ins() -> None:
         found.stand_ins = True
@@ -46,15 +49,19 @@ def noted() -> Iterator[Noted]:
         yield found
 
 
-def boundaries(domain: Domain) -> tuple[Expr, ...]:
-    """Differences that are zero somewhere in the domain, where the program may be another one: each dimension at 1, and what was
-    asked."""
-    names = {v.name for v in domain.variables}
+def boundaries(domain: Domain, asked: Iterable[Expr] = ()) -> tuple[tuple[Expr, ...], int]:
+    """Differences that are zero somewhere in the domain, where the program may be another one: each dimension at 1, what its own
+    trace ``asked``, and what other traces of the process asked of its symbols; and how many of them are its own."""
     ones = [symbol(v.name) - 1 for v in domain.variables if v.is_dimension]
-    asked = [d for d in _differences if {s.name for s in d.free_symbols} <= names]
-    found = dict.fromkeys(_primitive(d) for d in (*ones, *asked))
-    return tuple(d for d in found if d.free_symbols and lower_bound(d, domain.assumptions) <= 0
-                 and lower_bound(-d, domain.assumptions) <= 0 and not _never_whole(d))
+    own = _inside(domain, (*ones, *asked))
+    return tuple(_inside(domain, (*own, *_differences))), len(own)
+
+
+def _inside(domain: Domain, differences: Iterable[Expr]) -> list[Expr]:
+    names = {v.name for v in domain.variables}
+    found = dict.fromkeys(_primitive(d) for d in differences if d.free_symbols and {s.name for s in d.free_symbols} <= names)
+    return [d for d in found if lower_bound(d, domain.assumptions) <= 0 and lower_bound(-d, domain.assumptions) <= 0
+            and not _never_whole(d)]
 
 
 def _primitive(difference: Expr) -> Expr:

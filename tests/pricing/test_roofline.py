@@ -116,7 +116,10 @@ def test_another_type_or_a_part_of_the_program_is_verified_through_its_source():
     half = cm.analyze(squeezes_single_items, cm.spec((n, 3))).reprice("bf16")
     assert half.at(n=2).macs == 18
     with pytest.raises(CostModelError, match="does not hold at n=1"):
-        half.at(n=1)
+        half.verify(n=1)
+    alone = cm.analyze(squeezes_single_items, cm.spec((1, 3))).reprice("bf16")
+    for metric, options in (("macs", {}), ("bytes", {"form": "unfused"})):  # what holds there is priced there, in that type
+        assert half.at(n=1).metric(metric, **options) == alone.metric(metric, **options)
 
 
 # -- laws, on drawn programs and devices --------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ DAMAGES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "lower bound is text": (("domain", "variables", 0, "lower"), "one"),
     "variables is null": (("domain", "variables"), None),
     "a symbol without a variable": (("domain", "variables"), []),
-    "verified is a number": (("verified",), 1),
+    "regions are a number": (("regions",), 1),
     "name is null": (("name",), None),
 }
 

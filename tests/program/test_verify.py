@@ -44,13 +44,48 @@ def test_a_resize_that_the_native_size_skips_is_caught():
     assert cm.analyze(WithPositions(), cm.spec((2, 16, 8))).macs == 2 * 16 * 8 * 8
 
 
-def test_a_branch_on_one_is_caught_by_verify_and_by_evaluation():
+def test_a_branch_on_one_is_caught_by_verify_and_priced_by_evaluation():
     cost = cm.analyze(squeezed, cm.spec((N, 8)))
     cost.verify(n=2)
-    for check in (lambda: cost.verify(n=1), lambda: cost.at(n=1)):
-        with pytest.raises(cm.CostModelError, match="only the symbolic trace has mul"):
-            check()
+    with pytest.raises(cm.CostModelError, match="only the symbolic trace has mul"):
+        cost.verify(n=1)
+    alone = cm.analyze(squeezed, cm.spec((1, 8)))
+    assert (cost.at(n=1).flops, cost.at(n=1).transcendentals) == (alone.flops, alone.transcendentals) == (0, 8)
     assert cost.at(n=2).transcendentals == 16
+    assert cost.sweep(n=[1, 2], metrics=("transcendentals",)).transcendentals.values.tolist() == [8, 16]
+
+
+SIZES = {
+    "one size": (lambda x: x @ x if x.shape[0] == 8 else x * 2.0, 8, 9),
+    "a set of sizes": (lambda x: x @ x if x.shape[0] in (8, 16) else x * 2.0, 16, 9),
+    "even sizes": (lambda x: x @ x if x.shape[0] % 2 == 0 else x * 2.0, 6, 7),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_an_undecided_equality_hides_is_priced_where_it_holds(name):
+    function, special, other = SIZES[name]
+    cost = cm.analyze(function, cm.spec((N,)))
+    for n in (other, special, other + 2, special):
+        assert cost.at(n=n).macs == cm.analyze(function, cm.spec((n,))).macs, n
+
+
+def test_the_order_of_an_einsum_is_that_of_the_sizes():
+    """jax chooses it by 8 in place of every symbol; Q·Kᵀ·V is cheaper from the right where the sequence is the longer side."""
+    def attention(q, k, v):
+        return jnp.einsum("qd,kd,kv->qv", q, k, v)
+
+    def macs(length):
+        return cm.analyze(attention, *[cm.spec((length, 64))] * 3).macs
+
+    cost = cm.analyze(attention, *[cm.spec((N, 64))] * 3)
+    for n in (4, 4096, 16, 512):
+        assert cost.at(n=n).macs == macs(n) == min(2 * n * n * 64, 2 * n * 64 * 64)
+
+
+def test_unverified_costs_are_the_formulas():
+    cost = cm.analyze(squeezed, cm.spec((N, 8)), verify=False)
+    assert cost.at(n=1).transcendentals == 8 and cost.at(n=1).flops == 8  # the symbolic program's products
 
 
 def test_a_loop_that_one_size_skips_is_caught():
@@ -177,8 +212,9 @@ def test_one_is_verified_once():
     for _ in range(3):
         assert cost.at(n=1).flops == 1
     assert len(traces) == 2
-    cost.at(n=2)
-    assert len(traces) == 2
+    for n in (97, 101, 103):  # on no boundary: once for all
+        cost.at(n=n)
+    assert len(traces) == 3
 
 
 def test_trip_counts_of_one_need_no_concrete_trace():

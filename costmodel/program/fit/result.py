@@ -148,11 +148,12 @@ class Made:
     program: RawProgram
     fit: Fit | None = None
     stand_ins: bool = False
+    asked: tuple[Expr, ...] = ()
 
 
 def _traced(request: Traceable) -> Made:
     traced = request.run()
-    return Made(inline(traced), stand_ins=traced.stand_ins)
+    return Made(inline(traced), stand_ins=traced.stand_ins, asked=traced.asked)
 
 
 def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Made:
