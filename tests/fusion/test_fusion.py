@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from jax import lax
-from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, run
+from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, gathers_of_slices, run, traced_otherwise, undecided
 
 import costmodel as cm
 from costmodel.errors import CostModelError
@@ -245,9 +245,13 @@ def test_kernels_of_a_formula_are_kernels_of_a_program(program, sizes):
     symbolic = analyzed(run(program))
     point = {name: value for name, value in zip(("n", "m"), sizes, strict=True) if name in symbolic.symbols}
     concrete = cm.analyze(run(program), cm.spec(sizes))
-    if "gradient" in str(program) or "scan" in str(program):  # slices of symbolic arrays are gathers, of concrete ones slices
-        return
+    if traced_otherwise(program, symbolic, concrete):
+        reject()
     for policy in policies():
+        if policy == "layer" and undecided(symbolic):
+            continue  # it alone asks what runs as often as a branch
+        if policy not in ("unfused", "layer") and gathers_of_slices(symbolic, concrete):
+            continue  # what a slice reads of an expensive result is computed anew for it, for a gather it is written
         assert symbolic.at(**point).bytes(policy) == concrete.at().bytes(policy), policy
 
 
@@ -258,7 +262,9 @@ def test_fusing_saves_and_never_below_what_must_be_moved(program, sizes):
     env = cost.domain.bind({name: value for name, value in zip(("n", "m"), sizes, strict=True) if name in cost.symbols})
     size = {form: evaluate(cost.price("bytes", form=form), env) for form in ("compulsory", "ideal", "unfused")}
     assert size["ideal"] <= size["unfused"]
-    if all(Graph(cost.program).maker(v) is not None for v in cost.program.outputs):  # no kernel makes an output that is an input
+    # No kernel makes an output that is an input, and one that makes only what a slice takes reads less than the equations touch.
+    sliced = "first" in str(program) or "every second" in str(program)
+    if not sliced and all(Graph(cost.program).maker(v) is not None for v in cost.program.outputs):
         assert size["compulsory"] <= size["ideal"]
 
 

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from jax import lax
 from scanned_gpt import gpt2, next_token_loss, parameters
-from test_random_programs import KEEPING, PROGRAMS, SIZES, _programs, analyzed, run
+from test_random_programs import KEEPING, PROGRAMS, SIZES, _programs, analyzed, run, traced_otherwise, undecided
 
 import costmodel as cm
 from costmodel.errors import CostModelError
@@ -281,20 +281,20 @@ def is_straight(cost: cm.Cost) -> bool:
 @given(PROGRAMS, SIZES)
 def test_a_naive_simulation_finds_the_same_peak(program, sizes):
     cost = cm.analyze(run(program), f32(*sizes))
-    if is_straight(cost) and cost.program.equations:
-        assert cost.at().live_peak() == simulated(cost.at())
+    assume(is_straight(cost) and cost.program.equations)  # what the simulation knows
+    assert cost.at().live_peak() == simulated(cost.at())
 
 
 @BRIEF
 @given(PROGRAMS, SIZES)
 def test_substituting_equals_a_concrete_trace(program, sizes):
     symbolic = analyzed(run(program))
-    if "gradient" in str(program):  # a slice's gradient is a gather's where a dimension is symbolic
-        return
     at = symbolic.at(**{name: size for name, size in zip("nm", sizes, strict=True) if name in symbolic.symbols})
-    concrete = cm.analyze(run(program), f32(*sizes)).at()
-    for policy in ("unfused", "layer"):
-        assert at.live_peak(policy) == concrete.live_peak(policy)
+    concrete = cm.analyze(run(program), f32(*sizes))
+    if traced_otherwise(program, symbolic, concrete):
+        reject()
+    for policy in ("unfused",) if undecided(symbolic) else ("unfused", "layer"):
+        assert at.live_peak(policy) == concrete.at().live_peak(policy)
 
 
 @BRIEF
@@ -305,6 +305,7 @@ def test_laws_of_every_program(program, sizes):
     profile = cost.live_profile()
     assert profile.peak == peak == max((step.live for step in profile.steps), default=0)
     assert all(sum(step.split.values()) == step.live for step in profile.steps)
+    # An update in place reads and writes the same memory.
     if not any(e.rule in ("dynamic_update_slice", "scatter", "scatter_combine") for e in cost.program):
         assert peak >= max((cost.evaluate(k.bytes) for k in cost.kernels("unfused")), default=0)
     for policy in ("unfused", "layer"):
