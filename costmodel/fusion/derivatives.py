@@ -162,7 +162,8 @@ def _only_for(reading: Reading, d: Derivative) -> list[Equation]:
                 found += [made] if _of_composite(reading, d, made, arrays) else []
             elif _mirrors(reading, d, made):
                 negated = reading.unary(made) is not None and any(_sums_lines(d, u) for u in reading.users(made))
-                if negated or same_array(made) or (d.composite.axes and _sums_lines(d, made)):
+                between = reduction(made) and reading.maker(made.ins[0]) in d.members
+                if negated or between or same_array(made) or (d.composite.axes and _sums_lines(d, made)):
                     found.append(made)
                 elif arithmetic(made):
                     found += _leading(reading, d, made, set() if d.composite.axes else arrays)

@@ -289,6 +289,13 @@ def test_what_strides_express_moves_nothing() -> None:
     assert [k.kind for k in split.kernels("eager")] == ["elementwise"]
 
 
+def test_a_product_writes_its_result_in_either_order() -> None:
+    """jax has the cotangent of a product's right operand as the transpose of a product; autograd as mm(left.T, cotangent)."""
+    a = cm.spec((n, 8, d))
+    turned = cm.analyze(lambda a, b: jnp.einsum("nid,njd->nij", a, b).transpose(0, 2, 1).reshape(a.shape[0], -1) * 2.0, a, a)
+    assert [k.kind for k in turned.kernels("eager")] == ["dot", "elementwise"]
+
+
 def test_changes_of_type_are_kernels_and_those_inside_a_composite_are_not() -> None:
     half = cm.spec((n, d), "bfloat16")
     assert len(cm.analyze(lambda x: x.astype("float32"), half).kernels("eager")) == 1

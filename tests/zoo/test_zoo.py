@@ -42,6 +42,11 @@ def test_published_figures_are_met_exactly(entry, cost_of):
     assert published_faults(entry, cost_of(entry.name)) == []
 
 
+def test_an_eager_framework_moves_what_must_be_moved_and_no_more_than_equation_by_equation(entry, cost_of):
+    at = cost_of(entry.name).at(**entry.at)
+    assert at.bytes("compulsory") <= at.bytes("eager") <= at.bytes("unfused")
+
+
 def test_every_published_figure_has_a_source(entry):
     assert all(figure.source.strip() and isinstance(figure.value, int) for figure in entry.published)
 
