@@ -18,8 +18,10 @@ _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "
 def gather(eqn: Eqn, **_) -> Work:
     """Reads one operand element per output element, each of them once, and the indices.
 
-    >>> touched("gather", "v d", "int32[n 1]", out="n d"), touched("dynamic_slice", "v d", "int32[]", "int32[]", out="1 d")
-    ('reads -PeakMax(-d*n, -d*v), n; writes d*n', 'reads d, 1, 1; writes d')
+    >>> touched("gather", "2*n d", "int32[n 1]", out="n d"), touched("gather", "3 d", "int32[5 1]", out="5 d")
+    ('reads d*n, n; writes d*n', 'reads 3*d, 5; writes 5*d')
+    >>> touched("dynamic_slice", "v d", "int32[]", "int32[]", out="1 d")
+    'reads d, 1, 1; writes d'
     """
     return eqn.work(read=[at_most(eqn.out.size, eqn.operand.size, eqn.assumptions), *(i.size for i in eqn.ins[1:])])
 

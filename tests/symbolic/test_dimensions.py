@@ -95,6 +95,12 @@ def test_a_value_outside_the_domain_is_named(values, message):
     assert str(caught.value) == message
 
 
+def test_both_ends_of_a_domain_are_inside():
+    h, s = dims("h", multiple_of=32, min=64, max=4096), dims("s", where="s >= 2, s <= 9")
+    for ends in ({"h": 64, "s": 2}, {"h": 4096, "s": 9}):
+        assert domain_of(h, s).bind(ends)  # raises outside
+
+
 def test_binding_gives_the_internal_variables():
     h, (c_i, g) = dims("h", multiple_of=32), dims("c_i g", where="g | c_i")
     values = domain_of(h, c_i).bind({"h": 64, "c_i": 12, "g": 4})
