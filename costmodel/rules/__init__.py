@@ -251,6 +251,7 @@ __all__ = [
     "STATUSES",
     "Eqn",
     "Rule",
+    "branches",
     "golden",
     "lookup",
     "lookup_function",
