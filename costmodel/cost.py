@@ -13,10 +13,10 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing.core import Point, Priced, Symbolic
-from costmodel.program.branches import Branches
 from costmodel.program.fit.result import TRACE_LIMIT, raw_program
 from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, request
@@ -46,8 +46,8 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     mutable: Linen collections that the call updates; for NNX, True keeps the updated state as a result.
     params:  for a function, which argument holds the parameters.
     unknown: ``"error"`` or ``"warn"``: what a primitive without a rule does.
-    branches: which branch of a ``cond`` or ``switch`` counts: ``"max"`` (default) or ``"min"`` by operations, ``"mean"``, or
-             ``"symbol"`` for a weight symbol ``taken_k`` per branch.
+    branches: what counts of the branches of a ``cond`` or ``switch``: of each metric the greatest (``"max"``, the default: an upper
+             bound) or the least (``"min"``), the ``"mean"`` of all, or (``"symbol"``) each times a weight symbol ``taken_k``.
     verify:  compare with a concrete trace at the first point and on boundaries; see :meth:`Cost.at`.
     fit:     what to do where jax refuses the symbols: ``"auto"`` (default) finds exact forms from concrete traces, verifies them at
              other points and says so on stderr; ``"never"`` raises; ``"always"`` does not try a symbolic trace. ``cost.fitted``

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.bench.compilers import Compiled, compile_for, target
 from costmodel.bench.lines import append
 from costmodel.errors import CostModelError
+from costmodel.fusion.kernel import running
 from costmodel.rules.work import Value
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def _in_place(point: CostAt, donate: Sequence[str]) -> int:
 
 def _ours(point: CostAt, policy: str) -> Iterable[Ours]:
     groups: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for k in point.kernels(policy):
+    kernels = running(point.kernels(policy), point.program.branches, lambda k: float(point.evaluate(k.bytes * k.times)))
+    for k in kernels:  # of a branch XLA's own figure takes the side that moves most, too
         module = "(update)" if k.main.phase == "update" else "/".join(k.path)
         runs = point.evaluate(k.times)  # a part of one for a branch that is not always taken
         groups.setdefault((k.kind, module), []).append((math.ceil(runs), float(runs * point.evaluate(k.bytes))))

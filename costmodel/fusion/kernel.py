@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from sympy import Add, Expr, Rational
 
 from costmodel.fusion.layers import anchor_kind
+from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Equation, Value, total
@@ -41,6 +42,11 @@ class Kernel:
     @property
     def times(self) -> Expr:
         return self.main.times
+
+    @property
+    def branch(self) -> Branch:
+        """The sides of each ``cond`` that it is on."""
+        return self.main.branch
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -98,3 +104,16 @@ def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None 
     if times is None:
         return at_most(Add(*parts), array.size)
     return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)
+
+
+def running(kernels: Iterable[Kernel], branches: Branches, each: Callable[[Kernel], float]) -> tuple[Kernel, ...]:
+    """The kernels that run where of every branch that side is taken of whose kernels the numbers sum to most (or least)."""
+    def joined(parts: Iterable[tuple[float, list[Kernel]]]) -> tuple[float, list[Kernel]]:
+        parts = list(parts)
+        return sum(number for number, _ in parts), [k for _, found in parts for k in found]
+
+    def choose(sides: Sequence[tuple[float, list[Kernel]]]) -> tuple[float, list[Kernel]]:
+        return (max if branches is Branches.MAX else min)(sides, key=lambda side: side[0])
+
+    found = combined(((k.branch, (each(k), [k])) for k in kernels), branches, add=joined, join=joined, choose=choose)
+    return tuple(sorted(found[1], key=lambda k: k.index))

@@ -15,6 +15,7 @@ from itertools import count, pairwise
 from sympy import Expr, Mul
 
 from costmodel.fusion.predicates import takes
+from costmodel.rules.branches import Branch
 from costmodel.rules.params import Broadcast, Contraction, Permutation
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import CostTable, Equation, Value, Work
@@ -72,7 +73,7 @@ class _Layouts:
         self.shown: dict[Equation, list[Value]] = {}  # the other way round
         self.copied: set[Equation] = set()
         self.turned: set[Equation] = set()
-        self.copies: dict[tuple[Value, tuple[int, ...], tuple[int, ...], Expr], Value] = {}
+        self.copies: dict[tuple[Value, tuple[int, ...], tuple[int, ...], Branch, Expr], Value] = {}
         self.equations: list[Equation] = []
 
     def run(self, table: CostTable) -> Laid:
@@ -175,7 +176,7 @@ class _Layouts:
 
     def _in_batches(self, e: Equation, value: Value, batch: tuple[int, ...]) -> Value:
         """A copy with the batches first, which later products of the same batches read, too."""
-        key = (value, batch, e.loops, e.times)
+        key = (value, batch, e.loops, e.branch, e.times)
         if key not in self.copies:
             copied = self.copies[key] = Value(value.array)
             work = Work((), (value.array.size,), (value.array.size,))

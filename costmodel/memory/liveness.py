@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 from sympy import Add, Expr, Rational
 
 from costmodel.memory.buffers import KINDS, Buffer, lifetimes, memory
+from costmodel.memory.rules import highest
 from costmodel.memory.schedule import schedule
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
 from costmodel.text import cell, grid, printed, titled
@@ -29,8 +31,12 @@ T = TypeVar("T")
 def live_peak(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
     """The maximum over the schedule of live bytes; see :meth:`costmodel.cost.Cost.live_peak`."""
     held = memory(table, policy, donate)
-    maxima = ((_add({}, *live.values()), None) for live, is_maximum in _sweep(lifetimes(held, schedule(held, order)), _terms)
-              if is_maximum)
+    ran = schedule(held, order)
+    steps = _sweep(lifetimes(held, ran), _terms)
+    if table.branches is Branches.MIN and any(k.branch for k in held.kernels):  # what is held on other sides does not count
+        return highest(table, [(held.kernels[k].branch, _expression(_add({}, *live.values())))
+                               for k, (live, _) in zip(ran, steps, strict=False)])
+    maxima = ((_add({}, *live.values()), None) for live, is_maximum in steps if is_maximum)
     kept = _hull([total for total, _ in _uncovered(maxima)])
     return PeakMax(*map(_expression, kept)) if kept else ZERO
 

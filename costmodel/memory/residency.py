@@ -16,6 +16,7 @@ import numpy as np
 from sympy import Expr
 
 from costmodel.fusion import Kernel, plan
+from costmodel.fusion.kernel import running
 from costmodel.rules.work import CostTable, Value
 
 Evaluate = Callable[[Expr], Any]
@@ -51,7 +52,7 @@ def main_memory(program: CostTable, at: Evaluate, policy: str, capacity: float, 
     capacity: of the memory on the chip, in bytes.
     tile:     the multiples to which the two innermost dimensions of an array are padded there; (8, 128) on TPUs for 32-bit types.
     """
-    kernels = plan(program, policy)
+    kernels = running(plan(program, policy), program.branches, lambda k: float(at(k.bytes * k.times)))
     arrays = _arrays(at, kernels)
     results = set(program.outputs)
     total = 0.0

@@ -7,13 +7,14 @@ convolution; what is needed at each is its input, its output, and the input of t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sympy import Add, Expr
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.fusion.graph import aliases
+from costmodel.rules.branches import Branch, combined
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
 from costmodel.symbolic.forms import ZERO, PeakMax
@@ -24,17 +25,25 @@ Path = tuple[str, ...]
 def peak_activations(table: CostTable, rule: str) -> Expr:
     """Elements under a rule of :data:`RULES`."""
     try:
-        sums = RULES[rule](table)
+        sums = list(RULES[rule](table))
     except KeyError:
         raise CostModelError(f"unknown rule of activations {rule!r}; choose total, {', '.join(RULES)}") from None
-    return PeakMax(*(total.expand() for total in sums)) if sums else ZERO
+    return highest(table, sums)
 
 
-def _layers(table: CostTable) -> list[Expr]:
-    return [k.inputs + k.outputs for k in plan(table, "layer")]
+def highest(table: CostTable, sums: Iterable[tuple[Branch, Expr]]) -> Expr:
+    """The greatest of what is held at one time or another, each on a branch of the program."""
+    def greatest(values: Sequence[Expr]) -> Expr:
+        return PeakMax(*(value.expand() for value in values)) if values else ZERO
+
+    return combined(sums, table.branches, add=greatest, join=greatest)
 
 
-def _mcunet(table: CostTable, *, residual: bool = False, inplace: bool = False) -> list[Expr]:
+def _layers(table: CostTable) -> Iterator[tuple[Branch, Expr]]:
+    return ((k.branch, k.inputs + k.outputs) for k in plan(table, "layer"))
+
+
+def _mcunet(table: CostTable, *, residual: bool = False, inplace: bool = False) -> Iterator[tuple[Branch, Expr]]:
     """Input, output and the block's input of each convolution; that of the block as long as something reads it if ``residual``.
     Depthwise convolutions write their output over their input if ``inplace``."""
     root = aliases(table)
@@ -43,7 +52,6 @@ def _mcunet(table: CostTable, *, residual: bool = False, inplace: bool = False) 
     block = _blocks(convolutions)
     entries = {path: entry for path in set(block.values()) if (entry := _entry(table, path, root)) is not None}
     last_use = {root(v): e.index for e in table for v in e.ins}
-    sums = []
     for e in convolutions:
         held = {root(e.ins[0]), e.outs[0]}
         if inplace and e in depthwise:
@@ -51,8 +59,7 @@ def _mcunet(table: CostTable, *, residual: bool = False, inplace: bool = False) 
         entry = entries.get(block.get(e.path, ()))
         if entry is not None and (not residual or last_use[entry] > e.index):
             held.add(entry)
-        sums.append(Add(*(v.array.size for v in held)))
-    return sums
+        yield e.branch, Add(*(v.array.size for v in held))
 
 
 def _blocks(convolutions: list[Equation]) -> dict[Path, Path]:
@@ -71,7 +78,7 @@ def _entry(table: CostTable, path: Path, root: Callable[[Value], Value]) -> Valu
                  if v.is_activation and v.array.shape and v not in made), None)
 
 
-RULES: dict[str, Callable[[CostTable], list[Expr]]] = {
+RULES: dict[str, Callable[[CostTable], Iterable[tuple[Branch, Expr]]]] = {
     "peak": _layers,
     "mcunet": _mcunet,
     "mcunet-residual": lambda table: _mcunet(table, residual=True),

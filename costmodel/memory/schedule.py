@@ -51,20 +51,25 @@ def _schedule(held: Memory, order: str) -> tuple[int, ...]:
 
 
 class _Dependencies:
-    """What runs after what. An item is a kernel, or a loop outside all others, known by its first kernel. ``maker`` of a content is
-    the item that makes it (None: the caller), ``readers`` are those that read it."""
+    """What runs after what. An item is a kernel, or a loop or ``cond`` outside all others, known by its first kernel. ``maker`` of
+    a content is the item that makes it (None: the caller), ``readers`` are those that read it."""
 
     def __init__(self, held: Memory) -> None:
         loops = [k.main.loops for k in held.kernels]
         first = {outer[0]: k for k, outer in reversed(list(enumerate(loops))) if outer}
-        self.item = [first[outer[0]] if outer else k for k, outer in enumerate(loops)]
+        conds = [[side.cond for side in k.main.branch] for k in held.kernels]
+        entered = {outer[0]: k for k, outer in reversed(list(enumerate(conds))) if outer}
+        # Of a loop and a branch around a kernel the outer one starts first.
+        self.item = [min([k, *(first[loop] for loop in outer[:1]), *(entered[cond] for cond in sides[:1])])
+                     for k, (outer, sides) in enumerate(zip(loops, conds, strict=True))]
         self.items = sorted(set(self.item))
         self.maker: dict[Content, int | None] = {}
         self.readers: dict[Content, set[int]] = {}
         for c in held.contents:
             opened = c.loops[:1] or ((c.opens,) if c.opens is not None else ())
-            maker = first.get(opened[0]) if opened else self.item[c.maker] if c.maker is not None else None
-            starts = {first[(*around, loop)[0]] for loop, around in c.starts if (*around, loop)[0] in first}
+            made = first.get(opened[0]) if opened else c.maker
+            maker = None if made is None else self.item[made]
+            starts = {self.item[first[(*around, loop)[0]]] for loop, around in c.starts if (*around, loop)[0] in first}
             self.maker[c] = maker
             self.readers[c] = ({self.item[k] for k, _ in c.users} | starts) - {maker}
         self.needs: dict[int, set[int]] = {i: set() for i in self.items}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 
 from sympy import Expr, Rational
@@ -9,6 +11,7 @@ from sympy import Expr, Rational
 from costmodel.fusion.graph import aliases, views
 from costmodel.fusion.kernel import read_once
 from costmodel.fusion.predicates import loop
+from costmodel.rules.branches import Branches
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.symbolic.forms import ONE, ZERO
@@ -16,11 +19,36 @@ from costmodel.symbolic.forms import ONE, ZERO
 Needs = dict[Value, tuple[list[Expr], list[Expr]]]  # of each value: elements, and how often
 
 
+# Of more choices of sides than this no one is looked at by itself.
+_CHOICES = 32
+
+
 def compulsory_bytes(table: CostTable) -> Expr:
     """Bytes of what is needed of each array that the program receives or closes over, and of its results.
 
-    A result that was made by an update in place of something received is written where it was updated; any other as a whole.
+    A result that was made by an update in place of something received is written where it was updated; any other as a whole. Of the
+    sides of a branch those count with which most is needed (or least): two sides may need the same arrays, so sides of different
+    branches are chosen together. With very many branches it is what all sides need (or what is needed without any).
     """
+    sides = _differing_sides(table) if table.branches.choose else {}
+    if not sides:
+        return _bytes(table)
+    if math.prod(sides.values()) > _CHOICES:
+        return _bytes(table if table.branches is Branches.MAX else table.filter_by(lambda e: not e.branch))
+    choices = itertools.product(*map(range, sides.values()))
+    return table.branches.extreme({_bytes(table.taking(dict(zip(sides, choice, strict=True)))) for choice in choices})
+
+
+def _differing_sides(table: CostTable) -> dict[int, int]:
+    """The branches (by number) in which something that the program receives is read or updated, with how many sides they have."""
+    root = aliases(table)
+    made = {out for e in table for out in e.outs}
+    reads = (e for e in table if e.branch and any(
+        elements is not ZERO and root(v) not in made for v, elements in zip(e.ins, e.work.read, strict=True)))
+    return {side.cond: side.of for e in reads for side in e.branch}
+
+
+def _bytes(table: CostTable) -> Expr:
     needs = _needs(table)
     made = {out for e in table for out in e.outs}
     alike = Counter((v.array, tuple(elements), tuple(times)) for v, (elements, times) in needs.items()

@@ -30,12 +30,12 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
             free &= ~binding[unit]
         seconds["bandwidth"] = times.memory * binding["memory"]
         seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
-    whole = whole_time(times, bound)
-    return {name: float((part * times.times).sum()) / whole for name, part in seconds.items()}
+    whole, runs = whole_time(times, bound), times.runs(bound)
+    return {name: float((part * runs).sum()) / whole for name, part in seconds.items()}
 
 
 def whole_time(times: Times, bound: str) -> float:
     """Seconds of all runs of all kernels at a point, by a bound of :data:`BOUNDS`."""
     if bound not in BOUNDS:
         raise CostModelError(f"a time bound is {' or '.join(BOUNDS)}; {bound!r} is neither")
-    return float((getattr(times, bound) * times.times).sum())
+    return float(times.whole(bound).sum())

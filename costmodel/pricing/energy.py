@@ -11,8 +11,8 @@ upper bound, at a point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -23,7 +23,10 @@ from costmodel.fusion import Kernel, plan
 from costmodel.hardware import Energies, Hardware, read
 from costmodel.pricing.core import Point, Priced
 from costmodel.pricing.roofline import roofline
+from costmodel.pricing.sides import shared_path, with_branches
+from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
+from costmodel.symbolic.forms import ZERO
 
 GROUPS = ("arithmetic", "movement", "static power", "full power")
 
@@ -37,6 +40,7 @@ class EnergyRow:
     path: tuple[str, ...]
     phase: str
     parts: Mapping[tuple[str, str], Any] = field(hash=False)
+    branch: str = ""  # where it is one of several branches, of which the row above has what counts: it is no part of the sum
 
     @property
     def total(self) -> Any:
@@ -91,7 +95,8 @@ class Energy:
             raise CostModelError(f"energy is by kernel, {' or '.join(keys)}; {what!r} is none of them")
         groups: dict[str, list[EnergyRow]] = {}
         for row in self.rows:
-            groups.setdefault(keys[what](row), []).append(row)
+            if not row.branch:
+                groups.setdefault(keys[what](row), []).append(row)
         return tuple(_together(label, rows) for label, rows in groups.items())
 
     def __str__(self) -> str:
@@ -129,13 +134,34 @@ def energy(cost: Priced, hardware: str | Hardware | Energies, *, policy: str | N
         return _by_power(cost, device, policy)
     policy = policy or (device.fusion if device else "layer")
     joules = _Joules(energies, weights or energies.main, activations or energies.main)
-    rows = tuple(EnergyRow("/".join(kernel.path) or kernel.main.primitive, kernel.path, kernel.main.phase,
-                           {part: cost.evaluate(expr) for part, expr in joules.of(kernel).items()})
-                 for kernel in plan(cost.program, policy))
+    rows = _kernels(cost, policy, joules)
     if energies.static_power is not None:
         rows += (_static(cost, device, energies, policy),)
     return Energy(cost.name, energies.title, policy, rows, f"bytes across the borders of policy {policy!r}; padding taps are not "
                   "computed; instructions, registers and caches inside a kernel are not counted")
+
+
+def _kernels(cost: Priced, policy: str, joules: _Joules) -> tuple[EnergyRow, ...]:
+    """A row a kernel; of several branches the one that takes most energy (or least) counts. A formula has the most of each part."""
+    branches = cost.program.branches
+    rows = [(kernel.branch, EnergyRow("/".join(kernel.path) or kernel.main.primitive, kernel.path, kernel.main.phase,
+                                      {part: cost.evaluate(expr) for part, expr in joules.of(kernel).items()}))
+            for kernel in plan(cost.program, policy)]
+
+    def choose(sides: Sequence[EnergyRow]) -> EnergyRow:
+        if not isinstance(cost, Point):
+            names = dict.fromkeys(part for side in sides for part in side.parts)
+            return replace(sides[0], parts={part: branches.extreme(side.parts.get(part, ZERO) for side in sides) for part in names})
+        return (max if branches is Branches.MAX else min)(sides, key=lambda side: side.total)
+
+    def together(found: list[tuple[Branch, EnergyRow]]) -> EnergyRow:
+        path = shared_path(row.path for _, row in found)
+        label = f"{'/'.join(path) or 'cond'} [{branches.told(found[0][0][0])}]"
+        whole = combined(found, branches, add=lambda parts: _together(label, parts), join=lambda parts: _together(label, parts),
+                         choose=choose)
+        return replace(whole, path=path, phase=found[0][1].phase)
+
+    return tuple(with_branches(rows, branches, together, lambda on, row: replace(row, branch=told(on))))
 
 
 class _Joules:
@@ -198,9 +224,9 @@ def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
         raise CostModelError(f"{device.name} states its power and no energies: its energy is power times time, which needs a "
                              "point: cost.at(…).energy(…)")
     times = roofline(cost, device, policy=policy)
-    rows = tuple(EnergyRow(row.label, row.path, kernel.main.phase,
-                           {("full power", device.name): device.power.value * row.upper * row.times})
-                 for row, kernel in zip(times.rows, plan(cost.program, times.policy), strict=True))
+    rows = tuple(EnergyRow(row.label, row.path, row.phase,
+                           {("full power", device.name): device.power.value * row.upper * row.times}, row.branch)
+                 for row in times.rows)
     return Energy(cost.name, device.title, times.policy, rows, f"at most: {device.power.value:g} W of full load for the upper "
                   "bound of the time; the device states no energies")
 
@@ -217,7 +243,7 @@ def _sum(values: Iterable[Any]) -> Any:
 def _together(label: str, rows: Iterable[EnergyRow]) -> EnergyRow:
     parts: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
-        for part, joules in row.parts.items():
+        for part, joules in row.parts.items() if not row.branch else ():
             parts.setdefault(part, []).append(joules)
     return EnergyRow(label, (), "", {part: _sum(terms) for part, terms in parts.items()})
 

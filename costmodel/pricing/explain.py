@@ -8,6 +8,7 @@ from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
+from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
 
 
@@ -62,4 +63,6 @@ def _line(cost: Priced, e: Equation) -> Line:
     text = f"{show(e.outs)} = {e.primitive}({show(e.ins)})" + (f" {e.detail}" if e.detail else "")
     values = tuple((name, cost.evaluate(expr)) for name, expr in quantities) if isinstance(cost, Point) else ()
     formulas = tuple((name, symbolic.evaluate(expr)) for name, expr in quantities)
+    if e.branch:
+        text += f" on {told(e.branch)}"
     return Line(e.module, text, f"{e.rule} [{e.status}]", formulas, values)

@@ -184,9 +184,9 @@ def bytes_(table: CostTable, form: str) -> Expr:
         return compulsory_bytes(table)
     if form not in policies():
         raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
-    crossing = [(v, elements, k.times) for k in plan(table, form) for v, elements in (*k.reads, *k.writes)]
-    copied = [(v, v.array.size, ONE) for v in handed_on(table) for _ in ("read", "written")]
-    return weighted([*crossing, *copied])
+    crossing = [(k.branch, (v, elements, k.times)) for k in plan(table, form) for v, elements in (*k.reads, *k.writes)]
+    copied = [((), (v, v.array.size, ONE)) for v in handed_on(table) for _ in ("read", "written")]
+    return table.combined([*crossing, *copied], weighted)
 
 
 @metric("activations", unit="elements", option=("rule", ("total", *PEAK_RULES)),
@@ -198,8 +198,12 @@ def activations(table: CostTable, rule: str = "total") -> Expr:
     if rule != "total":
         return peak_activations(table, rule)
     inputs = (v.array.size for v in table.inputs if v.origin == "input")
-    made = Counter((elements, k.times) for k in plan(table, "layer") for v, elements in k.writes if v.is_activation)
-    return total([*inputs, *(elements * times * count for (elements, times), count in made.items())])
+    made = ((k.branch, (elements, k.times)) for k in plan(table, "layer") for v, elements in k.writes if v.is_activation)
+
+    def add(written: list[tuple[Expr, Expr]]) -> Expr:
+        return total(elements * times * count for (elements, times), count in Counter(written).items())
+
+    return total([*inputs, table.combined(made, add)])
 
 
 @metric("activations_peak", unit="elements", convention="activations with rule=peak")

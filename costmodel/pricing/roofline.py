@@ -8,7 +8,7 @@ overhead where it states one. A kernel's operands come from the main memory and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -19,7 +19,9 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
+from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
+from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.text import grid, printed, si, titled
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class RooflineRow(NamedTuple):
     lower, upper: if the resources overlap perfectly, and if nothing overlaps.
     warm:         ``lower`` if what fits into a nearer memory is found there.
     levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
+    phase:        the pass of a training step that the kernel is in.
+    branch:       where it is one of several branches ("branch 1 of 2"): it is no part of the sum then, but of the row above, which
+                  has the branch that takes longest (or, where the least counts, shortest).
     """
 
     label: str
@@ -58,6 +63,8 @@ class RooflineRow(NamedTuple):
     warm: float
     levels: tuple[tuple[str, float], ...] = ()
     times: int = 1
+    phase: str = ""
+    branch: str = ""
 
     @property
     def operations(self) -> int:
@@ -167,7 +174,8 @@ class Roofline:
             raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
-            groups.setdefault(keys[what](row), []).append(row)
+            if not row.branch:
+                groups.setdefault(keys[what](row), []).append(row)
         return tuple(_together(label, rows) for label, rows in groups.items())
 
     def text(self, width: int | None = None, by: str = "kernel", depth: int | None = None) -> str:
@@ -180,7 +188,7 @@ class Roofline:
 
 def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
     """All runs of all rows as one row, run once."""
-    rows = tuple(rows)
+    rows = tuple(row for row in rows if not row.branch)
     busy: dict[str, float] = {}
     longest: dict[str, tuple[float, str]] = {}
     for row in rows:
@@ -233,8 +241,27 @@ def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ..
             label, kernel.kind, path, flops, int_ops, crossing,
             tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
             tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
-            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs))
-    return tuple(rows)
+            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs,
+            kernel.main.phase))
+    sides, branches = list(zip(work.sides.of, rows, strict=True)), work.sides.branches
+    return tuple(with_branches(sides, branches, lambda found: _branching(found, branches),
+                               lambda on, row: row._replace(branch=told(on))))
+
+
+def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) -> RooflineRow:
+    """What counts of a branching's sides as one row: the side with the greatest (or least) lower bound, and the greatest of all
+    upper ones."""
+    first, row = found[0]
+    path = shared_path(each.path for _, each in found)
+    label, extreme = "/".join(path) or "cond", max if branches is Branches.MAX else min
+
+    def choose(sides: Sequence[RooflineRow]) -> RooflineRow:
+        chosen = extreme(sides, key=lambda side: side.lower)
+        return chosen._replace(upper=extreme(side.upper for side in sides), warm=extreme(side.warm for side in sides))
+
+    whole = combined(found, branches, add=lambda parts: _together(label, parts), join=lambda parts: _together(label, parts),
+                     choose=choose)
+    return whole._replace(kind=branches.told(first[0]), path=path, phase=row.phase, busy=whole.busy or (("memory", 0.0),))
 
 
 # -- as text ------------------------------------------------------------------------------------------------------------------
@@ -251,15 +278,16 @@ def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
     out = grid(layer, "kind", "operations", "bytes", "OP/B", "attainable", "bound", "time ≥", "time ≤", *warm, "share",
                left=(layer, "kind", "bound"))
 
-    def line(label: str, row: RooflineRow, share: float) -> None:
+    def line(label: str, row: RooflineRow, share: float | None) -> None:
         out.add_row(label, row.kind, si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
                     si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
-                    *([si(row.warm, "s")] if nearer else []), f"{100 * share:.1f}%")
+                    *([si(row.warm, "s")] if nearer else []), "" if share is None else f"{100 * share:.1f}%")
 
     rows = roofline.by(by, depth)
-    whole = sum(r.lower * r.times for r in rows)
+    whole = sum(r.lower * r.times for r in rows if not r.branch)
     for r in rows:
-        line(r.label + (f" ×{r.times}" if r.times > 1 else ""), r, r.lower * r.times / whole)
+        label = r.label + (f" ×{r.times}" if r.times > 1 else "")
+        line(f"  {r.branch}: {label}" if r.branch else label, r, None if r.branch else r.lower * r.times / whole)
     if by != "equation":  # which sum to another program, one kernel an equation
         out.add_section()
         line("total", roofline.total, 1)

@@ -197,7 +197,7 @@ def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, 
 
 def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Seconds of the whole program, at least and at most, and what binds, by point."""
-    lower, upper = ((seconds * times.times).sum(axis=0) for seconds in (times.lower, times.upper))
+    lower, upper = times.whole("lower"), times.whole("upper")
     resources = times.resources()
     # Of equals argmax takes the first: at the ridge, the memory.
     names = sorted(resources, key="memory".__ne__)

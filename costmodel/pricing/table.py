@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sympy import Add, Expr, Rational
@@ -15,7 +15,9 @@ from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan, policies
 from costmodel.memory.saved import residuals, saved_bytes
 from costmodel.pricing.core import Priced
+from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import metrics
+from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.symbolic.forms import ZERO
 from costmodel.text import cell, grid, plain, printed, titled
@@ -23,7 +25,8 @@ from costmodel.text import cell, grid, plain, printed, titled
 
 @dataclass(frozen=True)
 class Row:
-    """One line: its label, how many identical consecutive rows it stands for, its cells (of one), and its output shape."""
+    """One line: its label, how many identical consecutive rows it stands for, its cells (of one), and its output shape. A row of 0
+    repeats is a part of the row above that is no part of the sum: one of several branches."""
 
     label: str
     cells: tuple[Any, ...]
@@ -63,7 +66,7 @@ class Table:
         heads = ("name", *(["output"] if with_output else []), *(f"{name}\n[{unit}]" for name, unit in self.columns))
         out = grid(*heads, left=("name", "output"), caption="\n".join(self.notes))
         for row in self.rows:
-            label = plain(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+            label = "  " * (not row.repeats) + plain(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
             out.add_row(label, *([row.output] if with_output else []), *map(cell, row.cells))
         out.add_section()
         out.add_row("total", *([""] if with_output else []), *map(cell, self.total))
@@ -74,6 +77,7 @@ class Table:
 
 
 _COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
+_STORED = _COLUMNS[:1]  # is there whichever branch runs
 
 
 def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
@@ -84,8 +88,9 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     if (by == "kernel") != (policy is not None):
         raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(policies())}, and nothing else does")
     builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
-    columns, rows, totals = builder(cost.program, depth)
-    priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), 1, _show(cost, r.output)) for r in rows]
+    columns, drafts, totals = builder(cost.program, depth)
+    rows = _with_branches(cost.program, drafts, [i for i, column in enumerate(columns) if column in _STORED])
+    priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), int(r.counts), _show(cost, r.output)) for r in rows]
     if collapse:
         priced = _collapse(priced)
     notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
@@ -109,9 +114,29 @@ def _add(terms: list[Any]) -> Any:
 
 @dataclass(frozen=True)
 class _Draft:
+    """A row in the making, of what is on one branch; ``counts`` says whether it is part of the sum."""
+
     label: str
     cells: tuple[Expr, ...]
     output: Value | str = ""
+    branch: Branch = ()
+    counts: bool = True
+
+
+def _with_branches(table: CostTable, drafts: Sequence[_Draft], stored: Sequence[int]) -> Iterator[_Draft]:
+    """The rows, each branching as one row with what counts of its sides, column by column, and its sides' own rows below.
+    ``stored`` are columns of which everything counts."""
+    def together(sides: Sequence[tuple[Branch, _Draft]]) -> _Draft:
+        def cell(i: int) -> Expr:
+            parts = [(branch, draft.cells[i]) for branch, draft in sides]
+            return total(part for _, part in parts) if i in stored else table.combined(parts, total)
+
+        (first, *_), draft = sides[0]
+        path = "/".join(shared_path(each.label.split(" ")[0].split("/") for _, each in sides)) or "(root)"
+        return _Draft(f"{path} [{table.branches.told(first)}]", tuple(map(cell, range(len(draft.cells)))))
+
+    return with_branches([(draft.branch, draft) for draft in drafts], table.branches, together,
+                         lambda branch, draft: replace(draft, label=f"{told(branch)}: {draft.label}", counts=False))
 
 
 def _work_cells(equations: list[Equation]) -> tuple[Expr, ...]:
@@ -128,14 +153,15 @@ def _by_module(table: CostTable, depth: int | None):
     params: dict[str, list[Expr]] = {}
     for v in table.parameters:
         params.setdefault(key(tuple(v.name.split("/")[:-1])), []).append(v.array.size)
-    groups: dict[str, list[Equation]] = {}
+    groups: dict[tuple[Branch, str], list[Equation]] = {}
     for e in table:
-        groups.setdefault(key(e.path), []).append(e)
+        groups.setdefault((e.branch, key(e.path)), []).append(e)
     for name in params:
-        groups.setdefault(name, [])
+        groups.setdefault(((), name), [])
     traffic = _unfused_traffic(table)
-    rows = [_Draft(name, (Add(*params.get(name, ())), *_work_cells(es), total(traffic.get(e.index, ZERO) for e in es)))
-            for name, es in groups.items()]
+    rows = [_Draft(name, (ZERO if branch else Add(*params.get(name, ())), *_work_cells(es),
+                          total(traffic.get(e.index, ZERO) for e in es)), branch=branch)
+            for (branch, name), es in groups.items()]
     totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
               metrics.bytes_(table, "unfused"))
     return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals
@@ -149,16 +175,19 @@ def _unfused_traffic(table: CostTable) -> dict[int, Expr]:
 def _by_kind(table: CostTable, key: Callable[[Equation], str]):
     """Rows of work and traffic, without parameters, for equations grouped by ``key``, in order of first appearance."""
     traffic = _unfused_traffic(table)
-    rows = [_Draft(str(name), (*_work_cells(list(group)), total(traffic.get(e.index, ZERO) for e in group)))
-            for name, group in table.group_by(key).items()]
+    groups: dict[tuple[Branch, str], list[Equation]] = {}
+    for e in table:
+        groups.setdefault((e.branch, key(e)), []).append(e)
+    rows = [_Draft(name, (*_work_cells(group), total(traffic.get(e.index, ZERO) for e in group)), branch=branch)
+            for (branch, name), group in groups.items()]
     totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table), metrics.bytes_(table, "unfused"))
     return (*_COLUMNS[1:], ("bytes, unfused", "B")), rows, totals
 
 
 def _by_op(table: CostTable, depth: int | None):
-    counts = Counter(e.primitive for e in table)
-    columns, rows, totals = _by_kind(table, lambda e: f"{e.primitive} ({counts[e.primitive]})")
-    return columns, sorted(rows, key=lambda row: row.label), totals
+    counts = Counter((e.branch, e.primitive) for e in table)
+    columns, rows, totals = _by_kind(table, lambda e: f"{e.primitive} ({counts[e.branch, e.primitive]})")
+    return columns, sorted(rows, key=lambda row: (row.branch, row.label)), totals
 
 
 def _by_phase(table: CostTable, depth: int | None):
@@ -177,7 +206,7 @@ def _by_layer(table: CostTable, depth: int | None):
         label = "/".join(k.path[:depth]) or k.main.primitive
         output = next((v for v, _ in reversed(k.writes) if v.is_activation), k.main.outs[0])
         rows.append(_Draft(f"{label} [{k.kind}]", (params, *_work_cells(list(k.equations)), (k.outputs * k.times).expand(),
-                                                   (k.bytes * k.times).expand()), output))
+                                                   (k.bytes * k.times).expand()), output, k.branch))
     unused = Add(*(v.array.size for v in table.parameters if v not in owner))
     if unused != 0:
         rows.append(_Draft("(parameters not used)", (unused, ZERO, ZERO, ZERO, ZERO, ZERO)))
@@ -193,9 +222,9 @@ def _by_kernel(table: CostTable, depth: int | None, policy: str = "unfused"):
     for k in kernels:
         read, written = (total(n * Rational(v.array.bits, 8) * k.times for v, n in side) for side in (k.reads, k.writes))
         label = f"{'/'.join(k.path[:depth]) or k.main.primitive} [{k.kind}]"
-        rows.append(_Draft(label, (*_work_cells(list(k.equations)), read, written), k.writes[0][0] if k.writes else ""))
+        rows.append(_Draft(label, (*_work_cells(list(k.equations)), read, written), k.writes[0][0] if k.writes else "", k.branch))
     totals = (metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
-              *(total(row.cells[i] for row in rows) for i in (3, 4)))
+              *(table.combined(((row.branch, row.cells[i]) for row in rows), total) for i in (3, 4)))
     return (*_COLUMNS[1:], ("read", "B"), ("written", "B")), rows, totals
 
 
@@ -234,8 +263,10 @@ def _collapse(rows: list[Row]) -> list[Row]:
             merged[-1].append(row)
         else:
             merged.append([row])
-    return [Row(g[0].label if len(g) == 1 else f"{g[0].label} … {g[-1].label}", g[0].cells, len(g), g[0].output) for g in merged]
+    return [Row(g[0].label if len(g) == 1 else f"{g[0].label} … {g[-1].label}", g[0].cells, len(g) * g[0].repeats, g[0].output)
+            for g in merged]
 
 
 def _alike(a: Row, b: Row) -> bool:
-    return a.cells == b.cells and a.output == b.output and re.sub(r"\d+", "#", a.label) == re.sub(r"\d+", "#", b.label)
+    names = [re.sub(r"\d+", "#", row.label) for row in (a, b)]
+    return (a.cells, a.repeats, a.output) == (b.cells, b.repeats, b.output) and names[0] == names[1]

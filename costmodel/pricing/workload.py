@@ -19,6 +19,8 @@ from sympy import Expr, Symbol
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
+from costmodel.pricing.sides import Sides
+from costmodel.rules.branches import Branches
 from costmodel.rules.params import Precision
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, total
 from costmodel.symbolic import printers
@@ -63,20 +65,22 @@ class Formulas:
 class Counts:
     """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
     border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
-    runs are exact at a point."""
+    runs are exact at a point. ``sides`` says which kernels exclude each other."""
 
     flops: np.ndarray
     int_ops: np.ndarray
     bytes: np.ndarray
     times: np.ndarray
     ops: tuple[tuple[OpKind, np.ndarray, np.ndarray], ...]
+    sides: Sides
 
 
 class Workload:
     """The kernels of a policy, and what each does as functions of the internal symbols. Padding taps are not computed."""
 
-    def __init__(self, kernels: Sequence[Kernel]) -> None:
+    def __init__(self, kernels: Sequence[Kernel], branches: Branches) -> None:
         self.kernels = tuple(kernels)
+        self.sides = Sides(kernels, branches)
         self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
         by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
         for i, kernel in enumerate(self.kernels):
@@ -118,7 +122,7 @@ class Workload:
         ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
         ops = tuple((kind, kernels, floats[start:start + len(kernels)])
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
-        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops)
+        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides)
 
 
 def computed(kernel: Kernel) -> tuple[Equation, ...]:
@@ -132,7 +136,7 @@ def workload(table: CostTable, policy: str) -> Workload:
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("workload", kernels), lambda: Workload(kernels))
+    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches))
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class Times:
     levels:  of each further memory whose bandwidth is known, where a kernel's traffic fits into it; infinite elsewhere.
     launch:  seconds a run.
     times:   runs.
+    sides:   which kernels exclude each other.
     """
 
     device: Hardware
@@ -154,6 +159,7 @@ class Times:
     levels: Mapping[str, np.ndarray]
     launch: float
     times: np.ndarray
+    sides: Sides
 
     @cached_property
     def units(self) -> Mapping[str, np.ndarray]:
@@ -181,9 +187,19 @@ class Times:
         return np.maximum.reduce([nearest, *self.units.values()]) + self.launch
 
     def resources(self) -> dict[str, np.ndarray]:
-        """Seconds by resource over the whole program, an array over the points: units, memory and launch."""
+        """Seconds by resource over the whole program, an array over the points: units, memory and launch. Of a branch that side
+        runs which takes longest at least (or, where the least counts, shortest)."""
         busy = {**self.units, "memory": self.memory, "launch": np.full_like(self.memory, self.launch)}
-        return {name: (seconds * self.times).sum(axis=0) for name, seconds in busy.items()}
+        return {name: (seconds * self.runs("lower")).sum(axis=0) for name, seconds in busy.items()}
+
+    def runs(self, bound: str) -> np.ndarray:
+        """How often each kernel runs where of every branch the side runs whose time by this bound ("lower", "upper", "warm") is the
+        greatest (or least): 0 for kernels on other sides."""
+        return self.times * self.sides.taken(getattr(self, bound) * self.times)
+
+    def whole(self, bound: str) -> np.ndarray:
+        """Seconds of the whole program by a bound, an array over the points."""
+        return (getattr(self, bound) * self.runs(bound)).sum(axis=0)
 
 
 def policy_of(device: Hardware, policy: str | None) -> str:
@@ -210,7 +226,7 @@ def price(counts: Counts, device: Hardware) -> Times:
               for level in device.levels if level.bandwidth}
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     times = counts.times.astype(np.float64)
-    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times)
+    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides)
 
 
 def seconds_an_operation(device: Hardware, kind: OpKind) -> float:

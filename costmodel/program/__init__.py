@@ -2,7 +2,6 @@
 
 # What other rooms may use.
 __all__ = [
-    "branches",
     "coverage",
     "fit",
     "inline",

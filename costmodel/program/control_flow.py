@@ -14,6 +14,7 @@ from costmodel.program.iterations import assumptions, counters, over, summable
 from costmodel.program.raw import Cond
 from costmodel.program.scopes import Place
 from costmodel.program.trips import trip_count
+from costmodel.rules.branches import Side
 from costmodel.rules.work import Value
 from costmodel.symbolic.forms import ZERO
 from costmodel.symbolic.translate import internal
@@ -82,8 +83,8 @@ def _receive(to: Inliner, variables: Sequence[Any], start: Sequence[Value], at: 
 def cond(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
     """Every branch, marked as such; each result may be that of any branch."""
     index, operands = ins[0], ins[1:]
-    number = to.number("cond")
-    results = [to.body(body, operands, at.on_branch(number, i)) for i, body in enumerate(eqn.params["branches"])]
+    number, bodies = to.number("cond"), eqn.params["branches"]
+    results = [to.body(body, operands, at.on_side(Side(number, i, len(bodies)))) for i, body in enumerate(bodies)]
     outs = [to.derive("branch_result", [index, *either], var, at)
             for var, either in zip(eqn.outvars, zip(*results, strict=True), strict=True)]
     to.conds.append(Cond(number, tuple(map(tuple, results)), tuple(outs)))

@@ -153,7 +153,7 @@ def _nothing(r: Raw) -> Work:
 
 def _equation(index: int, r: Raw, c: _Costed) -> Equation:
     return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, c.work, c.detail, c.rule, c.status, r.loops,
-                    c.traits, c.params)
+                    c.traits, c.params, r.branch)
 
 
 def unknown_message(r: Raw, view: Eqn) -> str:

@@ -20,6 +20,7 @@ from costmodel.program.raw import RawProgram
 from costmodel.program.scopes import Place
 from costmodel.program.table import cost_table
 from costmodel.rules import lookup
+from costmodel.rules.branches import Branch
 from costmodel.rules.work import CostTable, OpKind, Value, total
 from costmodel.symbolic.forms import ONE, Assumptions, at_most
 from costmodel.symbolic.translate import internal
@@ -60,8 +61,7 @@ def _grid(to: Inliner, grid_mapping: Any, ins: list[Value]) -> Expr:
 
 
 def _body(to: Inliner, jaxpr: Any) -> CostTable:
-    """The table of the body, over references to blocks. Raises CostModelError for what has no rule. Of a branch (``pl.when``) the
-    dearest side counts."""
+    """The table of the body, over references to blocks. Raises CostModelError for what has no rule."""
     inside = Inliner("", HANDLERS, numbers=to.numbers)
     inputs = [Value(inside.array(var), Origin.INPUT) for var in jaxpr.invars]
     inside.domain = to.domain
@@ -72,13 +72,13 @@ def _body(to: Inliner, jaxpr: Any) -> CostTable:
 
 
 def _work(table: CostTable, steps: Expr) -> Iterator[tuple[OpKind, Expr, Expr]]:
-    """Operations by kind."""
-    counts: dict[OpKind, tuple[list[Expr], list[Expr]]] = {}
+    """Operations by kind; of the sides of a branch (``pl.when``) that which has most of the kind."""
+    counts: dict[OpKind, list[tuple[Branch, Expr, Expr]]] = {}
     for e in table:
-        for kind, *both in e.work.ops:
-            for column, count in zip(counts.setdefault(kind, ([], [])), both, strict=True):
-                column.append(count * e.times * steps)
-    return ((kind, total(dense), total(valid)) for kind, (dense, valid) in counts.items())
+        for kind, dense, valid in e.work.ops:
+            counts.setdefault(kind, []).append((e.branch, dense * e.times * steps, valid * e.times * steps))
+    for kind, found in counts.items():
+        yield kind, *(table.combined(((part[0], part[column]) for part in found), total) for column in (1, 2))
 
 
 def _read(grid_mapping: Any, table: CostTable, ins: list[Value], steps: Expr, assumptions: Assumptions) -> Iterator[Expr]:

@@ -12,12 +12,10 @@ from typing import Any
 
 from sympy import Expr
 
+from costmodel.rules.branches import Branch
 from costmodel.rules.work import Array, Value
 from costmodel.symbolic.domain import Relation, Variable
 from costmodel.trace.words import Origin, Phase
-
-# Which side of which branching an equation is on, outermost first: (number of the ``cond``, index of its branch).
-Branch = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Raw:
     counter: it counts the iterations of a loop that runs a known number of times, or compares that count with the end.
     bounded: it is counted as part of an upper or lower bound.
     loops:   numbers of the loops it is in, outermost first.
-    branch:  the branches it is in, outermost first.
+    branch:  the sides of each ``cond`` that it is on, outermost first.
     source:  jax's traceback of the call that it stems from, which is also that of its gradients (see ``_jax_compat.source``).
     transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
     function: it is a jitted function with a rule of the user's, whose name says nothing of what it does.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sympy import Expr, Integer
 
-from costmodel.program.raw import Branch
+from costmodel.rules.branches import Branch, Side
 from costmodel.symbolic.forms import ONE
 from costmodel.trace.training import UPDATE_SCOPE
 from costmodel.trace.words import Phase
@@ -49,9 +49,9 @@ class Place:
         """The condition of a loop here."""
         return replace(self, decides=True, counter=counter)
 
-    def on_branch(self, number: int, index: int) -> Place:
-        """Branch ``index`` of the ``cond`` of that number."""
-        return replace(self, branch=(*self.branch, (number, index)))
+    def on_side(self, side: Side) -> Place:
+        """A side of a ``cond`` here."""
+        return replace(self, branch=(*self.branch, side))
 
     def on_devices(self, axes: Mapping[str, int], count: int) -> Place:
         """On each of the ``count`` devices of a mesh."""

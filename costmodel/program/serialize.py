@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from costmodel.errors import CostModelError
 from costmodel.program.regions import Key, Regions
 from costmodel.rules import STATUSES
+from costmodel.rules.branches import Branches, Side
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
@@ -17,7 +18,8 @@ from costmodel.symbolic.domain import Domain, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import from_tree, to_tree
 
-FORMAT = "costmodel-cost-3"
+FORMAT = "costmodel-cost-5"
+MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def _data(cost: Saved) -> dict[str, Any]:
         "outputs": [writer.value(v) for v in cost.program.outputs],
         "dead": [list(d) for d in cost.program.dead],
         "carried": [[writer.value(a), writer.value(b)] for a, b in cost.program.carried],
+        "branches": cost.program.branches,
     }
     domain = {
         "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper}
@@ -112,7 +115,7 @@ class _Writer:
                 [self.expr(x) for x in e.work.written]]
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
                 [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops),
-                sorted(e.traits), self.params(e.params)]
+                sorted(e.traits), self.params(e.params), [list(side) for side in e.branch]]
 
     def params(self, params: Params | None) -> list[Any] | None:
         if params is None:
@@ -149,7 +152,8 @@ class _Reader:
         table = CostTable(tuple(self.equation(i, e) for i, e in enumerate(program["equations"])),
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
                           tuple((_text(name), _integer(count)) for name, count in program["dead"]),
-                          tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]))
+                          tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]),
+                          Branches(_one_of(tuple(Branches), program["branches"])))
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
                           for point, there in self.data["elsewhere"])
         return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]), elsewhere)
@@ -166,7 +170,7 @@ class _Reader:
         return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
-        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops, traits, params = e
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops, traits, params, branch = e
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
@@ -175,7 +179,8 @@ class _Reader:
                         self.values_at(ins), self.values_at(outs), work, _text(detail), _text(rule),
                         _one_of((*STATUSES, "unknown"), status),
                         tuple(map(_integer, loops)), frozenset(Trait(_one_of(tuple(Trait), trait)) for trait in traits),
-                        self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))))
+                        self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))),
+                        tuple(_side(side) for side in branch))
 
     def params(self, stored: Any, ranks: Sequence[int]) -> Params | None:
         """Typed parameters; every field is what its family says, and axes are those of arrays of the equation."""
@@ -218,6 +223,13 @@ def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{str(value)[:60]!r} is no integer")
     return value
+
+
+def _side(stored: Any) -> Side:
+    cond, which, of = map(_integer, stored)
+    if not 0 <= which < of <= MOST_SIDES:
+        raise ValueError(f"branch {which} of {of}")
+    return Side(cond, which, of)
 
 
 def _text(value: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from costmodel.program.branches import Branches, weigh
+from costmodel.program.branches import weigh
 from costmodel.program.canonical import canonical
 from costmodel.program.constants import as_pads, shape_constants
 from costmodel.program.costing import Costing
 from costmodel.program.dead import remove_dead
 from costmodel.program.domain import domain_of
 from costmodel.program.raw import RawProgram
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 
@@ -20,11 +21,11 @@ def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknow
 
     branches, unknown: see :func:`costmodel.program.walk.walk`.
     """
-    program, dead = remove_dead(weigh(as_pads(canonical(program)), branches, unknown))
+    program, dead = remove_dead(weigh(as_pads(canonical(program)), branches))
     domain = domain_of(program)
     results = [*program.outputs, *(after for _, after in program.carried)]
     folded, constants = shape_constants(program.equations, results, program.carried)
     costing = Costing(domain, unknown)
     equations = tuple(costing.equation(i, r, folded=r in folded, constants=constants) for i, r in enumerate(program.equations))
     removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
-    return CostTable(equations, program.inputs, program.outputs, removed, program.carried), domain
+    return CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches), domain

@@ -17,7 +17,7 @@ def table_html(table: Table, heading: str = "") -> str:
                    for name, unit in table.columns)
     body = []
     for row in table.rows:
-        label = html.escape(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+        label = "&emsp;" * (not row.repeats) + html.escape(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
         body.append(f"<tr><td style='text-align:left'>{label}</td>{_cells(row.cells)}</tr>")
     body.append(f"<tr style='border-top:1px solid'><td style='text-align:left'><b>total</b></td>{_cells(table.total)}</tr>")
     notes = "".join(f"<small>{html.escape(note)}</small><br>" for note in table.notes)

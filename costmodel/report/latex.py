@@ -27,8 +27,8 @@ def table_latex(table: Table) -> str:
     head = " & ".join(["", *(f"{name} [{unit}]".translate(_SPECIAL) for name, unit in table.columns)])
     body = []
     for row in table.rows:
-        label = row.label + (f" ×{row.repeats}" if row.repeats > 1 else "")
-        body.append(" & ".join([label.translate(_SPECIAL), *(f"${_math(c)}$" for c in row.cells)]) + r" \\")
+        label = r"\quad " * (not row.repeats) + row.label.translate(_SPECIAL) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+        body.append(" & ".join([label, *(f"${_math(c)}$" for c in row.cells)]) + r" \\")
     total = " & ".join(["total", *(f"${_math(c)}$" for c in table.total)])
     notes = "\n".join(f"% {note}" for note in table.notes)
     return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head + r" \\", r"\midrule", *body, r"\midrule",

@@ -265,6 +265,7 @@ __all__ = [
     "STATUSES",
     "Eqn",
     "Rule",
+    "branches",
     "golden",
     "lookup",
     "lookup_function",

@@ -11,7 +11,7 @@ from costmodel.symbolic.forms import ZERO
 
 
 @rule("pallas_call", traits="library", status="bounded",
-      why="the kernel's own cost_estimate; without one its body as often as the grid has places, every branch taken")
+      why="the kernel's own cost_estimate; without one its body as often as the grid has places, of a branch the dearest side")
 def pallas_call(eqn: Eqn, *, cost_estimate=None, ops=(), read=None, refusal=None, **_) -> Work:
     """The estimate that the kernel's author gave, else the work of its body (see :mod:`costmodel.program.pallas`).
 

@@ -7,18 +7,20 @@ multiply-adds of which type on which engine, which elements are touched); prices
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from sympy import Add, Expr, Mul, Rational
 
+from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Params, Precision
 from costmodel.rules.traits import NO_TRAITS, Trait
 from costmodel.symbolic.forms import ONE
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 ENGINES = ("matrix", "vector", "transcendental", "link")
 ORIGINS = ("literal", "parameter", "optimizer", "buffer", "rng", "input", "equation")
@@ -121,9 +123,9 @@ class Work:
 @dataclass(frozen=True, eq=False)
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``status`` one of
-    exact, bounded, free, and ``loops`` the numbers of the loops whose body it is in, outermost first. ``traits`` say what it is
-    and ``params`` are its family's parameters: passes ask for these. ``detail`` and ``rule``, the parameters and the rule's name,
-    are text for people, and nothing else."""
+    exact, bounded, free, ``loops`` the numbers of the loops whose body it is in and ``branch`` the sides of each ``cond`` that it
+    is on, outermost first. ``traits`` say what it is and ``params`` are its family's parameters: passes ask for these. ``detail``
+    and ``rule``, the parameters and the rule's name, are text for people, and nothing else."""
 
     index: int
     primitive: str
@@ -139,14 +141,15 @@ class Equation:
     loops: tuple[int, ...] = ()
     traits: frozenset[Trait] = NO_TRAITS
     params: Params | None = None
+    branch: Branch = ()
 
     def has(self, *traits: Trait) -> bool:
         """Whether it has one of these traits."""
         return not self.traits.isdisjoint(traits)
 
     def runs_with(self, other: Equation) -> bool:
-        """Whether it runs in the same loops, and as often."""
-        return (self.loops, self.times) == (other.loops, other.times)
+        """Whether it runs in the same loops, on the same branch, and as often."""
+        return (self.loops, self.branch, self.times) == (other.loops, other.branch, other.times)
 
     @property
     def module(self) -> str:
@@ -156,13 +159,15 @@ class Equation:
 @dataclass(frozen=True, eq=False)
 class CostTable:
     """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive; ``carried``
-    pairs what a loop's body receives with what it hands to its next iteration."""
+    pairs what a loop's body receives with what it hands to its next iteration. All sides of a ``cond`` are among the equations;
+    ``branches`` says what of them counts."""
 
     equations: tuple[Equation, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     dead: tuple[tuple[str, int], ...] = ()
     carried: tuple[tuple[Value, Value], ...] = ()
+    branches: Branches = Branches.MAX
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -177,6 +182,10 @@ class CostTable:
     def filter_by(self, select: Callable[[Equation], bool]) -> CostTable:
         return replace(self, equations=tuple(e for e in self.equations if select(e)))
 
+    def taking(self, sides: Mapping[int, int]) -> CostTable:
+        """The program in which of these ``cond``s (by number) this side runs."""
+        return self.filter_by(lambda e: all(sides.get(side.cond, side.which) == side.which for side in e.branch))
+
     def group_by(self, key: Callable[[Equation], object]) -> dict[object, CostTable]:
         """Tables by key, in order of first appearance."""
         groups: dict[object, list[Equation]] = {}
@@ -185,11 +194,18 @@ class CostTable:
         return {k: replace(self, equations=tuple(v)) for k, v in groups.items()}
 
     def sum(self, price: Callable[[Equation], Expr]) -> Expr:
-        """Σ price · times over the equations. The price is one of their work: equal ones are priced once."""
-        alike: dict[tuple[Any, Expr], list[Equation]] = {}
-        for e in self.equations:
-            alike.setdefault((e.work.ops, e.times), []).append(e)
-        return total(price(es[0]) * es[0].times * len(es) for es in alike.values())
+        """Σ price · times over the equations that count. The price is one of their work: equal ones are priced once."""
+        def add(equations: list[Equation]) -> Expr:
+            alike: dict[tuple[Any, Expr], list[Equation]] = {}
+            for e in equations:
+                alike.setdefault((e.work.ops, e.times), []).append(e)
+            return total(price(es[0]) * es[0].times * len(es) for es in alike.values())
+
+        return self.combined(((e.branch, e) for e in self.equations), add)
+
+    def combined(self, parts: Iterable[tuple[Branch, P]], add: Callable[[list[P]], Expr]) -> Expr:
+        """Σ of parts that count, each on a branch: ``add`` of those on one side of each ``cond`` at a time."""
+        return combined(parts, self.branches, add=add, join=total)
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:

@@ -13,6 +13,7 @@ from costmodel.fusion import Kernel
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
+from costmodel.rules.branches import Branch
 from costmodel.rules.work import OpKind, total
 from costmodel.solve.line import first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -43,7 +44,7 @@ def load_of(cost: Symbolic, policy: str, layer: str | None = None, kind: str | N
     if policy == "compulsory":
         if layer is not None or kind is not None:
             raise CostModelError("compulsory bytes are the whole program's; name a fusion policy for the bytes of a layer or kind")
-        runs: list[tuple[Any, Expr]] = [(e, e.times) for e in cost.program]
+        runs: list[tuple[Any, Expr, Branch]] = [(e, e.times, e.branch) for e in cost.program]
         crossing = cost.price("bytes", form="compulsory")
     else:
         kernels = [k for k in cost.kernels(policy) if _meant(k, layer, kind)]
@@ -51,14 +52,15 @@ def load_of(cost: Symbolic, policy: str, layer: str | None = None, kind: str | N
             known = dict.fromkeys(k.kind if kind is not None else "/".join(k.path) for k in cost.kernels(policy))
             raise CostModelError(f"no kernel of {cost.name} is {kind or layer!r} under {policy!r}; there are "
                                  f"{', '.join(filter(None, known))}")
-        runs = [(e, k.times) for k in kernels for e in computed(k)]
-        crossing = total(k.bytes * k.times for k in kernels)
-    counts: dict[OpKind, list[Expr]] = {}
-    for e, times in runs:
+        runs = [(e, k.times, k.branch) for k in kernels for e in computed(k)]
+        crossing = cost.program.combined(((k.branch, k.bytes * k.times) for k in kernels), total)
+    counts: dict[OpKind, list[tuple[Branch, Expr]]] = {}
+    for e, times, branch in runs:
         for op, _, valid in e.work.ops:
-            counts.setdefault(op, []).append(valid * times)
-    operations = total((metrics.work_flops(e.work, "valid") + metrics.work_ops(e.work, "valid")) * times for e, times in runs)
-    return Load({op: total(parts) for op, parts in counts.items()}, operations, crossing)
+            counts.setdefault(op, []).append((branch, valid * times))
+    operations = cost.program.combined(((branch, (metrics.work_flops(e.work, "valid") + metrics.work_ops(e.work, "valid")) * times)
+                                        for e, times, branch in runs), total)
+    return Load({op: cost.program.combined(parts, total) for op, parts in counts.items()}, operations, crossing)
 
 
 def _meant(kernel: Kernel, layer: str | None, kind: str | None) -> bool:

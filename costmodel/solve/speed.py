@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import fsum
 
 from sympy import Expr
 
@@ -15,6 +16,7 @@ from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -91,7 +93,7 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
         return float(ratio_at_infinity(line.along(expr), items, line.unknown))
 
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
-    seconds = 0.0
+    seconds: list[tuple[Branch, float]] = []
     for kernel in line.cost.kernels(policy):
         units: dict[str, float] = {}
         for e in computed(kernel):
@@ -99,8 +101,13 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
                 unit = unit_of(device, RUNS_ON[kind.engine])
                 units[unit] = units.get(unit, 0.0) + seconds_an_operation(device, kind) * share(valid * kernel.times)
         memory = share(kernel.bytes * kernel.times) / device.bandwidth.value
-        seconds += max(memory, *units.values(), 0.0) + launch * share(kernel.times)
-    return seconds
+        seconds.append((kernel.branch, max(memory, *units.values(), 0.0) + launch * share(kernel.times)))
+    branches = line.cost.program.branches
+
+    def add(parts: list[float]) -> float:
+        return fsum(parts)
+
+    return combined(seconds, branches, add=add, join=add, choose=max if branches is Branches.MAX else min)
 
 
 @dataclass(frozen=True)

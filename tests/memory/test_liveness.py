@@ -193,7 +193,8 @@ def test_a_chain_by_hand():
 def test_a_scan_by_hand():
     """weights [k, d, d], x and the carry [b, d]; in each iteration a slice of the weights, the product and its tanh, which is made
     in the carry's place."""
-    shapes = f32(*(dim for name in ("k", "d", "d") for dim in [cm.dims(name)])), f32(*cm.dims("b d"))
+    k, b, d = cm.dims("k b d")
+    shapes = f32(k, d, d), f32(b, d)
     cost = cm.analyze(stacked, *shapes)
     k, b, d = cm.symbols("k b d")
     weights, x = 4 * k * d**2, 4 * b * d

@@ -324,7 +324,7 @@ def test_associative_scan_counts_its_recursion(n):
 SWITCH = [dot, identity, lambda x: dot(dot(x)), lambda x: jnp.sin(x)]
 
 
-@pytest.mark.parametrize("branches, dots, sines", [("max", 8, 0), ("min", 0, 0), ("mean", 3, 1)])
+@pytest.mark.parametrize("branches, dots, sines", [("max", 8, 4), ("min", 0, 0), ("mean", 3, 1)])
 def test_switch(branches, dots, sines):
     """Four branches with 1, 0, 2 and 0 dots and one sine."""
     cost = cm.analyze(lambda i, x: lax.switch(i, SWITCH, x), INTEGER, X, branches=branches)

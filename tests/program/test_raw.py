@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from sympy import Integer
+from sympy import Integer, Rational
 
 import costmodel as cm
 from costmodel.cost import Cost
-from costmodel.program.branches import Branches, weigh
+from costmodel.program.branches import weigh
 from costmodel.program.inline import inline
 from costmodel.program.raw import RawProgram
 from costmodel.program.table import cost_table
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import Array
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import request
@@ -84,10 +85,12 @@ def test_every_branch_is_there_and_marked():
     where = {r.primitive: r.branch for r in raw.equations if r.primitive in ("sin", "cos", "tan", "tanh")}
     outer, inner = raw.conds[1].number, raw.conds[0].number  # inner ones first
     indices = {where["cos"][-1][1], where["tan"][-1][1]}
-    assert where["sin"] == ((outer, 0),) and where["tanh"] == ((outer, 2),) and indices == {0, 1}
-    assert where["cos"][0] == where["tan"][0] == (outer, 1) and where["cos"][-1][0] == where["tan"][-1][0] == inner
+    assert where["sin"] == ((outer, 0, 3),) and where["tanh"] == ((outer, 2, 3),) and indices == {0, 1}
+    assert where["cos"][0] == where["tan"][0] == (outer, 1, 3) and where["cos"][-1][0] == where["tan"][-1][0] == inner
     assert len(raw.conds[1].results) == 3
-    assert all(not r.branch for r in weigh(raw, Branches.MAX, "error").equations)
+    assert {r.bounded for r in weigh(raw, Branches.MAX).equations if r.branch} == {True}
+    weighed = weigh(raw, Branches.MEAN).equations
+    assert {r.times for r in weighed if r.primitive in ("sin", "cos")} == {Rational(1, 3), Rational(1, 6)}
 
 
 def test_nothing_is_changed_after_it_was_made():
