@@ -113,7 +113,7 @@ def running(kernels: Iterable[Kernel], branches: Branches, each: Callable[[Kerne
         return sum(number for number, _ in parts), [k for _, found in parts for k in found]
 
     def choose(sides: Sequence[tuple[float, list[Kernel]]]) -> tuple[float, list[Kernel]]:
-        return (max if branches is Branches.MAX else min)(sides, key=lambda side: side[0])
+        return branches.pick(sides, lambda side: side[0])
 
     found = combined(((k.branch, (each(k), [k])) for k in kernels), branches, add=joined, join=joined, choose=choose)
     return tuple(sorted(found[1], key=lambda k: k.index))

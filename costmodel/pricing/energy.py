@@ -24,7 +24,7 @@ from costmodel.hardware import Energies, Hardware, read
 from costmodel.pricing.core import Point, Priced
 from costmodel.pricing.roofline import roofline
 from costmodel.pricing.sides import shared_path, with_branches
-from costmodel.rules.branches import Branch, Branches, combined, told
+from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.symbolic.forms import ZERO
 
@@ -152,7 +152,7 @@ def _kernels(cost: Priced, policy: str, joules: _Joules) -> tuple[EnergyRow, ...
         if not isinstance(cost, Point):
             names = dict.fromkeys(part for side in sides for part in side.parts)
             return replace(sides[0], parts={part: branches.extreme(side.parts.get(part, ZERO) for side in sides) for part in names})
-        return (max if branches is Branches.MAX else min)(sides, key=lambda side: side.total)
+        return branches.pick(sides, lambda side: side.total)
 
     def together(found: list[tuple[Branch, EnergyRow]]) -> EnergyRow:
         path = shared_path(row.path for _, row in found)

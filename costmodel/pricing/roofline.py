@@ -249,15 +249,16 @@ def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ..
 
 
 def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) -> RooflineRow:
-    """What counts of a branching's sides as one row: the side with the greatest (or least) lower bound, and the greatest of all
-    upper ones."""
+    """What counts of a branching's sides as one row: the side with the greatest (or least) lower bound, and of the other
+    bounds the greatest (or least) by themselves."""
     first, row = found[0]
     path = shared_path(each.path for _, each in found)
-    label, extreme = "/".join(path) or "cond", max if branches is Branches.MAX else min
+    label = "/".join(path) or "cond"
 
     def choose(sides: Sequence[RooflineRow]) -> RooflineRow:
-        chosen = extreme(sides, key=lambda side: side.lower)
-        return chosen._replace(upper=extreme(side.upper for side in sides), warm=extreme(side.warm for side in sides))
+        chosen = branches.pick(sides, lambda side: side.lower)
+        return chosen._replace(upper=branches.pick([side.upper for side in sides], float),
+                               warm=branches.pick([side.warm for side in sides], float))
 
     whole = combined(found, branches, add=lambda parts: _together(label, parts), join=lambda parts: _together(label, parts),
                      choose=choose)

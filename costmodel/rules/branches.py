@@ -34,6 +34,10 @@ class Branches(StrEnum):
         """What counts of a branch, as text: "most of 3 branches"."""
         return f"{'most' if self is Branches.MAX else 'least'} of {side.of} branches"
 
+    def pick(self, values: Iterable[T], key: Callable[[T], Any]) -> T:
+        """Of several the one with the greatest or least number."""
+        return max(values, key=key) if self is Branches.MAX else min(values, key=key)
+
     def extreme(self, values: Iterable[Expr]) -> Expr:
         """The greatest or least of expressions, as one."""
         return PeakMax(*values) if self is Branches.MAX else minimum(*values)

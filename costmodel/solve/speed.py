@@ -16,7 +16,7 @@ from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, policy_of, price, seconds_an_operation, unit_of, workload
-from costmodel.rules.branches import Branch, Branches, combined
+from costmodel.rules.branches import Branch, combined
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -107,7 +107,7 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
     def add(parts: list[float]) -> float:
         return fsum(parts)
 
-    return combined(seconds, branches, add=add, join=add, choose=max if branches is Branches.MAX else min)
+    return combined(seconds, branches, add=add, join=add, choose=lambda sides: branches.pick(sides, float))
 
 
 @dataclass(frozen=True)
