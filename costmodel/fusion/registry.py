@@ -39,8 +39,9 @@ class Policy:
 
 _registry: dict[str, Policy] = {}
 
-# The files that register the package's own policies, in the order in which they are listed.
+# The files that register the package's own policies, and the order in which these are listed.
 _OWN = ("groups", "eager", "xla_cpu", "xla_gpu", "xla_tpu", "ideal")
+_ORDER = ("unfused", "layer", "eager", "xla-cpu", "xla-gpu", "xla-tpu", "ideal")
 _loaded = False
 
 
@@ -81,13 +82,14 @@ def policy(name: str) -> Policy:
     try:
         return _registry[name]
     except KeyError:
-        raise CostModelError(f"unknown fusion policy {name!r}; choose one of {', '.join(_registry)}") from None
+        raise CostModelError(f"unknown fusion policy {name!r}; choose one of {', '.join(policies())}") from None
 
 
 def policies() -> tuple[str, ...]:
     """The names of all policies."""
     _load()
-    return tuple(_registry)
+    own = [name for name in _ORDER if name in _registry]  # whatever was imported first
+    return (*own, *(name for name in _registry if name not in _ORDER))
 
 
 def plan(table: CostTable, name: str) -> tuple[Kernel, ...]:
