@@ -191,7 +191,7 @@ def _by_op(table: CostTable, depth: int | None):
 
 
 def _by_phase(table: CostTable, depth: int | None):
-    return _by_kind(table, lambda e: e.phase or "forward")
+    return _by_kind(table, lambda e: str(e.phase) or "forward")
 
 
 def _by_layer(table: CostTable, depth: int | None):
