@@ -88,7 +88,7 @@ class Energy:
     def by(self, what: str, depth: int | None = None) -> tuple[EnergyRow, ...]:
         """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``phase`` of a training step."""
         keys: dict[str, Callable[[EnergyRow], str]] = {
-            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "phase": lambda row: row.phase or "forward"}
+            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "phase": lambda row: str(row.phase) or "forward"}
         if what == "kernel":
             return self.rows
         if what not in keys:
