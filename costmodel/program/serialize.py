@@ -145,6 +145,7 @@ class _Reader:
         domain, program = self.data["domain"], self.data["program"]
         variables = tuple(Variable(_text(v["name"]), _text(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
                                    None if v["upper"] is None else _integer(v["upper"])) for v in domain["variables"])
+        _check_divisors(variables)
         relations = tuple(Relation(_text(r["text"]), _refer(self.exprs, r["difference"])) for r in domain["relations"])
         unknown = {s.name for e in self.exprs for s in e.free_symbols} - {v.name for v in variables}
         if unknown:
@@ -211,6 +212,20 @@ class _Reader:
         elif type(None) in kinds and value is None:
             return None
         raise ValueError(f"{what} is {str(value)[:60]!r}")
+
+
+def _check_divisors(variables: Iterable[Variable]) -> None:
+    """Raises ValueError for a divisor that is not at least 1, or that needs its own symbol."""
+    left = {v.name: v.divisor for v in variables}
+    for name, divisor in left.items():
+        if divisor.is_number and not (divisor.is_Integer and divisor >= 1):
+            raise ValueError(f"the divisor of {name} is {str(divisor)[:60]}, not an integer of at least 1")
+    while left:
+        ready = [name for name, divisor in left.items() if not {s.name for s in divisor.free_symbols} & left.keys()]
+        if not ready:
+            raise ValueError(f"the divisors of {', '.join(sorted(left))} need each other")
+        for name in ready:
+            del left[name]
 
 
 def _refer(store: Sequence[Any], index: Any) -> Any:
