@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import flax.linen as nn
@@ -96,9 +97,66 @@ def rows_hold(compiler: str, rows: list[tuple[Program, Judgement]]) -> None:
         assert not missing, "make judge writes the page anew"
 
 
+@pytest.fixture(scope="module")
+def quick(analyze) -> Callable[[str], list[tuple[Program, Judgement]]]:
+    """Our figures of the quick networks beside a compiler's, computed once."""
+    return functools.cache(lambda compiler: judged.judged(FOLDER, compiler, analyze, QUICK))
+
+
 @pytest.mark.parametrize("compiler", STORED)
-def test_rows_of_quick_networks(compiler, analyze):
-    rows_hold(compiler, judged.judged(FOLDER, compiler, analyze, QUICK))
+def test_rows_of_quick_networks(compiler, quick):
+    rows_hold(compiler, quick(compiler))
+
+
+def page_rows(compiler: str) -> Iterator[list[str]]:
+    """The cells of a compiler's tables on the page."""
+    (section,) = (part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"{compiler}, "))
+    return ([cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| "))
+
+
+def shown(compiler: str) -> dict[str, list[str]]:
+    """A program's cells by its key: name, point, half, bytes, ours, error, live peak, ours, error, and more."""
+    return {f"{cells[0]} at {cells[1]}": cells for cells in page_rows(compiler) if cells[2] in ("development", "held out")}
+
+
+def stated(compiler: str) -> dict[str, tuple[int, float, float]]:
+    """(rows, median error of bytes, of live peaks) of each half and of all."""
+    found = {}
+    for head, moved, _, peak, *_ in (cells for cells in page_rows(compiler) if len(cells) == 6 and cells[0] != "rows"):
+        half, rows = head.removesuffix(")").split(" (")
+        found[half] = int(rows), share(moved), share(peak)
+    return found
+
+
+def share(percents: str) -> float:
+    return float(percents.removesuffix("%")) / 100
+
+
+@pytest.mark.parametrize("compiler", STORED)
+def test_errors_on_the_page_are_of_the_stored_records(compiler):
+    stored = {key: from_record(r) for key, r in judged.load(FOLDER, compiler).items() if "kernels" in r}
+    assert shown(compiler).keys() == stored.keys()
+    for key, cells in shown(compiler).items():
+        for size, (theirs, ours, error) in zip((stored[key].bytes, stored[key].peak), (cells[3:6], cells[6:9]), strict=True):
+            assert theirs == f"{size / 1e6:,.1f}"
+            exact = float(ours.replace(",", "")) * 1e6 / size - 1
+            assert share(error) == pytest.approx(exact, abs=0.05e6 / size + 0.0005 + 1e-9), key  # of 0.1 MB, and of 0.1 %
+
+
+@pytest.mark.parametrize("compiler", STORED)
+def test_medians_are_those_of_the_page_and_as_promised(compiler, quick):
+    """Our figures of the quick networks are computed, of the others as the page has them; the slow suite computes all."""
+    rows, platform = quick(compiler), targets()[compiler]["platform"]
+    computed = {program.key: (j.bytes_error, j.peak_error) for program, j in rows}
+    errors = {key: computed.get(key, (share(cells[5]), share(cells[8]))) for key, cells in shown(compiler).items()}
+    assert computed.keys() <= errors.keys() and len(computed) >= len(errors) // 3
+    for half, (count, *medians) in stated(compiler).items():
+        found = [errors[key] for key, cells in shown(compiler).items() if half in ("all", cells[2])]
+        assert len(found) == count
+        for each, told, promised in zip(zip(*found, strict=True), medians, (BYTES_MEDIAN, PEAK_MEDIAN), strict=True):
+            assert judged.median(each) <= promised[platform], half
+            if jax.__version__ == rows[0][1].theirs.versions["jax"]:  # another traces a program a little differently
+                assert judged.median(each) == pytest.approx(told, abs=0.001 + 1e-9), half  # both are rounded to 0.1 %
 
 
 @pytest.mark.slow
@@ -119,9 +177,9 @@ def test_the_page_is_what_the_records_say(analyze):
     assert PAGE.read_text(encoding="utf-8") == judged.markdown(FOLDER, analyze)
 
 
-def test_arguments_and_results_are_what_the_compiler_was_given(analyze):
+def test_arguments_and_results_are_what_the_compiler_was_given(quick):
     """To the byte, but for the pointers of a tuple of results."""
-    for program, j in judged.judged(FOLDER, "xla-cpu", analyze, QUICK):
+    for program, j in quick("xla-cpu"):
         assert j.argument == j.theirs.memory["argument"], program.key
         assert 0 <= j.theirs.memory["output"] - j.output <= 8 * 1000, program.key
 
