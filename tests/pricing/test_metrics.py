@@ -38,6 +38,15 @@ def test_a_loop_must_move_its_weights_once():
     assert cost.bytes("compulsory") == FLOAT * (32 * 32 + 2 * 8 * 32)
 
 
+def test_a_loop_of_lookups_needs_no_row_twice():
+    """A thousand times ten rows of a table of fifty: the table, the places, and the first and last state."""
+    def look_up(state, table, places):
+        return lax.scan(lambda c, rows: (c + table[rows].sum(0), None), state, places)[0]
+
+    cost = cm.analyze(look_up, (8,), (50, 8), cm.spec((1000, 10), "int32"))
+    assert cost.bytes("compulsory") == FLOAT * 50 * 8 + INDEX * 1000 * 10 + 2 * FLOAT * 8
+
+
 def add_rows(table, rows, updates):
     return table.at[rows].add(updates, mode="promise_in_bounds", wrap_negative_indices=False)
 

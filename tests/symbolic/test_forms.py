@@ -137,6 +137,7 @@ def test_dominated_arguments_are_dropped_and_others_are_not():
     assert PeakMax(PeakMax(n**2, h), h, n) == PeakMax(n**2, h)
     assert PeakMax(CeilDiv(h, 2), -1) == CeilDiv(h, 2)
     assert PeakMax(h - 3, 0) != h - 3  # negative at h = 1
+    assert set(PeakMax(n**2, h).args) == {n**2, h} and evaluate(PeakMax(n**2, h), {n: 2, h: 5}) == max(2**2, 5)
 
 
 @exactly
