@@ -13,12 +13,12 @@ from costmodel.symbolic.forms import ZERO
 def aliases(table: CostTable) -> Callable[[Value], Value]:
     """A function from a value to the one whose memory it shows: views are other names of what they view, and an update in
     place is another name of what it updates."""
-    return _names(table, lambda e: True)
+    return table.remember("aliases", lambda: _names(table, lambda e: True))
 
 
 def views(table: CostTable) -> Callable[[Value], Value]:
     """A function from a value to the one that it is a view of."""
-    return _names(table, lambda e: False)
+    return table.remember("views", lambda: _names(table, lambda e: False))
 
 
 def _names(table: CostTable, in_place: Callable[[Equation], bool]) -> Callable[[Value], Value]:

@@ -42,17 +42,15 @@ def compulsory_bytes(table: CostTable) -> Expr:
 def _differing_sides(table: CostTable) -> dict[int, int]:
     """The branches (by number) in which something that the program receives is read or updated, with how many sides they have."""
     root = aliases(table)
-    made = {out for e in table for out in e.outs}
     reads = (e for e in table if e.branch and any(
-        elements is not ZERO and root(v) not in made for v, elements in zip(e.ins, e.work.read, strict=True)))
+        elements is not ZERO and root(v) not in table.made for v, elements in zip(e.ins, e.work.read, strict=True)))
     return {side.cond: side.of for e in reads for side in e.branch}
 
 
 def _bytes(table: CostTable) -> Expr:
     needs = _needs(table)
-    made = {out for e in table for out in e.outs}
     alike = Counter((v.array, tuple(elements), tuple(times)) for v, (elements, times) in needs.items()
-                    if v not in made and (v.array.shape or v.origin != "literal"))
+                    if v not in table.made and (v.array.shape or v.origin != "literal"))
     reads = (read_once(array, elements, times) * Rational(array.bits * count, 8)
              for (array, elements, times), count in alike.items())
     return total([*reads, *_written(table).values()])
@@ -61,8 +59,7 @@ def _bytes(table: CostTable) -> Expr:
 def handed_on(table: CostTable) -> tuple[Value, ...]:
     """Results that are nothing but something received, or a view of it: they are copied."""
     root = views(table)
-    made = {out for e in table for out in e.outs}
-    return tuple(v for v in dict.fromkeys(table.outputs) if root(v) not in made and v.array.shape)
+    return tuple(v for v in dict.fromkeys(table.outputs) if root(v) not in table.made and v.array.shape)
 
 
 def _needs(table: CostTable) -> Needs:
@@ -105,12 +102,11 @@ def _written(table: CostTable) -> dict[Value, Expr]:
         if Trait.IN_PLACE in e.traits and root(e.outs[0]) in received:
             updates.setdefault(root(e.outs[0]), []).append(e.work.written[0] * e.times)
     view = views(table)
-    made = {out for e in table for out in e.outs}
     written: dict[Value, Expr] = {}
     for v in table.outputs:
         if v.origin == "literal" and not v.array.shape:
             continue
-        in_place = root(v) in updates and view(v) in made
+        in_place = root(v) in updates and view(v) in table.made
         elements = read_once(v.array, updates[root(v)]) if in_place else v.array.size
         written[v] = elements * Rational(v.array.bits, 8)
     return written

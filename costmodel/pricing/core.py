@@ -17,11 +17,12 @@ from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.fit.result import Fit
 from costmodel.program.regions import Regions
-from costmodel.program.verify import Traceable, concrete, difference, moves_otherwise, verify
+from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate
+from costmodel.trace.requests import Traceable
 from costmodel.trace.undecided import boundaries
 
 
@@ -182,7 +183,7 @@ class Symbolic(Priced):
         return self._elsewhere[key]
 
     def verify(self, /, **values: int) -> None:
-        """Trace the model concretely at a point and compare each equation's counts and traffic with the closed forms' values there.
+        """Trace the model concretely at a point and compare each equation's counts with the closed forms' values there.
 
         Raises CostModelError naming the first equation that differs.
         """

@@ -85,7 +85,7 @@ def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]]
 
 
 def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[Any, np.ndarray]:
-    """Arrays of the internal variables. The corners and every axis value are checked against the domain"""
+    """Arrays of the internal variables. The corners and every axis value are checked against the domain."""
     domain = cost.domain
     full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
     count = len(next(iter(full.values()))) if full else 1
@@ -104,9 +104,6 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     for relation in domain.relations:
         if np.any(_evaluate_grid([relation.difference], env)[0] < 0):
             raise DomainError(f"the grid leaves the domain {relation.text}")
-    if cost.fitted is not None and cost.origin.regions.checked:
-        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
-        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
     return env
 
 
@@ -119,11 +116,11 @@ def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[st
     """The points of a grid (by flat index) at which another program holds. The first point of each region is compared with a
     concrete trace, as it would be by itself."""
     regions, count = cost.origin.regions, int(np.prod(shape, dtype=np.int64))
+    if not regions.checked:
+        return {}
     if cost.fitted is not None:
         whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
         cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
-        return {}
-    if not regions.checked:
         return {}
     full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
     on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]

@@ -78,20 +78,16 @@ def _as_slices(r: Raw, known: Mapping[Value, Affine]) -> Iterator[Raw]:
         yield r
         return
     starts, steps, sizes, reverses = found
-    operand, out = r.ins[0], r.outs[0]
-    cut = Value(Array(sizes, operand.array.dtype))
-    params = {"start_indices": starts, "strides": steps, "limit_indices": None}
-    last = cut if sizes != out.array.shape or reverses else out
-    yield replace(r, primitive="slice", params=params, ins=(operand,), outs=(last,))
-    if reverses and sizes != out.array.shape:
-        turned = Value(cut.array)
-        yield replace(r, primitive="rev", params={"dimensions": reverses}, ins=(cut,), outs=(turned,))
-        last = turned
-    elif reverses:
-        yield replace(r, primitive="rev", params={"dimensions": reverses}, ins=(cut,), outs=(out,))
-        return
-    if last is not out:
-        yield replace(r, primitive="reshape", params={}, ins=(last,), outs=(out,))
+    value, out = r.ins[0], r.outs[0]
+    chain: list[tuple[str, dict[str, Any]]] = [("slice", {"start_indices": starts, "strides": steps, "limit_indices": None})]
+    if reverses:
+        chain.append(("rev", {"dimensions": reverses}))
+    if sizes != out.array.shape:
+        chain.append(("reshape", {}))
+    for place, (primitive, params) in enumerate(chain, 1):
+        made = out if place == len(chain) else Value(Array(sizes, out.array.dtype))
+        yield replace(r, primitive=primitive, params=params, ins=(value,), outs=(made,))
+        value = made
 
 
 _Slice = tuple[tuple[Expr, ...], tuple[Expr, ...], tuple[Expr, ...], tuple[int, ...]]

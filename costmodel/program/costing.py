@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -40,7 +40,8 @@ class Costing:
         :func:`_checked`.
         """
         if folded:
-            return _equation(index, r, _Costed(_nothing(r), "shape constant", "free", detail(r), _FOLDED))
+            nothing = _Costed(_nothing(r), "shape constant", "free", detail(r), _FOLDED)
+            return _equation(index, r, nothing, nothing.work, nothing.status)
         key = (r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), _key(r.params))
         costed = self._known.get(key)
         if costed is None:
@@ -50,7 +51,7 @@ class Costing:
             read = tuple(ZERO if is_immediate(v) or v in constants else e for v, e in zip(r.ins, work.read, strict=True))
             work = Work(work.ops, read, work.written)
         status = "bounded" if r.bounded and costed.status == "exact" else costed.status
-        return _equation(index, r, replace(costed, work=work, status=status))
+        return _equation(index, r, costed, work, status)
 
     def _cost(self, r: Raw) -> _Costed:
         view = Eqn(r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), self.domain.assumptions)
@@ -151,8 +152,8 @@ def _nothing(r: Raw) -> Work:
     return Work((), (ZERO,) * len(r.ins), (ZERO,) * len(r.outs))
 
 
-def _equation(index: int, r: Raw, c: _Costed) -> Equation:
-    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, c.work, c.detail, c.rule, c.status, r.loops,
+def _equation(index: int, r: Raw, c: _Costed, work: Work, status: str) -> Equation:
+    return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, c.detail, c.rule, status, r.loops,
                     c.traits, c.params, r.branch)
 
 

@@ -8,25 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.program.walk import walk
 from costmodel.rules.work import CostTable, Equation
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import ZERO, evaluate
-from costmodel.trace.requests import Traced
-
-
-class Traceable(Protocol):
-    """What can be traced, again at a point: a request, or a training step."""
-
-    def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
-
-    def run(self) -> Traced: ...
-
-    @property
-    def repeatable(self) -> bool: ...
+from costmodel.trace.requests import Traceable
 
 
 def verify(program: CostTable, domain: Domain, request: Traceable | None, env: Mapping[Any, int], values: Mapping[str, int], *,
@@ -61,7 +50,7 @@ def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table
     run_time = set(left.symbols) - set(domain.symbols)
     if run_time:
         return f"only a concrete trace has {', '.join(sorted(run_time))}"
-    ours, theirs = _counting(program, env, {}), _counting(table, env, {})  # both in the same trip counts and weights
+    ours, theirs = _counting(program, env), _counting(table, env)  # both in the same trip counts and weights
     for (mine, counts), (other, expected) in zip(ours, theirs, strict=False):
         if mine.primitive != other.primitive or counts != expected:
             return (f"at {mine.module or 'the top level'} it has {mine.primitive} {_text(counts)}, a concrete trace has "
@@ -103,9 +92,9 @@ def _moving(table: CostTable, env: Mapping[Any, int]) -> Counter[Any]:
     return found
 
 
-def _counting(table: CostTable, env: Mapping[Any, int],
-              memo: dict[Any, Any]) -> list[tuple[Equation, dict[Any, tuple[Any, Any]]]]:
+def _counting(table: CostTable, env: Mapping[Any, int]) -> list[tuple[Equation, dict[Any, tuple[Any, Any]]]]:
     """Equations that count something at the point, with their operations."""
+    memo: dict[Any, Any] = {}
     found = []
     for e in table:
         counts = {kind: (evaluate(dense * e.times, env, memo), evaluate(valid * e.times, env, memo))

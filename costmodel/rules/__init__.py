@@ -114,17 +114,11 @@ def rule(*names: str, traits: str | Iterable[str] = (), params: Family | None = 
 def scoped(rules: Mapping[str, Callable[..., Work]], status: str = "exact", why: str = "",
            traits: str | Iterable[str] = ()) -> Iterator[None]:
     """Rules for primitives or jitted functions while the context lasts; they go before any registered ones."""
-    _load()
     made = traits_of(traits)
-    before = dict(_registry)
-    try:
+    with using({name: found for name, found in registered().items() if name not in rules}):
         for name, function in rules.items():
-            _registry.pop(name, None)
             _register(name, Rule(getattr(function, "__name__", name), function, status, why, traits=made))
         yield
-    finally:
-        _registry.clear()
-        _registry.update(before)
 
 
 @contextlib.contextmanager

@@ -208,6 +208,11 @@ class CostTable:
         return combined(parts, self.branches, add=add, join=total)
 
     @cached_property
+    def made(self) -> frozenset[Value]:
+        """What its equations make, as opposed to what it receives or closes over."""
+        return frozenset(out for e in self.equations for out in e.outs)
+
+    @cached_property
     def parameters(self) -> tuple[Value, ...]:
         return tuple(v for v in self.inputs if v.origin == "parameter")
 

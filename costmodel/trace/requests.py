@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,17 @@ class Traced:
     root: str
     stand_ins: bool = False  # jax chose something by sizes that stand for the symbols
     asked: tuple[Expr, ...] = ()  # differences that were asked to be zero, and silently were not
+
+
+class Traceable(Protocol):
+    """What can be traced, again at a point: a request, or a training step."""
+
+    def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
+
+    def run(self) -> Traced: ...
+
+    @property
+    def repeatable(self) -> bool: ...
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from sympy import Symbol
 
@@ -22,21 +22,13 @@ from costmodel.program.inline import inline
 from costmodel.program.raw import RawProgram
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
-from costmodel.trace.requests import Traced
+from costmodel.trace.requests import Traceable
 
 _CONDITIONS_LIMIT = 5.0  # seconds for the trace that notes comparisons
 _WIDTH = 40  # values of a symbol in the first box
 FIT_LIMIT = 180.0  # seconds of concrete traces
 _PATIENCE = 3.0  # seconds that a trace may take, beside five times the usual
 _PROBES = 6  # points at which to see whether a model traces at all
-
-
-class Traceable(Protocol):
-    """What can be traced at a point: a request, or a training step."""
-
-    def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
-
-    def run(self) -> Traced: ...
 
 
 class _Noting(dict[Symbol, int]):

@@ -13,12 +13,13 @@ from costmodel.errors import CostModelError, DomainError, TraceError
 from costmodel.program.fit.box import Point
 from costmodel.program.fit.conditions import Conditions
 from costmodel.program.fit.limit import TimeLimit, time_limit
-from costmodel.program.fit.programs import FittedProgram, Traceable, domain_of_request, fit_request
+from costmodel.program.fit.programs import FittedProgram, domain_of_request, fit_request
 from costmodel.program.fit.refusal import FitError
 from costmodel.program.inline import inline
 from costmodel.program.raw import RawProgram
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import symbol
+from costmodel.trace.requests import Traceable
 
 WHEN = ("auto", "never", "always")
 TRACE_LIMIT = 60.0  # seconds for a symbolic trace, after which ``auto`` goes on with a fit
