@@ -34,9 +34,13 @@ class Kernel:
     writes: tuple[tuple[Value, Expr], ...]
     again: tuple[Equation, ...] = ()
 
-    @cached_property
+    @property
     def main(self) -> Equation:
         """The equation that gives the kernel its name: its anchor, else the last."""
+        return self.equations[0] if len(self.equations) == 1 else self._main
+
+    @cached_property
+    def _main(self) -> Equation:
         return next((e for e in self.equations if anchor_kind(e) is not None), self.equations[-1])
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from sympy import Expr
 
+from costmodel import collector
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
@@ -113,7 +114,8 @@ class Symbolic(Priced):
     def price(self, metric: str, **options: Any) -> Expr:
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
-            self._prices[key] = metrics.get(metric).price(self.program, **options)
+            with collector.paused():
+                self._prices[key] = metrics.get(metric).price(self.program, **options)
         return self._prices[key]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costmodel import collector
 from costmodel.program import equinox as equinox  # these handlers enter the table, too
 from costmodel.program import pallas as pallas
 from costmodel.program.control_flow import HANDLERS
@@ -16,6 +17,7 @@ from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Traced
 
 
+@collector.paused()
 def inline(traced: Traced) -> RawProgram:
     """The program of a jaxpr with its calls inlined, its loops, branches and gradients of convolutions marked;
     nothing is removed, chosen or costed."""

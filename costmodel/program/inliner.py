@@ -63,6 +63,7 @@ class Inliner:
         self.numbers: Counter[str] = Counter() if numbers is None else numbers
         self.ranges: set[Value] = set()
         self._arrays: dict[int, tuple[Any, Array]] = {}
+        self._alike: dict[Array, Array] = {}  # a deep network has few different arrays: each is one object
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
 
     # -- values ----------------------------------------------------------------------------------------------------------------
@@ -73,7 +74,8 @@ class Inliner:
         # By id, beside what has it: comparing abstract values compares dimensions, for which jax may have to prove something.
         found = self._arrays.get(id(aval))
         if found is None:
-            found = self._arrays[id(aval)] = (aval, _array(aval))
+            made = _array(aval)
+            found = self._arrays[id(aval)] = (aval, self._alike.setdefault(made, made))
         return found[1]
 
     def constant(self, var: Any, value: Any = None) -> Value:

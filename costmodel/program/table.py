@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from costmodel import collector
 from costmodel.program.branches import weigh
 from costmodel.program.canonical import canonical
 from costmodel.program.constants import as_pads, shape_constants
@@ -16,6 +17,7 @@ from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 
 
+@collector.paused()
 def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknown: str = "error") -> tuple[CostTable, Domain]:
     """The program without what is dead or known before it runs, each equation costed by its rule.
 

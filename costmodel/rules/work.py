@@ -49,6 +49,13 @@ class Array:
     shape: tuple[Expr, ...]
     dtype: str
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # hashing a shape asks sympy for each dimension
+        return hash((self.shape, self.dtype))
+
     @cached_property
     def size(self) -> Expr:
         """Number of elements."""
