@@ -3,9 +3,12 @@
 # What other rooms may use.
 __all__ = [
     "asymptotics",
+    "blocks",
     "dimensions",
     "domain",
+    "factored",
     "forms",
+    "magnitude",
     "printers",
     "quotients",
     "taps",

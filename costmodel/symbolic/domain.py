@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import sympy
 
@@ -160,10 +161,11 @@ class Domain:
         if missing:
             raise DomainError(f"unbound symbol{'s' * (len(missing) > 1)} {', '.join(missing)}: "
                               f"give a value for each of {', '.join(self.symbols)}")
-        for name, value in values.items():
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise DomainError(f"{name}={value!r} is not an integer")
-        return {name: value.__index__() for name, value in values.items()}
+        return {name: integer(name, value) for name, value in values.items()}
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raises DomainError, naming them, where these are not the symbols of the domain."""
+        self._integers(dict.fromkeys(names, 1))
 
     def _divisor_text(self, v: Variable) -> str:
         by_name = {w.name: w.symbol for w in self.variables}
@@ -177,6 +179,16 @@ class Domain:
 
     def __str__(self) -> str:
         return ", ".join(self.texts)
+
+
+def integer(name: str, value: Any) -> int:
+    """A value of a symbol as a Python integer. Raises DomainError for anything else, a whole float too."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise DomainError(f"{name}={value!r} is not an integer")
+    try:
+        return value.__index__()
+    except TypeError:  # an array, which says only then that it is none
+        raise DomainError(f"{name}={value!r} is not an integer") from None
 
 
 def assumed(expr: Expr) -> Assumptions:

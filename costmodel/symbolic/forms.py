@@ -58,6 +58,11 @@ class PeakMax(Function):
             return kept[0]
         return Function.__new__(cls, *kept, evaluate=False)
 
+    @classmethod
+    def opaque(cls, *args: Expr) -> Expr:
+        """The maximum of arguments that were compared already, in canonical order."""
+        return Function.__new__(cls, *sorted(set(args), key=sympy.default_sort_key), evaluate=False)
+
     def _eval_is_integer(self):
         return all(arg.is_integer for arg in self.args) or None
 
