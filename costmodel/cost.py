@@ -284,12 +284,23 @@ class Cost(_Face, Symbolic):
         which equations share a kernel; by default the device's own."""
         return self.at(**values).roofline(hardware, policy=policy)
 
-    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
-              policy: str | None = None, **grid: Any) -> Any:
-        """Metrics over a grid of symbols as an xarray.Dataset; ``w="h"`` ties one symbol to another. Needs the extra ``sweep``."""
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
+              vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+              pareto: Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy", **grid: Any) -> Any:
+        """Metrics over a grid of symbols, and of figures of devices (``vary``), as an xarray.Dataset; ``w="h"`` ties one symbol to
+        another. ``best``, ``pareto`` and ``where`` answer on the way, ``out`` writes a store, ``chunks`` makes it lazy: see
+        :func:`costmodel.pricing.sweep.sweep`. Needs the extra ``sweep``."""
         from costmodel.pricing.sweep import sweep
 
-        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy)
+        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best, pareto=pareto,
+                     out=out, chunks=chunks, backend=backend)
+
+    def time(self, hardware: str | Hardware, /, *, free: Sequence[str] = (), bound: str = "lower", policy: str | None = None) -> Expr:
+        """A time bound in seconds as a closed form in the user's symbols, with sympy's Max. Figures of the device in ``free``
+        (``bandwidth``, ``launch_overhead``, ``link``, a peak as ``matrix.bfloat16``) stay symbols of those names."""
+        from costmodel.pricing.closed import seconds
+
+        return seconds(self, hardware, free=free, bound=bound, policy=policy)
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from sympy import Add, Expr, Max, Rational, Symbol
+from sympy import Add, Expr, Rational, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
@@ -22,7 +22,7 @@ from costmodel.hardware import Quantity as Figure
 from costmodel.pricing.workload import RUNS_ON, computed, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.work import CostTable, OpKind, total
-from costmodel.symbolic.forms import ONE, ZERO, PeakMax, symbol
+from costmodel.symbolic.forms import ONE, ZERO, symbol
 
 # Figures of a device that a time depends on, beside the peaks "engine.dtype".
 FIGURES = ("bandwidth", "launch_overhead", "link")
@@ -188,10 +188,19 @@ class Clock:
         """Of one run of a kernel."""
         return self.launch if unit == "launch" else kernel.resources.get(unit, ZERO)
 
-    def lower(self, largest: Callable[[Sequence[Expr]], Expr] | None = None) -> Expr:
-        """Seconds at least, as an expression; ``largest`` makes a maximum (default: costmodel's own)."""
-        make = largest or _peak
-        return self._whole(lambda k: k.times * (make(k.longest) + self.launch))
+    def grouped(self) -> tuple[Expr, Mapping[tuple[Expr, ...], Expr]]:
+        """The lower bound where no branch is chosen: what is settled, a polynomial, and of each choice of the longest the runs of
+        the kernels that have it."""
+        settled: list[Expr] = []
+        left: dict[tuple[Expr, ...], list[Expr]] = defaultdict(list)
+        for kernel in self.kernels:
+            longest = kernel.longest
+            settled.append(kernel.times * self.launch)
+            if len(longest) == 1:
+                settled.append(kernel.times * longest[0])
+            else:
+                left[longest].append(kernel.times)
+        return Add(*settled).expand(), {longest: Add(*times) for longest, times in left.items()}
 
     def upper(self) -> Expr:
         """Seconds at most, where nothing overlaps."""
@@ -208,15 +217,6 @@ class Clock:
 def _add(parts: Sequence[Expr]) -> Expr:
     return Add(*parts)
 
-
-def _peak(seconds: Sequence[Expr]) -> Expr:
-    """A maximum whose arguments are compared already."""
-    return PeakMax.opaque(*seconds) if len(seconds) > 1 else seconds[0]
-
-
-def sympy_max(seconds: Sequence[Expr]) -> Expr:
-    """A maximum that sympy knows, unevaluated: it would compare each pair."""
-    return Max(*seconds, evaluate=False) if len(seconds) > 1 else seconds[0]
 
 
 def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None) -> Clock:
@@ -242,4 +242,4 @@ def figure_symbol(name: str) -> Symbol:
     return symbol(name.replace(".", "_"))
 
 
-__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged", "sympy_max"]
+__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged"]

@@ -11,21 +11,126 @@ import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
+from costmodel.pricing.clock import figure_of, figure_symbol
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.grid.job import Job, prepare, tracked
+from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
+from costmodel.pricing.grid.answers import best as best_of
+from costmodel.pricing.grid.answers import pareto as front_of
+from costmodel.pricing.grid.build import variable
+from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
+from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
+from costmodel.pricing.grid.store import write
 from costmodel.pricing.roofline import batch
 from costmodel.text import grid, printed, si, titled
 
 
-def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any], policy: str | None) -> Any:
+def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
+          vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+          pareto: str | Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy") -> Any:
     """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
     throughput and bound; each device under ``policy``, or else under its own.
 
-    grid: a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
-    Raises DomainError for a grid that leaves the domain, naming a point outside.
+    grid:    a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
+    metrics: names, with a form as ``bytes:xla-gpu``; ``energy`` is by hardware.
+    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, or a peak as ``matrix.bfloat16``.
+    where:   conditions such as ``live_peak <= 80GB``. Alone: a variable ``meets`` says where they hold.
+    best:    a variable and the axes over which its least value is sought (of throughput, and of ``max NAME``, the greatest);
+             without axes, over all. ``time`` is the upper bound.
+    pareto:  variables: the points that no other beats in all of them, on one dimension ``point``.
+    out:     a ``.zarr`` store or a ``.parquet`` folder, written as it goes and then opened; a run that was killed is resumed.
+    chunks:  lengths of chunks by axis, a number for all or "auto": the Dataset is lazy (Dask). With ``out``: Dask computes.
+    backend: "numpy", or "jax": jitted, where jax runs, in the types that it allows.
+
+    Raises DomainError for a grid that leaves the domain, naming a point outside; CostModelError for what cannot be asked together.
     """
     labels, devices = _devices(hardware)
-    return dataset(prepare(cost, grid, metrics, devices, labels, policy))
+    holds = conditions(where)
+    best, pareto = _names(best), _names(pareto)
+    asked = sum(map(bool, (best, pareto, out)))
+    if asked > 1:
+        raise CostModelError("best=, pareto= and out= are three answers: ask for one")
+    figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
+    metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
+    job = prepare(cost, grid, metrics, devices, labels, policy, figures)
+    check_names(job, [name for c in holds for name in c.names])
+    if out is not None:
+        write(job, str(out), holds, evaluator(job, chunks, backend))
+        return opened(str(out))
+    if best:
+        return _best(job, best, holds)
+    if pareto:
+        return _pareto(job, pareto, holds)
+    if chunks is not None:
+        made = dataset(job, lazy(job, chunks))
+    else:
+        made = dataset(job, on_jax(job) if backend == "jax" else None)
+    return made.assign(meets=_meets(made, holds)) if holds else made
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
+
+
+def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
+    """The values of a device's figure, in base units: numbers, or texts with their units."""
+    if not devices:
+        raise CostModelError("vary= varies figures of devices: name one with hardware=")
+    for device in devices:
+        figure_of(device, name)
+    found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
+    if not len(found) or not (found > 0).all():
+        raise CostModelError(f"vary={{{name!r}: …}} takes one or more positive numbers")
+    return found
+
+
+def _with_asked(metrics: Sequence[str], names: Sequence[str], grid: Mapping[str, Any],
+                figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics, and those that conditions and criteria name."""
+    known = {*TIMED, "hardware", *grid, *(figure_symbol(name).name for name in figures)} - {"energy"}
+    return tuple(dict.fromkeys([*metrics, *(n for n in names if n not in known and n not in map(variable, metrics))]))
+
+
+def _best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+    """The axes that are left; the others' values where the criterion is best are variables."""
+    left, found = best_of(job, asked, where)
+    data = {name: (left, _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
+    coords = {name: a for name, a in job.coords.items() if name in left}
+    if "hardware" in left:
+        coords["hardware"] = np.array(job.devices)
+    return _xarray().Dataset(data, coords=coords, attrs={**job.attrs, "best": ", ".join(asked)})
+
+
+def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
+    """Devices and what binds by name ("" for none); integers as such where every value is one."""
+    if name in ("hardware", "bound"):
+        names = np.array([*(job.devices if name == "hardware" else job.plan.units), ""])
+        return names[np.where(np.isnan(values), -1, values).astype(int)]
+    if np.isnan(values).any() or (name in job.plan.variables and job.plan.dtype(name).kind != "i") or name in job.figures:
+        return values
+    return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**53 else values
+
+
+def _pareto(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+    found = front_of(job, asked, where)
+    data = {name: ("point", _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
+    return _xarray().Dataset(data, attrs={**job.attrs, "pareto": ", ".join(asked)})
+
+
+def _meets(made: Any, where: Sequence[Condition]) -> Any:
+    """Where every condition holds, over the axes that it depends on."""
+    holds: Any = True
+    for c in where:
+        left, right = (made[ALIASES.get(name, name)] if isinstance(name, str) else name for name in (c.left, c.right))
+        holds = SIGNS[c.sign](left, right) & holds
+    order = [d for d in ("hardware", *made.sizes) if d in holds.dims]
+    text = ", ".join(f"{c.left} {c.sign} {c.right}" for c in where)
+    return holds.transpose(*dict.fromkeys(order)).drop_attrs().assign_attrs(convention=text)
+
+
+def opened(path: str) -> Any:
+    """What a sweep wrote: of a Zarr store a lazy xarray.Dataset; of a Parquet folder the path, which pandas, polars and DuckDB
+    read."""
+    return _xarray().open_zarr(path, consolidated=False, chunks=None) if path.endswith(".zarr") else path
 
 
 def _devices(hardware: Any) -> tuple[list[str], list[Hardware]]:
@@ -54,7 +159,8 @@ def dataset(job: Job, variables: Mapping[str, Any] | None = None) -> Any:
     """A job's variables, by default computed here and now, with their axes and what they mean."""
     xr = _xarray()
     found = arrays(job) if variables is None else variables
-    data = {name: (job.plan.dims(name), job.labels(name, values), dict(job.about[name])) for name, values in found.items()}
+    named = {name: job.labels(name, a) if isinstance(a, np.ndarray) else a for name, a in found.items()}  # lazy ones have names
+    data = {name: (job.plan.dims(name), values, dict(job.about[name])) for name, values in named.items()}
     coords: dict[str, Any] = dict(job.coords)
     if job.devices:
         coords |= {"hardware": list(job.devices), "policy": ("hardware", list(job.policies))}

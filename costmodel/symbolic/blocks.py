@@ -41,7 +41,8 @@ class Blocks:
         for slices in block_slices(shape, BLOCK):
             run.enter(slices)
             for output, result in zip(self.outputs, results, strict=True):
-                run.write(output, result[(*slices, ...)])
+                place: tuple[Any, ...] = (*slices, ...)  # also of an array without axes a view
+                run.write(output, result[place])
 
     def on(self, env: Mapping[str, np.ndarray], shape: tuple[int, ...], dtype: Any) -> list[np.ndarray]:
         """The outputs as new arrays."""

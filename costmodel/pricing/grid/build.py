@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sympy import Add, Expr
+from sympy import Add, Expr, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
@@ -53,14 +53,13 @@ def _check_clashes(grid: Grid, figures: Sequence[str]) -> None:
 def _metric(cost: Symbolic, grid: Grid, text: str) -> tuple[str, Any, str]:
     found, option = metric_registry.get_form(text)
     expr = cost.price(found.name, **option)
-    tree = cost.program.remember(("tree", expr), lambda: to_tree(expr))
-    return variable(text), tree, _mode(cost, grid, expr)
+    tree, whole, symbols = cost.program.remember(("tree", expr), lambda: (
+        to_tree(expr), is_whole_valued(expr), sorted(expr.free_symbols, key=str)))
+    return variable(text), tree, _mode(cost, grid, expr, symbols) if whole else "real"
 
 
-def _mode(cost: Symbolic, grid: Grid, expr: Expr) -> str:
-    if not is_whole_valued(expr):
-        return "real"
-    most = tuple((s, grid.most[s]) for s in sorted(expr.free_symbols, key=str))
+def _mode(cost: Symbolic, grid: Grid, expr: Expr, symbols: Sequence[Symbol]) -> str:
+    most = tuple((s, grid.most[s]) for s in symbols)
     bound = cost.program.remember(("bound", expr, most), lambda: magnitude_bound(expr, dict(most)))
     if bound <= WIDEST:
         return "int64"
@@ -90,16 +89,8 @@ def _lower(found: Clock) -> Any:
     """Kernels in which one resource is busiest everywhere are one polynomial; of the others those that choose between the same."""
     if found.chosen:
         return _combined(found, lambda k: k.times * (_peak(k) + found.launch))
-    settled: list[Expr] = []
-    open_: dict[tuple[Expr, ...], list[Expr]] = {}
-    for kernel in found.kernels:
-        longest = kernel.longest
-        settled.append(kernel.times * found.launch)
-        if len(longest) == 1:
-            settled.append(kernel.times * longest[0])
-        else:
-            open_.setdefault(longest, []).append(kernel.times)
-    return to_tree(Add(Add(*settled).expand(), *(Add(*times) * PeakMax.opaque(*longest) for longest, times in open_.items())))
+    settled, left = found.grouped()
+    return to_tree(Add(settled, *(times * PeakMax.opaque(*longest) for longest, times in left.items())))
 
 
 def _peak(kernel: Kernel) -> Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,13 @@ class Sheet:
             blocks.into(results, symbols)
         else:
             blocks.into(results, {name: a.astype(np.float64) for name, a in symbols.items()})
+
+    @cached_property
+    def jitted(self) -> Any:
+        """:meth:`traced`, compiled by jax once a shape."""
+        import jax
+
+        return jax.jit(self.traced, static_argnums=1)
 
     def traced(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
         """Every variable as jax arrays; to be called under ``jit``. Integers stay so."""
