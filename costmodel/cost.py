@@ -292,10 +292,11 @@ class Cost(_Face, Symbolic):
         :func:`costmodel.pricing.sweep.sweep`. Needs the extra ``sweep``."""
         from costmodel.pricing.sweep import sweep
 
-        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best, pareto=pareto,
-                     out=out, chunks=chunks, backend=backend)
+        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best,
+                     pareto=pareto, out=out, chunks=chunks, backend=backend)
 
-    def time(self, hardware: str | Hardware, /, *, free: Sequence[str] = (), bound: str = "lower", policy: str | None = None) -> Expr:
+    def time(self, hardware: str | Hardware, /, *, free: Sequence[str] = (), bound: str = "lower",
+             policy: str | None = None) -> Expr:
         """A time bound in seconds as a closed form in the user's symbols, with sympy's Max. Figures of the device in ``free``
         (``bandwidth``, ``launch_overhead``, ``link``, a peak as ``matrix.bfloat16``) stay symbols of those names."""
         from costmodel.pricing.closed import seconds

@@ -28,7 +28,7 @@ def free_clock(cost: Symbolic, hardware: str | Hardware, free: Sequence[str], po
 
 def seconds(cost: Symbolic, hardware: str | Hardware, *, free: Sequence[str] = (), bound: str = "lower",
             policy: str | None = None) -> Expr:
-    """Seconds of the whole program in the user's symbols, with sympy's ``Max``: by ``bound``, "lower" (resources overlap) or "upper".
+    """Seconds of the whole program in the user's symbols, with sympy's ``Max``: at least ("lower": resources overlap) or "upper".
 
     Raises CostModelError for a figure that the device does not state; MissingPeak.
     """

@@ -33,15 +33,16 @@ _STEP = 0.042  # of the axes' width: room for two digits
 def plot_rooflines(rooflines: Sequence[Roofline], path: str, *, by: str = "kernel", depth: int | None = None,
                    most: int = MOST_NUMBERS) -> None:
     """Draw one model on one or several devices into an .svg, .png or .pdf file; see :func:`draw_rooflines`."""
-    _save(lambda: draw_rooflines(rooflines, by=by, depth=depth, most=most), path)
+    save_picture(lambda: draw_rooflines(rooflines, by=by, depth=depth, most=most), path)
 
 
 def plot_memory_wall(path: str, generations: Mapping[str, Sequence[str | Hardware]] | None = None) -> None:
     """Draw the memory wall into an .svg, .png or .pdf file; see :func:`draw_memory_wall`."""
-    _save(lambda: draw_memory_wall(generations), path)
+    save_picture(lambda: draw_memory_wall(generations), path)
 
 
-def _save(draw: Callable[[], Any], path: str) -> None:
+def save_picture(draw: Callable[[], Any], path: str) -> None:
+    """Draw into a file of a kind that its name says; the same picture gives the same file."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise CostModelError(f"{path!r} names no kind of picture: end it in {', '.join(SUFFIXES)}")

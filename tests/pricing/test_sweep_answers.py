@@ -135,6 +135,9 @@ def changed(device, *, bandwidth=None, **peaks):
 def test_figures_are_those_of_the_device_that_has_them(resnet):
     device = load("h100-sxm")
     bandwidths, peaks = [1e12, 3.35e12, 40e12], [50e12, 989.4e12]
+    n, d = cm.dims("n d")  # not compared with a concrete trace before
+    fresh = cm.analyze(lambda x, w: x @ w, cm.spec((n, d)), cm.spec((d, d)))
+    assert fresh.sweep(n=[1, 2], d=[1, 3], metrics=(), hardware=device, vary={"bandwidth": [1e12]}).time_lower.shape == (1, 2, 2, 1)
     cost = resnet.reprice("bfloat16")
     data = cost.sweep(n=[1, 64], h=[64, 224], w="h", metrics=(), hardware=device,
                       vary={"bandwidth": bandwidths, "matrix.bfloat16": ["50TFLOP/s", peaks[1]]})

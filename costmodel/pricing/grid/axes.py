@@ -57,9 +57,9 @@ class Grid:
         return {symbol(name): int(np.max(array)) for name, array in {**self.values, **self.variables}.items()}
 
     def point(self, index: Iterable[int]) -> dict[str, int]:
-        """The values of the user's symbols at a place of the grid."""
+        """The values of the user's symbols at a place on their axes."""
         place = tuple(index)
-        return {name: _at(a, place) for name, a in self.values.items()}
+        return {name: _at(a, (*place, *([0] * (a.ndim - len(place))))) for name, a in self.values.items()}
 
 
 def _at(array: np.ndarray, place: tuple[int, ...]) -> int:
