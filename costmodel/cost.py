@@ -17,7 +17,7 @@ from costmodel.program.fit.result import TRACE_LIMIT, raw_program
 from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
+from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, request
 from costmodel.trace.undecided import boundaries
@@ -275,6 +275,12 @@ class Cost(_Face, Symbolic):
             raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
         return self._derived(f"{self.name} in {wanted}",
                              lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
+
+    def skip_masked(self) -> Cost:
+        """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
+        backward: operations at their effective length, s·(s + 1)/2 of s² scores. The program still moves whole arrays; one kernel
+        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`)."""
+        return self._derived(f"{self.name}, masked scores skipped", skip_masked)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)

@@ -23,6 +23,7 @@ _MODEL = (
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
+    click.option("--skip-masked", is_flag=True, help="Attention's operations at the effective length of its mask."),
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
 
@@ -31,10 +32,11 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, verify: bool,
+                 **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked), **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):

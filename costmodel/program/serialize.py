@@ -13,12 +13,12 @@ from costmodel.rules import STATUSES
 from costmodel.rules.branches import Branches, Side
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
+from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Part, Value, Work
 from costmodel.symbolic.domain import Domain, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import from_tree, to_tree
 
-FORMAT = "costmodel-cost-5"
+FORMAT = "costmodel-cost-6"
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
 
@@ -115,7 +115,8 @@ class _Writer:
                 [self.expr(x) for x in e.work.written]]
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
                 [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops),
-                sorted(e.traits), self.params(e.params), [list(side) for side in e.branch]]
+                sorted(e.traits), self.params(e.params), [list(side) for side in e.branch],
+                None if e.part is None else [self.expr(e.part.kept), self.expr(e.part.all)]]
 
     def params(self, params: Params | None) -> list[Any] | None:
         if params is None:
@@ -171,7 +172,8 @@ class _Reader:
         return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
-        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops, traits, params, branch = e
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, *rest = e
+        status, loops, traits, params, branch, part = rest
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
@@ -181,7 +183,15 @@ class _Reader:
                         _one_of((*STATUSES, "unknown"), status),
                         tuple(map(_integer, loops)), frozenset(Trait(_one_of(tuple(Trait), trait)) for trait in traits),
                         self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))),
-                        tuple(_side(side) for side in branch))
+                        tuple(_side(side) for side in branch), self.part(part))
+
+    def part(self, stored: Any) -> Part | None:
+        if stored is None:
+            return None
+        kept, every = (_refer(self.exprs, i) for i in stored)
+        if every == 0:
+            raise ValueError("a part of no elements")
+        return Part(kept, every)
 
     def params(self, stored: Any, ranks: Sequence[int]) -> Params | None:
         """Typed parameters; every field is what its family says, and axes are those of arrays of the equation."""
