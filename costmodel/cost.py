@@ -19,6 +19,7 @@ from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
+from costmodel.text import shown
 from costmodel.trace.requests import Request, request
 from costmodel.trace.undecided import boundaries
 
@@ -240,7 +241,7 @@ class CostAt(_Face, Point):
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        lines = [f"{self.name} at {point or 'its fixed shapes'}"]
+        lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value:,} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))
@@ -322,10 +323,10 @@ class Cost(_Face, Symbolic):
         return to_json(Saved(self.program, self.domain, self.name, self.origin.regions, elsewhere), indent)
 
     def __repr__(self) -> str:
-        return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
+        return f"<Cost of {shown(self.name)}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}"]
+        lines = [f"{shown(self.name)}    domain: {str(self.domain) or 'no symbols'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))
