@@ -323,10 +323,10 @@ class Cost(_Face, Symbolic):
         return to_json(Saved(self.program, self.domain, self.name, self.origin.regions, elsewhere), indent)
 
     def __repr__(self) -> str:
-        return f"<Cost of {shown(self.name)}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
+        return f"<Cost of {shown(self.name)}: {self.coverage}; domain {shown(str(self.domain)) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{shown(self.name)}    domain: {str(self.domain) or 'no symbols'}"]
+        lines = [f"{shown(self.name)}    domain: {shown(str(self.domain)) or 'no symbols'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))

@@ -6,6 +6,7 @@ pricing will form (a shape's, how often times how much) is larger than :mod:`cos
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -98,7 +99,9 @@ def _points(domain: Domain, regions: Regions) -> Iterator[dict[Symbol, int]]:
         point: dict[Symbol, int] = {}
         try:
             for v in domain.ordered:
-                divisor = int(evaluate(v.divisor, point))
+                divisor = math.floor(evaluate(v.divisor, point))
+                if divisor < 1:
+                    raise Undefined(v.name)
                 point[symbol(v.name)] = value = max(-(-v.lower // divisor), int(v.is_dimension)) + beyond
                 if v.upper is not None and value * divisor > v.upper:
                     raise Undefined(v.name)

@@ -9,7 +9,7 @@ What is read from a file is measured first, so that a short text cannot ask for 
 4
 >>> extent(Pow(Pow(n + 1, 16, evaluate=False), 16, evaluate=False))
 Traceback (most recent call last):
-costmodel.errors.CostModelError: expression of 300540195 terms, if expanded; the bound is 20000
+costmodel.errors.CostModelError: expression of 2**72 terms, if expanded; the bound is 20000
 """
 
 from __future__ import annotations

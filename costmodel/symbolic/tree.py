@@ -2,8 +2,7 @@
 
 An integer is a number, a symbol its name, everything else a list that opens with its head:
 
->>> from costmodel.symbolic.extent import MAX_BITS, MAX_DEPTH, MAX_NODES, extent
-from costmodel.symbolic.forms import CeilDiv, symbol
+>>> from costmodel.symbolic.forms import CeilDiv, symbol
 >>> n, h = symbol("n"), symbol("h")
 >>> to_tree(3*n*CeilDiv(h, 32) - 2**60)
 ['add', ['int', '-1152921504606846976'], ['mul', 3, 'n', ['ceil_div', 'h', 32]]]
