@@ -27,7 +27,7 @@ def shown(text: str, most: int | None = None) -> str:
     as its code, and of more than ``most`` characters the first are there.
 
     >>> print(shown("red \x1b[31m\nand more", 15))
-    red \x1b[31m\nan…
+    red \x1b[31m\nand m…
     """
     cut = text if most is None or len(text) <= most else text[:most]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

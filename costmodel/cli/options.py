@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costmodel.text import shown
+
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
 
@@ -60,5 +62,7 @@ def help_if_alone(context: click.Context) -> None:
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:
+    """Rows as lines, what others chose in them as text."""
+    rows = [tuple(map(shown, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,4 +1,4 @@
-"""TOML of people who may mean harm: what would keep the parser busy, or what a terminal would obey, is refused before it is read."""
+"""TOML of people who may mean harm: what would keep the parser busy is refused before it is read."""
 
 from __future__ import annotations
 
@@ -35,19 +35,14 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
 
 
 def _check(data: dict[str, Any]) -> None:
-    """Raises ValueError for an integer too long to be printed, and for a text with control characters."""
+    """Raises ValueError for an integer too long to be printed."""
     left: list[Any] = [data]
     while left:
         part = left.pop()
-        if isinstance(part, dict):
-            left += part.keys()
-            left += (value for key, value in part.items() if key != "environment")  # as the system says it, and never shown
-        elif isinstance(part, list):
-            left += part
+        if isinstance(part, dict | list):
+            left += part.values() if isinstance(part, dict) else part
         elif isinstance(part, int) and part.bit_length() > MAX_BITS:
             raise ValueError(f"an integer of {part.bit_length()} bits; the bound is {MAX_BITS}")
-        elif isinstance(part, str) and not part.isprintable():
-            raise ValueError(f"control characters in the text {part[:60]!r}")
 
 
 # What other files of the room use.

@@ -107,7 +107,7 @@ class Energy:
             parts = {what: joules for (owner, what), joules in whole.parts.items() if owner == group}
             if parts:
                 lines.append((f"  {group}", *_cells(whole.of(group), whole.total)))
-                lines += [(f"    {what}", *_cells(joules, whole.total)) for what, joules in parts.items()]
+                lines += [(f"    {shown(what)}", *_cells(joules, whole.total)) for what, joules in parts.items()]
         modules = self.by("module", depth=1)
         if len(modules) > 1:
             lines.append(("by module", "", ""))

@@ -29,7 +29,7 @@ def table_latex(table: Table) -> str:
     head = " & ".join(["", *(_text(f"{name} [{unit}]") for name, unit in table.columns)])
     body = []
     for row in table.rows:
-        label = r"\quad " * (not row.repeats) + row._text(label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+        label = r"\quad " * (not row.repeats) + _text(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
         body.append(" & ".join([label, *(f"${_math(c)}$" for c in row.cells)]) + r" \\")
     total = " & ".join(["total", *(f"${_math(c)}$" for c in table.total)])
     notes = "\n".join(f"% {shown(note)}" for note in table.notes)

@@ -70,14 +70,14 @@ def changed(data: Any, path: Path, cost: cm.Cost) -> None:
         ask(path, cost)
 
 
-@given(st.data())
+@given(data=st.data())
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_device_file_is_answered(data, tmp_path, cost):
     changed(data, tmp_path / "toy.toml", cost)
 
 
 @pytest.mark.slow
-@given(st.data())
+@given(data=st.data())
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 def test_many_changed_device_files_are_answered(data, tmp_path, cost):
     changed(data, tmp_path / "toy.toml", cost)
@@ -97,8 +97,7 @@ HOSTILE = {
     "a long inline key": ("x = { " + " . ".join(["a"] * 30_000) + " = 1 }", "a key of more than 30 levels"),
     "a long integer": ("year = " + "9" * 5000, "4300"),
     "a long hexadecimal": ("year = 0x" + "f" * 5000, "an integer of 20000 bits; the bound is 1000"),
-    "a title that moves the cursor": (GOOD.replace('"A toy"', r'"\u001b[2J"'), "control characters"),
-    "a key that moves the cursor": (GOOD + '"\\u001b[2J" = 1', "control characters"),
+    "a key that moves the cursor": ('"\\u001b[2J" = 1\n' + GOOD, r"toy.toml: \x1b[2J: unknown key"),
     "unclosed texts": ('"\\' * 200_000, "not a TOML file"),
     "many bytes": ("#" * 500_001, "more than 500000 bytes"),
     "no UTF-8": ("\udcff", "not a TOML file"),

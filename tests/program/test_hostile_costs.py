@@ -132,9 +132,9 @@ def _made_late(tree: Any) -> None:
     tree["program"]["equations"].reverse()
 
 
-def _shape(tree: Any, dimension: Any) -> None:
+def _shape(tree: Any, dimension: Any, rank: int) -> None:
     tree["expressions"].append(dimension)
-    tree["arrays"][0][0] = [len(tree["expressions"]) - 1] * 40
+    tree["arrays"][0][0] = [len(tree["expressions"]) - 1] * rank
 
 
 def _count(tree: Any, count: Any) -> None:
@@ -155,10 +155,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "made late": (_made_late, "makes a value that was used before"),
     "a negative count": (lambda t: _count(t, ["mul", -1, "h_"]), "a count is -"),
     "negative at a point": (lambda t: _count(t, ["add", 5, ["mul", -1, "h_"]]), "a count is -5 at"),
-    "a negative dimension": (lambda t: _shape(t, ["add", -1, ["mul", -1, "h_"]]), "a count is"),
+    "a negative dimension": (lambda t: _shape(t, ["add", -1, ["mul", -1, "h_"]], 1), "a count is -"),
     "many dead": (lambda t: t["program"].update(dead=[["add", -1]]), "the count -1 is negative"),
-    "a shape that would be expanded": (lambda t: _shape(t, ["add", "h_", 1]), "terms, if expanded"),
-    "a value of many bits": (lambda t: _shape(t, ["int", "9" * 300]), "bits where every symbol has 64"),
+    "a shape that would be expanded": (lambda t: _shape(t, ["add", "h_", 1], 40), "terms, if expanded"),
+    "a rank of a hundred": (lambda t: _shape(t, 1, 100), "an array of rank 100; the bound is 64"),
+    "a value of many bits": (lambda t: _shape(t, ["int", "9" * 300], 40), "bits where every symbol has 64"),
     "no value in the domain": (lambda t: t["domain"]["variables"][0].update(lower=9, upper=4), "at least 9 and at most 4"),
     "elsewhere of elsewhere": (_nested, "has no others"),
 }

@@ -26,8 +26,8 @@ n = cm.dims("n")
 class Hostile(nn.Module):
     @nn.compact
     def __call__(self, x):
-        for name in NAMES:
-            x = nn.Dense(4, name=name)(x)
+        for width, name in enumerate(NAMES, start=4):
+            x = nn.Dense(width, name=name)(x)
         return x
 
 
@@ -76,7 +76,7 @@ def table(*labels: str) -> Table:
 
 
 def test_a_spreadsheet_runs_no_cell():
-    rows = list(csv.reader(io.StringIO(table("=1+1", "+1", "-1", "@sum", "\tx", "\rx", "plain").to_csv())))
+    rows = list(csv.reader(io.StringIO(table("=1+1", "+1", "-1", "@sum", "\tx", "\rx", "plain").to_csv(), newline="")))
     assert [row[0] for row in rows[1:-1]] == ["'=1+1", "'+1", "'-1", "'@sum", "'\tx", "'\rx", "plain"]
     assert all(row[3:] == ["'-3*n", "-7", "2.5"] for row in rows[1:])  # numbers stay numbers
     assert rows[0][3] == "'=a [b]"
