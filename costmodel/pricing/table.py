@@ -79,9 +79,9 @@ class Table:
 
 def _inert(value: Any) -> str:
     """A cell of a CSV file that no spreadsheet takes for a formula of its own; numbers stay as they are."""
-    text = str(value)
+    text = shown(str(value))  # a line break would open a row
     number = not isinstance(value, str) and getattr(value, "is_number", True)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not number else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not number else text
 
 
 _COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))

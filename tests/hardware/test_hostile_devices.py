@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import ODD, answered, mutated
-from hypothesis import HealthCheck, given, settings
+from hostile import ODD, answered, mutated, touched
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import costmodel as cm
@@ -61,13 +61,15 @@ def ask(path: Path, cost: cm.Cost) -> None:
 
 
 def changed(data: Any, path: Path, cost: cm.Cost) -> None:
-    tree = data.draw(mutated(tomllib.loads(GOOD + MEASURED), [*ODD, *RAW]))
+    sound, gently = tomllib.loads(GOOD + MEASURED), data.draw(st.booleans())
+    tree = data.draw(touched(sound) if gently else mutated(sound, [*ODD, *RAW]))
     text = text_of(tree) if isinstance(tree, dict) else toml(tree)
     if data.draw(st.integers(0, 9)) == 0:
         text = text[:data.draw(st.integers(0, len(text)))]
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with answered():
+    with answered() as said:
         ask(path, cost)
+    event(f"{said[0]}, {'touched' if gently else 'mutated'}")
 
 
 @given(data=st.data())

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from hostile import ODD, answered, mutated, with_texts
-from hypothesis import HealthCheck, given, settings
+from hostile import ODD, answered, mutated, touched, with_texts
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import costmodel as cm
@@ -72,6 +72,15 @@ POINT = {"h": 14, "m": 10, "d": 24, "k": 4}  # where no program is another one
 
 
 def ask(text: str) -> None:
+    import time; t0=time.thread_time()
+    try:
+        ask_(text)
+    finally:
+        if time.thread_time()-t0>1.2:
+            open(f"/tmp/slow_{hash(text)}.json","w").write(text); open("/tmp/slow.log","a").write(f"{time.thread_time()-t0:.1f} {hash(text)}\n")
+
+
+def ask_(text: str) -> None:
     """What people ask of a cost that they were given."""
     cost = cm.from_json(text)
     str(cost), repr(cost)
@@ -85,9 +94,15 @@ def ask(text: str) -> None:
 
 
 def check(programs: list[Any], data: Any) -> None:
-    tree = data.draw(st.sampled_from(range(len(programs))).flatmap(lambda i: mutated(programs[i], [*ODD, *EXPRESSIONS])))
-    with answered():
+    program = programs[data.draw(st.integers(0, len(programs) - 1))]
+    gently = data.draw(st.booleans())
+    tree = data.draw(touched(program) if gently else mutated(program, [*ODD, *EXPRESSIONS]))
+    if data.draw(st.booleans()) and isinstance(tree.get("expressions"), list):
+        place = data.draw(st.integers(0, 60)) % max(1, len(tree["expressions"]))
+        tree["expressions"][place:place + 1] = [data.draw(st.sampled_from(EXPRESSIONS))]
+    with answered() as said:
         ask(with_texts(json.dumps(tree)))
+    event(f"{said[0]}, {'touched' if gently else 'mutated'}")
 
 
 @given(st.data())
