@@ -16,10 +16,13 @@ from costmodel.errors import CostModelError, Undefined
 from costmodel.program.regions import Regions
 from costmodel.rules.work import CostTable, Equation, Value
 from costmodel.symbolic.domain import Domain, Variable
-from costmodel.symbolic.extent import UNKNOWN, Extent, extent, product
+from costmodel.symbolic.extent import SYMBOL_BITS, UNKNOWN, Extent, extent, product
 from costmodel.symbolic.forms import evaluate, symbol
 
 MAX_RANK = 64
+# Of an array's size, which a peak compares with all others: twelve symbols multiplied. Every program that was met has 400 terms.
+MAX_SHAPE_TERMS = 1000
+MAX_SHAPE_BITS = 12 * SYMBOL_BITS
 _BEYOND_LEAST = (0, 1, 7)  # where counts are looked at: so far from the least value of every variable
 
 
@@ -75,9 +78,10 @@ def _values(table: CostTable) -> Iterable[Value]:
 
 def _sizes(table: CostTable, domain: Domain) -> None:
     """Raises for a shape or an equation whose products are too large, in the program's variables and in the user's symbols."""
-    user = {}
+    user: dict[Symbol, Extent] = {}
     for v in domain.ordered:
-        user[symbol(v.name)] = UNKNOWN if v.divisor.is_Integer else UNKNOWN * extent(v.divisor, user).to_the(-1)
+        # A quotient by a single term expands to as many terms as what is divided.
+        user[symbol(v.name)] = UNKNOWN if not v.divisor.is_Add else UNKNOWN * extent(v.divisor, user).to_the(-1)
     known: dict[Expr, Extent] = {}
 
     def of(expr: Expr) -> Extent:
@@ -88,7 +92,10 @@ def _sizes(table: CostTable, domain: Domain) -> None:
     for shape in dict.fromkeys(v.array.shape for v in _values(table)):
         if len(shape) > MAX_RANK:
             raise ValueError(f"an array of rank {len(shape)}; the bound is {MAX_RANK}")
-        product(map(of, shape))
+        size = product(map(of, shape))
+        if size.terms > MAX_SHAPE_TERMS or size.above > MAX_SHAPE_BITS:
+            raise ValueError(f"an array's size of {size.terms} terms and {size.above} bits where every symbol has {SYMBOL_BITS}; "
+                             f"the bounds are {MAX_SHAPE_TERMS} and {MAX_SHAPE_BITS}")
     for times, count in dict.fromkeys((e.times, count) for e in table for count in _counts(e)):
         of(times) * of(count)
 

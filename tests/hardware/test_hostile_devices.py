@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hostile import ODD, answered, mutated, touched
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 import costmodel as cm
@@ -80,7 +80,7 @@ def test_a_changed_device_file_is_answered(data, tmp_path, cost):
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
 def test_many_changed_device_files_are_answered(data, tmp_path, cost):
     changed(data, tmp_path / "toy.toml", cost)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from hostile import ODD, answered, mutated, touched, with_texts
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 import costmodel as cm
@@ -72,15 +72,6 @@ POINT = {"h": 14, "m": 10, "d": 24, "k": 4}  # where no program is another one
 
 
 def ask(text: str) -> None:
-    import time; t0=time.thread_time()
-    try:
-        ask_(text)
-    finally:
-        if time.thread_time()-t0>1.2:
-            open(f"/tmp/slow_{hash(text)}.json","w").write(text); open("/tmp/slow.log","a").write(f"{time.thread_time()-t0:.1f} {hash(text)}\n")
-
-
-def ask_(text: str) -> None:
     """What people ask of a cost that they were given."""
     cost = cm.from_json(text)
     str(cost), repr(cost)
@@ -113,7 +104,7 @@ def test_a_changed_cost_file_is_answered(programs, data):
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
 def test_many_changed_cost_files_are_answered(programs, data):
     check(programs, data)
 
@@ -174,6 +165,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "many dead": (lambda t: t["program"].update(dead=[["add", -1]]), "the count -1 is negative"),
     "a shape that would be expanded": (lambda t: _shape(t, ["add", "h_", 1], 40), "terms, if expanded"),
     "a rank of a hundred": (lambda t: _shape(t, 1, 100), "an array of rank 100; the bound is 64"),
+    "a size of a high degree": (lambda t: _shape(t, ["mul", ["pow", "h_", 16], ["pow", "n_", 16]], 1), "the bounds are 1000 and 768"),
     "a value of many bits": (lambda t: _shape(t, ["int", "9" * 300], 40), "bits where every symbol has 64"),
     "no value in the domain": (lambda t: t["domain"]["variables"][0].update(lower=9, upper=4), "at least 9 and at most 4"),
     "elsewhere of elsewhere": (_nested, "has no others"),
