@@ -19,7 +19,7 @@ from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
-from costmodel.text import shown
+from costmodel.text import cell, shown
 from costmodel.trace.requests import Request, request
 from costmodel.trace.undecided import boundaries
 
@@ -243,7 +243,7 @@ class CostAt(_Face, Point):
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
         lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}"]
         for label, value, unit in self.headline():
-            lines.append(f"  {label:<22} {value:,} {unit}")
+            lines.append(f"  {label:<22} {cell(value)} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))
 
     __repr__ = __str__

@@ -23,8 +23,8 @@ def si(value: float, unit: str) -> str:
 
 
 def shown(text: str, most: int | None = None) -> str:
-    r"""A text that others chose (a module's name, a file's title) as one line that moves no cursor: what cannot be printed is written
-    as its code, and of more than ``most`` characters the first are there.
+    r"""A text that others chose (a module's name, a file's title) as one line that moves no cursor: what cannot be printed is
+    written as its code, and of more than ``most`` characters the first are there.
 
     >>> print(shown("red \x1b[31m\nand more", 15))
     red \x1b[31m\nand m…

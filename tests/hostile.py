@@ -18,8 +18,9 @@ from costmodel.errors import CostModelError
 MAX_SECONDS, MAX_BYTES = 2.0, 500_000_000
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
-ODD = [None, True, False, 0, 1, -1, 3, 2**31, 10**30, 10**301, 10**400, -(10**301), 0.5, -0.0, math.inf, math.nan, "", "n", "h", "n" * 300,
-       "\x1b[31mred", "[red]", "=cmd|' /C calc'!A0", "../..", "\u202e", "\ud800", "line\nline", [], {}, [[]], {"a": []}, [0] * 2000, "?"]
+ODD = [None, True, False, 0, 1, -1, 3, 2**31, 10**30, 10**301, 10**400, -(10**301), 0.5, -0.0, math.inf, math.nan,
+       "", "n", "h", "n" * 300, "\x1b[31mred", "[red]", "=cmd|' /C calc'!A0", "../..", "\u202e", "\ud800", "line\nline",
+       [], {}, [[]], {"a": []}, [0] * 2000, "?"]
 # What JSON and TOML texts say and a tree of Python cannot: put in place of a marker.
 TEXTS = {"@deep@": "[" * 3000 + "]" * 3000, "@deeper@": "[" * 200_000, "@digits@": "9" * 5000, "@many digits@": "9" * 200_000,
          "@long@": "[" + "1," * 100_000 + "1]", "@nan@": "NaN", "@bare@": "costmodel"}
@@ -41,7 +42,7 @@ def at(tree: Any, path: tuple[Any, ...]) -> Any:
 def touched(draw: Callable[[Any], Any], tree: Any) -> Any:
     """The tree with one number in it a little larger or smaller, or two nodes of a list exchanged: most such files are read."""
     tree = copy.deepcopy(tree)
-    paths = [p for p in nodes(tree) if type(at(tree, p)) is int or (isinstance(at(tree, p), list) and len(at(tree, p)) > 1)]
+    paths = [p for p in nodes(tree) if type(node := at(tree, p)) is int or (isinstance(node, list) and len(node) > 1)]
     path = paths[draw(st.integers(0, len(paths) - 1))]
     parent, key, node = at(tree, path[:-1]), path[-1], at(tree, path)
     if isinstance(node, int):

@@ -236,10 +236,12 @@ def _text(profile: LiveProfile, width: int | None) -> str:
     at_a_point = not isinstance(first, Expr) or first.is_number
     largest = sorted(profile.steps, key=lambda step: -step.live)[:_PROFILE_ROWS] if at_a_point else profile.highest
     chosen = sorted(largest, key=lambda step: step.index)
-    note = (f"the {len(chosen)} of {len(profile.steps)} steps that hold {'most' if at_a_point else 'most somewhere in the domain'}; "
+    note = (f"the {len(chosen)} of {len(profile.steps)} steps that hold "
+            f"{'most' if at_a_point else 'most somewhere in the domain'}; "
             f"peak {cell(profile.peak)} B in {', '.join(map(shown, profile.where))}")
     kinds = [kind for kind in (chosen[0].split if chosen else ()) if any(step.split[kind] != 0 for step in chosen)]
     out = grid("step", "module", "kernel", *(f"{name}\n[B]" for name in ("live", *kinds)), left=("module", "kernel"), caption=note)
     for step in chosen:
-        out.add_row(str(step.index), shown(step.label), shown(step.operation), *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
+        out.add_row(str(step.index), shown(step.label), shown(step.operation),
+                    *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
     return printed(titled(profile.title, out), width)

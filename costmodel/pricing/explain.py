@@ -10,7 +10,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
 from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
-from costmodel.text import shown
+from costmodel.text import cell, shown
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Explanation:
             out += [f"  {shown(line.equation)}", f"    rule {shown(line.rule)}" + ("" if line.formulas else ": no arithmetic")]
             values = dict(line.values)
             for name, formula in line.formulas:
-                out.append(f"    {shown(name)} = {formula}" + (f" = {values[name]:,}" if name in values else ""))
+                out.append(f"    {shown(name)} = {formula}" + (f" = {cell(values[name])}" if name in values else ""))
         return "\n".join(out)
 
 
@@ -46,7 +46,8 @@ def explain(cost: Priced, path: str) -> Explanation:
     if not equations:
         known = sorted({"/".join(e.path[:d]) for e in cost.program for d in range(1, len(e.path) + 1)})
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
-        raise CostModelError(f"no layer {path!r} in {shown(cost.name)}; did you mean {', '.join(map(shown, near)) or 'a function without modules'}?")
+        meant = ", ".join(map(shown, near)) or "a function without modules"
+        raise CostModelError(f"no layer {path!r} in {shown(cost.name)}; did you mean {meant}?")
     return Explanation(path, tuple(_line(cost, e) for e in equations))
 
 

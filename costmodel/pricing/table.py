@@ -49,8 +49,8 @@ class Table:
         return tuple(_add([row.cells[i] * row.repeats for row in self.rows]) for i in range(len(self.columns)))
 
     def to_csv(self) -> str:
-        """The table as CSV, formulas in Python syntax. A cell that a spreadsheet would run (``=…``) opens with an apostrophe, unless it
-        is a number."""
+        """The table as CSV, formulas in Python syntax. A cell that a spreadsheet would run (``=…``) opens with an apostrophe,
+        unless it is a number."""
         import csv
         import io
 

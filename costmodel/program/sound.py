@@ -1,7 +1,7 @@
 """What a program read from a file must hold to be one: it is counted without being expanded, run or traced.
 
-Every name stands once, a value is made once and before it is used, no count is negative at a point of the domain, and no product that
-pricing will form (a shape's, how often times how much) is larger than :mod:`costmodel.symbolic.extent` allows.
+Every name stands once, a value is made once and before it is used, no count is negative at a point of the domain, and no product
+that pricing will form (a shape's, how often times how much) is larger than :mod:`costmodel.symbolic.extent` allows.
 """
 
 from __future__ import annotations

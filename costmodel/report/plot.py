@@ -145,8 +145,10 @@ def _roof(axes: Any, roofline: Roofline, color: str, low: float, high: float, *,
             if level.bandwidth:
                 end = peak / level.bandwidth.value
                 axes.plot([low, end], [low * level.bandwidth.value, peak], color="0.5", linewidth=0.9, linestyle=":")
-                axes.annotate(f"{shown(level.name)} {si(level.bandwidth.value, 'B/s')}", (end, peak), (0, 4), textcoords="offset points",
-                              ha="center", color="0.4", fontsize=8, parse_math=False)
+                axes.annotate(f"{shown(level.name)} {si(level.bandwidth.value, 'B/s')}", (end, peak), (0, 4),
+                              textcoords="offset points",
+                              ha="center", color="0.4", fontsize=8,
+                              parse_math=False)
 
 
 @dataclass(frozen=True)

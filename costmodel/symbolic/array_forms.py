@@ -1,7 +1,7 @@
 """``TapCount`` and ``CeilLog2`` on arrays: as exact as on integers, in numpy, JAX and JavaScript.
 
-The former is :func:`.floor_sums.aligned_pairs` again, element by element: its cases become the ends of ranges that may be empty, its
-loops go on until the last element is through.
+The former is :func:`.floor_sums.aligned_pairs` again, element by element: its cases become the ends of ranges that may be empty,
+its loops go on until the last element is through.
 """
 
 from __future__ import annotations

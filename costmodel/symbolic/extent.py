@@ -35,8 +35,8 @@ SYMBOL_BITS = 64
 
 
 class Extent(NamedTuple):
-    """``terms`` of an expanded expression with x + least value in place of every unknown x, and the bits of its value's numerator and
-    denominator where every symbol is below 2**64."""
+    """``terms`` of an expanded expression with x + least value in place of every unknown x, and the bits of its value's numerator
+    and denominator where every symbol is below 2**64."""
 
     terms: int = 1
     above: int = 1
@@ -66,8 +66,8 @@ UNKNOWN = Extent(2, SYMBOL_BITS, 0)
 
 
 def extent(expr: Expr, of: Mapping[Symbol, Extent] | None = None) -> Extent:
-    """The extent of an expression; ``of`` has those of what symbols stand for. Raises CostModelError, naming what is too large and its
-    bound, for it or a part of it."""
+    """The extent of an expression; ``of`` has those of what symbols stand for. Raises CostModelError, naming what is too large and
+    its bound, for it or a part of it."""
     if expr.is_Symbol:
         return UNKNOWN if of is None else of.get(expr, UNKNOWN)
     if expr.is_Rational:

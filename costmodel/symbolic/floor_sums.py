@@ -52,8 +52,8 @@ def aligned_pairs(outputs: int, taps: int, stride: int, dilation: int, hole: int
 
 
 class _Rows(NamedTuple):
-    """The taps that meet a multiple at all: ``first``, and every ``step``-th from there. Of the i-th of them the outputs that do are
-    every ``period``-th, ``residue`` + i·``turn`` among them."""
+    """The taps that meet a multiple at all: ``first``, and every ``step``-th from there. Of the i-th of them the outputs that do
+    are every ``period``-th, ``residue`` + i·``turn`` among them."""
 
     first: int
     step: int

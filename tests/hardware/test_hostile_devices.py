@@ -18,8 +18,10 @@ from costmodel.hardware import Hardware, HardwareFileError, check, load, read, w
 
 from .toy import GOOD, MEASURED
 
-RAW = {"@deep@": "[" * 3000 + "]" * 3000, "@digits@": "9" * 5000, "@hex@": "0x" + "f" * 50_000, "@dots@": ".".join(["a"] * 5000) + " = 1",
-       "@quoted@": ".".join(['"a,"'] * 5000) + " = 1", "@tables@": "{a=" * 2000 + "1" + "}" * 2000, "@nan@": "nan", "@date@": "2020-01-01",
+RAW = {"@deep@": "[" * 3000 + "]" * 3000, "@digits@": "9" * 5000, "@hex@": "0x" + "f" * 50_000,
+       "@dots@": ".".join(["a"] * 5000) + " = 1",
+       "@quoted@": ".".join(['"a,"'] * 5000) + " = 1", "@tables@": "{a=" * 2000 + "1" + "}" * 2000,
+       "@nan@": "nan", "@date@": "2020-01-01",
        "@raw@": '"\x1b[31m"', "@many@": "[" + "1, " * 100_000 + "]"}
 
 
@@ -103,7 +105,7 @@ HOSTILE = {
     "unclosed texts": ('"\\' * 200_000, "not a TOML file"),
     "many bytes": ("#" * 500_001, "more than 500000 bytes"),
     "no UTF-8": ("\udcff", "not a TOML file"),
-    "many problems": (GOOD.replace("[datasheet]\n", "[datasheet]\n" + "\n".join(f"a{i} = 1" for i in range(20_000)) + "\n"), "unknown key"),
+    "many problems": (GOOD.replace("[datasheet]\n", "[datasheet]\n" + "".join(f"a{i} = 1\n" for i in range(9000))), "unknown key"),
 }
 
 

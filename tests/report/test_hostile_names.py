@@ -1,4 +1,4 @@
-"""Names that a model chose are text wherever they are shown: no terminal, spreadsheet, LaTeX or picture takes them for a command."""
+"""Names that a model chose are text wherever they are shown: no terminal, spreadsheet, LaTeX or picture takes one for a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.latex import latex
 from costmodel.text import printed, shown
 
-NAMES = ("\x1b[2Jgone", "\\[bold]bold[/bold]", "[red]red[/red]", ":smile:", "two\nlines", "\u202eback", "=cmd|' /C calc'!A0", "$\\alpha$",
+NAMES = ("\x1b[2Jgone", "\\[bold]bold[/bold]", "[red]red[/red]", ":smile:", "two\nlines", "\u202eback", "=cmd|' /C calc'!A0",
+         "$\\alpha$",
          "a\\input{x}~^{y}")
 n = cm.dims("n")
 
@@ -39,7 +40,8 @@ def cost() -> cm.Cost:
 @pytest.fixture(scope="module")
 def texts(cost) -> dict[str, str]:
     point = cost.at(n=4)
-    return {"table": str(cost.table()), "roofline": point.roofline("lecture").text(400), "modules": point.roofline("lecture").text(400, by="module"),
+    return {"table": str(cost.table()), "roofline": point.roofline("lecture").text(400),
+            "modules": point.roofline("lecture").text(400, by="module"),
             "profile": str(point.live_profile()), "explanation": str(cost.explain(""))}
 
 
@@ -72,11 +74,13 @@ def test_a_saved_name_is_shown_as_text(cost):
 
 def table(*labels: str) -> Table:
     cells = (symbol("n") * -3, -7, 2.5)
-    return Table("t", (("=a", "b"), ("c", "d"), ("e", "f")), tuple(Row(label, cells) for label in labels), cells, ("a note\nof two lines",))
+    rows = tuple(Row(label, cells) for label in labels)
+    return Table("t", (("=a", "b"), ("c", "d"), ("e", "f")), rows, cells, ("a note\nof two lines",))
 
 
 def test_a_spreadsheet_runs_no_cell():
-    rows = list(csv.reader(io.StringIO(table("=1+1", "+1", "-1", "@sum", "\tx", "\r=1", "plain").to_csv(), newline="")))
+    labels = ("=1+1", "+1", "-1", "@sum", "\tx", "\r=1", "plain")
+    rows = list(csv.reader(io.StringIO(table(*labels).to_csv(), newline="")))
     assert [row[0] for row in rows[1:-1]] == ["'=1+1", "'+1", "'-1", "'@sum", r"\tx", r"\r=1", "plain"]
     assert all(row[3:] == ["'-3*n", "-7", "2.5"] for row in rows[1:])  # numbers stay numbers
     assert rows[0][3] == "'=a [b]"
@@ -114,5 +118,6 @@ def test_a_picture_takes_no_name_for_a_formula(cost):
 def test_latex_itself_reads_the_table(tmp_path):
     page = r"\documentclass{article}\usepackage{booktabs,amsmath}\begin{document}" + table_latex(table(*NAMES)) + r"\end{document}"
     (tmp_path / "page.tex").write_text(page)
-    ran = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True, timeout=60)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
     assert ran.returncode == 0, ran.stdout[-2000:]

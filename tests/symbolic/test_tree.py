@@ -13,8 +13,8 @@ from random_forms import random_form
 from sympy import Add, Integer, Mul, Pow, Rational
 
 from costmodel.errors import CostModelError
-from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, symbol
 from costmodel.symbolic.extent import MAX_DEPTH, extent
+from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, symbol
 from costmodel.symbolic.tree import Interner, from_tree, pack, to_tree, unpack
 
 n, h, g = symbol("n"), symbol("h"), symbol("g")
@@ -167,11 +167,12 @@ def test_a_table_has_a_bound_of_its_own():
 
 
 @pytest.mark.parametrize("expr", [
-    Pow(n, 17), Integer(2**1000), PeakMax(*(n**i * h**(40 - i) for i in range(1, 16))) ** 16, Add(*(symbol(f"s{i}") for i in range(10_001))),
+    Pow(n, 17), Integer(2**1000), PeakMax(*(n**i * h**(40 - i) for i in range(1, 16))) ** 16,
+    Add(*(symbol(f"s{i}") for i in range(10_001))),
     Pow(n + h + g + 1, 16, evaluate=False),
 ], ids=lambda expr: str(expr)[:20])
 def test_what_would_not_be_read_is_not_written(expr):
-    with pytest.raises(CostModelError, match="bound|more than"):
+    with pytest.raises(CostModelError, match=r"bound|more than"):
         to_tree(expr)
 
 
@@ -180,7 +181,7 @@ def test_what_is_expanded_has_no_more_terms_than_were_told():
     rng = random.Random(5)
     for _ in range(200):
         expr, _ = random_form(rng, 4)
-        atoms = [a for a in expr.atoms(sympy.Symbol, sympy.Function) if a.is_Symbol or not any(a in b.args for b in expr.atoms(sympy.Function))]
+        atoms = expr.atoms(sympy.Symbol, sympy.Function)
         shifted = expr.xreplace({a: sympy.Dummy() + 1 for a in atoms})
         assert len(Add.make_args(sympy.expand(shifted))) <= extent(expr).terms, expr
 
