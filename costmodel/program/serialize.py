@@ -234,7 +234,7 @@ class _Reader:
             return None
         name, *values = stored
         family = FAMILIES[_one_of(FAMILIES, name)]
-        hints = _hints(family)
+        hints = _hints(family)  # type: ignore[arg-type]
         wanted = fields(family)
         if len(values) != len(wanted):
             raise ValueError(f"{name} has {len(wanted)} parameters, not {len(values)}")
