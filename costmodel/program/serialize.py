@@ -22,7 +22,7 @@ from costmodel.symbolic.tree import MAX_DIGITS, from_tree, from_trees, to_tree
 from costmodel.text import shown
 
 FORMAT = "costmodel-cost-6"
-MAX_TEXT = 8_000_000  # characters; the largest model of the zoo has 650 000
+MAX_TEXT = 2_500_000  # characters; the largest model of the zoo has 650 000
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
 
