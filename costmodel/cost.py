@@ -332,11 +332,14 @@ class Cost(_Face, Symbolic):
         return "\n".join((*lines, f"  {self.coverage}"))
 
 
-def from_json(text: str) -> Cost:
-    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
-    from costmodel.program.serialize import from_json
+def from_json(text: str, *, limit: int | None = None) -> Cost:
+    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else.
 
-    saved = from_json(text)
+    limit: characters that are read at most, so that no stranger's file takes long; by default 2.5 million, some 20 000 equations.
+    """
+    from costmodel.program.serialize import MAX_TEXT, from_json
+
+    saved = from_json(text, MAX_TEXT if limit is None else limit)
     cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)
     cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
                     for point, there in saved.elsewhere})

@@ -104,8 +104,16 @@ def answered() -> Iterator[list[str]]:
         assert len(str(error).splitlines()) == 1 and len(str(error)) < 3000, repr(str(error))[:3000]
         assert str(error).isprintable(), repr(str(error))[:3000]
     seconds, grown = time.thread_time() - started, _memory("VmHWM") - before
-    assert seconds <= MAX_SECONDS, f"{seconds:.1f} s"
+    assert seconds <= MAX_SECONDS or seconds / _slowness() <= MAX_SECONDS, f"{seconds:.1f} s"
     assert grown <= MAX_BYTES, f"{grown / 1e6:.0f} MB"
+
+
+def _slowness() -> float:
+    """How many times as long as on a quiet core a fixed piece of Python takes here and now: neighbours share caches and memory."""
+    started, store = time.thread_time(), {}
+    for i in range(300_000):
+        store[i % 1000] = (i, str(i))
+    return max(1.0, (time.thread_time() - started) / 0.056)
 
 
 def _fresh_peak() -> int:

@@ -65,9 +65,10 @@ def _data(cost: Saved) -> dict[str, Any]:
             "elsewhere": elsewhere}
 
 
-def from_json(text: str) -> Saved:
-    """The cost that :func:`to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
-    data = _parsed(text)
+def from_json(text: str, limit: int = MAX_TEXT) -> Saved:
+    """The cost that :func:`to_json` wrote, of at most ``limit`` characters, so that no file takes long. Raises CostModelError,
+    saying what is wrong, for anything else."""
+    data = _parsed(text, limit)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CostModelError(f"not a cost: expected format {FORMAT!r}; write it with cost.to_json()")
     try:
@@ -77,10 +78,10 @@ def from_json(text: str) -> Saved:
                              "cost.to_json()") from error
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, limit: int) -> Any:
     """What the JSON text says. Raises CostModelError for what is none, is too long, or says one thing twice."""
-    if len(text) > MAX_TEXT:
-        raise CostModelError(f"not a cost: a text of {len(text)} characters; the bound is {MAX_TEXT}")
+    if len(text) > limit:
+        raise CostModelError(f"a text of {len(text)} characters is more than {limit}: if you trust where it is from, give limit=")
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_number, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
