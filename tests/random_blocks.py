@@ -212,7 +212,7 @@ def pool(x: Array, kind: str, window: int, stride: int, padding: str) -> Array:
     x = floating(x)
     dims, strides = (1,) * (x.ndim - 2) + (window, 1), (1,) * (x.ndim - 2) + (stride, 1)
     start, of = (-jnp.inf, lax.max) if kind == "max" else (0.0, lax.add)
-    return lax.reduce_window(x, jnp.asarray(start, x.dtype) if False else start, of, dims, strides, padding)
+    return lax.reduce_window(x, start, of, dims, strides, padding)
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ BLOCKS: dict[Callable[..., Array], Choices] = {
     one_hot: {"classes": (2, 5)},
     scatter: {"op": ("set", "add", "multiply", "max", "min"), "where": ("row", "last", "some", "half", "but one"), "mode": ("drop", "clip")},
     scatter_by_data: {"op": ("set", "add", "max")}, segments: {"count": (2, 4)},
-    resize: {"factor": (1, 2), "method": ("nearest", "linear")}, at_size: {"size": (7, 13)}, outer: {}, complex_spectrum: {},
+    resize: {"factor": (1, 2), "method": ("nearest", "linear")}, at_size: {"size": (16,)}, outer: {}, complex_spectrum: {},
 }
 
 

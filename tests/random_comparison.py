@@ -53,9 +53,11 @@ class Compared:
 
     refused:    why there is no closed form; "" if there is one.
     points:     at how many points it was compared.
+    outside:    points outside of what a fitted program's forms hold for, which says so.
+    traced:     points on a boundary, or of a fitted program, that were compared with a concrete trace, or priced by one.
     default:    differences as :func:`costmodel.analyze` verifies by default.
     unverified: differences of the closed forms alone.
-    retraced:   points on no boundary of the program, the first apart, that were priced by a concrete trace of their own.
+    retraced:   points on no boundary that were priced by a concrete trace of their own: the symbolic trace is another program.
     below:      policies under which less is moved than is compulsory, as differences (``symbolic`` is the compulsory figure).
     """
 
@@ -63,6 +65,8 @@ class Compared:
     refused: str = ""
     fitted: bool = False
     points: int = 0
+    traced: int = 0
+    outside: list[dict[str, int]] = field(default_factory=list)
     default: list[Difference] = field(default_factory=list)
     unverified: list[Difference] = field(default_factory=list)
     retraced: list[dict[str, int]] = field(default_factory=list)
@@ -93,7 +97,13 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
     bound = {name: point.get(name, TRIPS) for name in cost.symbols}
     concrete = cm.analyze(program, *program.inputs(point), params=1)
     expected = concrete.at(**dict.fromkeys(concrete.symbols, TRIPS))
-    default = cost.at(**bound)
+    try:
+        default = cost.at(**bound)
+    except cm.DomainError:
+        if cost.fitted is None:
+            raise
+        found.outside.append(point)
+        return
     formulas = cost.at_a_point(cost, bound, cost.domain.bind(bound))
     for metric in asked:
         name, option = metric
@@ -101,7 +111,9 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
         for differences, ours in ((found.default, default), (found.unverified, formulas)):
             if (mine := ours.metric(name, **option)) != value:
                 differences.append(Difference(program, point, metric, mine, value))
-    if default.cost is not cost and not _on_boundary(cost, default.env):
+    if _on_boundary(cost, default.env):
+        found.traced += 1
+    elif default.cost is not cost:
         found.retraced.append(point)
     found.points += 1
     least = expected.bytes("compulsory")
@@ -110,4 +122,4 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
 
 
 def _on_boundary(cost: cm.Cost, env: Any) -> bool:
-    return cost.fitted is not None or cost.regions.stand_ins or any(i < cost.regions.own for i in cost.regions.signature(env))
+    return cost.fitted is not None or cost.regions.stand_ins or bool(cost.regions.signature(env))

@@ -7,7 +7,7 @@ makes of it has no part in the choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ INPUTS: tuple[tuple[tuple[Any, ...], str], ...] = (
     (("n", "m"), "float32"), (("n", "m"), "float32"), (("n", "m"), "bfloat16"), (("n", 6), "float32"), ((4, "n"), "float32"),
     (("n", "m", 3), "float32"), ((2, "n", "m"), "float32"), (("n", "m", "m", 2), "float32"), (("n",), "float32"), (("n", "m"), "int32"),
 )
+Point = tuple[tuple[str, int], ...]
 LARGEST = 300_000  # elements of an array
 STEPS = (1, 5)
 
@@ -103,15 +104,23 @@ def _points(lowest: int) -> tuple[dict[str, int], ...]:
 
 
 class Drawn:
-    """What is being drawn: the steps so far, and the abstract result at every point at which they still have one."""
+    """What is being drawn: the steps so far, and the abstract result at every point at which they still have one. Points are those
+    of domains that start at any of ``lows``; every program has those of the last."""
 
-    def __init__(self, rng: np.random.Generator, results: dict[Any, Any]) -> None:
-        self.rng, self.results, self.steps = rng, results, []
+    def __init__(self, rng: np.random.Generator, names: Sequence[str], lows: Sequence[int], x: Callable[[Point], Any]) -> None:
+        self.rng, self.lows, self.steps = rng, lows, []
+        self.asked = {low: [tuple((name, p[name]) for name in names) for p in _points(low)] for low in lows}
+        points = dict.fromkeys(point for low in reversed(lows) for point in self.asked[low])
+        self.results = {point: x(point) for point in points}
+
+    @property
+    def lowest(self) -> int:
+        return next(low for low in self.lows if all(point in self.results for point in self.asked[low]))
 
     def choose(self, options: Sequence[Any]) -> Any:
         return options[int(self.rng.integers(len(options)))]
 
-    def step(self, depth: int, keeping: bool = False) -> Step:
+    def step(self, depth: int) -> Step:
         """Any step; one with a program inside at a depth above 0, sometimes."""
         kind = self.rng.random()
         table = BLOCKS if depth == 0 or kind < 0.55 else KEEPING if kind < 0.78 else AROUND
@@ -123,15 +132,23 @@ class Drawn:
         return Step(block, parameters, inside)
 
     def extend(self, depth: int) -> None:
-        """One more step, the first of those drawn that jax accepts at the points that every program must have."""
+        """One more step, the first of those drawn that jax accepts at the points that every program has."""
         for _ in range(40):
             step = self.step(depth)
-            after = {point: found for point, x in self.results.items() if (found := _result(step, x)) is not None}
-            if all(point in after for point in self.results if point[0] >= max(LOWEST)) and len({
-                    (r.ndim, r.dtype) for r in after.values()}) == 1:
+            if (after := self._after(step)) is not None:
                 self.steps.append(step)
                 self.results = after
                 return
+
+    def _after(self, step: Step) -> dict[Point, Any] | None:
+        needed, after = set(self.asked[self.lows[-1]]), {}
+        for point, x in self.results.items():
+            found = _result(step, x)
+            if found is not None:
+                after[point] = found
+            elif point in needed:
+                return None
+        return after if len({(r.ndim, r.dtype) for r in after.values()}) == 1 else None
 
 
 def _result(step: Step, x: Any) -> Any:
@@ -148,10 +165,14 @@ def program(seed: int, depth: int = 2) -> Program:
     """The random program of a seed."""
     rng = np.random.default_rng(seed)
     shape, dtype = INPUTS[int(rng.integers(len(INPUTS)))]
-    least = LOWEST[int(rng.integers(len(LOWEST)))]
-    asked = {(low, *p.items()): p for low in LOWEST if low >= least for p in _points(low)}
-    drawn = Drawn(rng, {key: jax.ShapeDtypeStruct(tuple(p.get(d, d) for d in shape), jnp.dtype(dtype)) for key, p in asked.items()})
+    names = [name for name in ("n", "m") if name in shape]
+    lows = LOWEST[int(rng.integers(len(LOWEST))):]
+
+    def x(point: Point) -> Any:
+        sizes = dict(point)
+        return jax.ShapeDtypeStruct(tuple(sizes.get(d, d) for d in shape), jnp.dtype(dtype))
+
+    drawn = Drawn(rng, names, lows, x)
     for _ in range(int(rng.integers(STEPS[0], STEPS[1] + 1))):
         drawn.extend(depth)
-    lowest = next(low for low in LOWEST if low >= least and all(key in drawn.results for key in asked if key[0] >= low))
-    return Program(seed, tuple(drawn.steps), shape, dtype, lowest)
+    return Program(seed, tuple(drawn.steps), shape, dtype, drawn.lowest)
