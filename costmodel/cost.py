@@ -76,7 +76,7 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked)
+    places, own = boundaries(domain, made.asked, table.dimensions)
     regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:

@@ -97,7 +97,7 @@ def _dims(names: Sequence[str], lowest: int) -> tuple[Any, ...]:
 
 
 def _points(lowest: int) -> tuple[dict[str, int], ...]:
-    return {"n": 7, "m": 11}, {"n": lowest, "m": lowest}, {"n": 13, "m": lowest + 1}, {"n": 16, "m": 6}
+    return {"n": 11, "m": 13}, {"n": lowest, "m": lowest}, {"n": 23, "m": lowest + 1}, {"n": 16, "m": 6}
 
 
 # -- drawing -------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from sympy import Expr
 
 from costmodel.fusion import Kernel, plan
+from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.fit.result import Fit
@@ -147,9 +148,11 @@ class Symbolic(Priced):
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
         if self.fitted is not None:
-            if self.regions.checked:
-                self.fitted.check(env)
-            return self
+            if not self.regions.checked:
+                return self
+            self.fitted.check(env)
+            if not self.regions.signature(env):
+                return self
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:
             return self._elsewhere[key]
@@ -161,7 +164,7 @@ class Symbolic(Priced):
         with using(self.rules):
             table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
         counts = difference(self.program, self.domain, env, table, left)
-        moves = "" if counts else moves_otherwise(self.program, env, table)
+        moves = "" if counts else moves_otherwise(self.program, env, table) or fuses_otherwise(self.program, env, table)
         if not counts and not moves:
             self.regions.settle(env, key)
             return self

@@ -15,6 +15,7 @@ from sympy import Expr
 
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Array, Value
+from costmodel.symbolic.domain import assumed
 from costmodel.symbolic.forms import ONE, ZERO, lower_bound
 from costmodel.symbolic.translate import internal
 
@@ -164,7 +165,7 @@ def _as_cut(r: Raw) -> Iterator[Raw]:
 
 def _not_above_zero(end: Expr) -> Expr:
     """What a pad cuts off at an end, as a number of at most 0."""
-    return end if lower_bound(-end) >= 0 else ZERO
+    return end if lower_bound(-end, assumed(end)) >= 0 else ZERO
 
 
 # -- movement that moves nothing ----------------------------------------------------------------------------------------------
@@ -195,5 +196,5 @@ def _same_array(r: Raw) -> bool:
 
 _STILL: dict[str, Any] = {
     "broadcast_in_dim": _same_size, "slice": _same_size, "transpose": _keeps_order, "rev": _of_ones, "concatenate": _same_size,
-    "pad": _same_array,
+    "pad": _same_array, **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _same_size),
 }
