@@ -12,19 +12,28 @@ from typing import Any, ClassVar
 
 from sympy import Expr
 
+from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.result import Fit
+from costmodel.program.fit.result import Fit, Made, raw_program
 from costmodel.program.regions import Regions
+from costmodel.program.table import cost_table
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.trace.requests import Traceable
 from costmodel.trace.undecided import boundaries
+
+
+def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
+    """Where a program that was just made must be compared with concrete traces."""
+    places, own = boundaries(domain, made.asked, table.dimensions)
+    return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
 
 
 class Priced:
@@ -107,6 +116,7 @@ class Symbolic(Priced):
         self.fitted: Fit | None = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
+        self._ones: dict[frozenset[str], Symbolic] = {}  # by the variables that are 1 there
 
     def evaluate(self, expr: Expr) -> Expr:
         return self.domain.in_user_symbols(expr)
@@ -161,16 +171,54 @@ class Symbolic(Priced):
         if self.request is None or not self.request.repeatable:
             self.regions.refuse(env, values)
             return self
-        with using(self.rules):
-            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
-        counts = difference(self.program, self.domain, env, table, left)
-        moves = "" if counts else moves_otherwise(self.program, env, table) or fuses_otherwise(self.program, env, table)
-        if not counts and not moves:
-            self.regions.settle(env, key)
-            return self
-        self.regions.differ(env, counts or moves, counts=bool(counts))
-        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
+        ones = frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
+        if ones not in self._ones:
+            with using(self.rules):
+                table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+            counts, moves = self._differs(env, table, left)
+            if not counts and not moves:
+                self.regions.settle(env, key)
+                return self
+            self.regions.differ(env, counts or moves, counts=bool(counts))
+            region = self._where_one(ones, values) if ones else None
+            if region is None or any(region._differs(env, table, left)):
+                self._elsewhere[key] = self._alone(table, left)
+                return self._elsewhere[key]
+            region.regions.settle(env, key)
+            self._ones[ones] = region
+        self._elsewhere[key] = self._ones[ones]._settled(env, values)
         return self._elsewhere[key]
+
+    def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> tuple[str, str]:
+        """What differs in the counts, and in what moves, between this program at a point and its concrete trace there, in words.
+        Kernels and buffers are compared on boundaries: elsewhere the same equations make the same."""
+        counts = difference(self.program, self.domain, env, table, left)
+        moves = "" if counts else moves_otherwise(self.program, env, table)
+        if not counts and not moves and self.regions.signature(env):
+            moves = fuses_otherwise(self.program, env, table)
+        return counts, moves
+
+    def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
+        """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
+        has no other variables, or does not trace."""
+        assert self.request is not None
+        if all(v.name in ones for v in self.domain.variables if v.is_dimension) or self.fitted is not None:
+            return None
+        try:
+            request = self.request.where(dict.fromkeys(ones, 1))
+            with using(self.rules):
+                made = raw_program(request, fit="never", trace_limit=None)
+                table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
+        except CostModelError:
+            return None
+        if not set(domain.symbols) <= set(values):
+            return None
+        return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
+                          regions=regions_of(made, table, domain))
+
+    def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
+        """The cost of another program, which is not compared with anything."""
+        return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
     def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
         """Costs of the programs that hold at points where this one does not."""
@@ -181,8 +229,7 @@ class Symbolic(Priced):
         key = tuple(sorted(values.items()))
         if key not in self._elsewhere:
             assert self.change is not None
-            self._elsewhere[key] = type(self)(self.change(base.program), base.domain, name=self.name, branches=self.branches,
-                                              regions=Regions(checked=False))
+            self._elsewhere[key] = self._alone(self.change(base.program), base.domain)
         return self._elsewhere[key]
 
     def verify(self, /, **values: int) -> None:

@@ -196,5 +196,6 @@ def _same_array(r: Raw) -> bool:
 
 _STILL: dict[str, Any] = {
     "broadcast_in_dim": _same_size, "slice": _same_size, "transpose": _keeps_order, "rev": _of_ones, "concatenate": _same_size,
-    "pad": _same_array, **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _same_size),
+    "pad": _same_array, "reduce_sum": _same_size, "reduce_max": _same_size, "reduce_min": _same_size, "reduce_prod": _same_size,
+    "reduce_and": _same_size, "reduce_or": _same_size,
 }
