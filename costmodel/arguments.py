@@ -120,12 +120,8 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            at = cost.at(**values)
-            if at.cost is cost:
+            if cost.at(**values).formulas is cost:
                 return f"verified against a concrete trace at {_text(values)}"
-            if cost.regions.signature(at.env) in cost.regions.counted:
-                return (f"verified against a concrete trace at {_text(values)}, where arrays with dimensions of 1 or of the same size "
-                        "move otherwise: its figures are the concrete program's")
             return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:
             if given:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sympy import Expr
 
@@ -34,6 +34,14 @@ def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = 
     """Where a program that was just made must be compared with concrete traces."""
     places, own = boundaries(domain, made.asked, table.dimensions)
     return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
+
+
+class Differences(NamedTuple):
+    """What differs, in words: in the counts; else in what equations move; else in kernels and buffers."""
+
+    counts: str
+    moves: str
+    kernels: str
 
 
 class Priced:
@@ -70,10 +78,12 @@ class Priced:
 
 
 class Point(Priced):
-    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values."""
+    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values.
+    ``formulas`` is the cost that was asked, if its equations are the same there and at most their kernels are others."""
 
-    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int]) -> None:
+    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int], formulas: Symbolic | None = None) -> None:
         self.cost, self.values, self.env = cost, dict(values), env
+        self.formulas = cost if formulas is None else formulas
         self.program, self.domain, self.name = cost.program, cost.domain, cost.name
         self._memo: dict[Expr, Any] = {}
 
@@ -116,7 +126,8 @@ class Symbolic(Priced):
         self.fitted: Fit | None = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
-        self._ones: dict[frozenset[str], Symbolic] = {}  # by the variables that are 1 there
+        self._ones: dict[frozenset[str], tuple[Symbolic, bool]] = {}  # by the variables that are 1 there: what holds, and if alike
+        self._alike: set[tuple[tuple[str, int], ...]] = set()  # points at which another program has the same equations
 
     def evaluate(self, expr: Expr) -> Expr:
         return self.domain.in_user_symbols(expr)
@@ -150,7 +161,8 @@ class Symbolic(Priced):
         raises DomainError where the program is another one.
         """
         env = self.domain.bind(values)
-        return self.at_a_point(self._settled(env, values), values, env)
+        there = self._settled(env, values)
+        return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self._alike else None)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
         """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""
@@ -175,28 +187,31 @@ class Symbolic(Priced):
         if ones not in self._ones:
             with using(self.rules):
                 table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
-            counts, moves = self._differs(env, table, left)
-            if not counts and not moves:
+            found = self._differs(env, table, left)
+            if not any(found):
                 self.regions.settle(env, key)
                 return self
-            self.regions.differ(env, counts or moves, counts=bool(counts))
+            alike = not found.counts and not found.moves
+            self.regions.differ(env, next(filter(None, found)), counts=bool(found.counts))
             region = self._where_one(ones, values) if ones else None
             if region is None or any(region._differs(env, table, left)):
                 self._elsewhere[key] = self._alone(table, left)
+                self._alike |= {key} if alike else set()
                 return self._elsewhere[key]
             region.regions.settle(env, key)
-            self._ones[ones] = region
-        self._elsewhere[key] = self._ones[ones]._settled(env, values)
+            self._ones[ones] = region, alike
+        region, alike = self._ones[ones]
+        self._alike |= {key} if alike else set()
+        self._elsewhere[key] = region._settled(env, values)
         return self._elsewhere[key]
 
-    def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> tuple[str, str]:
-        """What differs in the counts, and in what moves, between this program at a point and its concrete trace there, in words.
-        Kernels and buffers are compared on boundaries: elsewhere the same equations make the same."""
+    def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
+        """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
+        boundaries: elsewhere the same equations make the same."""
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
-        if not counts and not moves and self.regions.signature(env):
-            moves = fuses_otherwise(self.program, env, table)
-        return counts, moves
+        compared = not counts and not moves and self.regions.signature(env)
+        return Differences(counts, moves, fuses_otherwise(self.program, env, table) if compared else "")
 
     def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
         """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
