@@ -54,7 +54,7 @@ class Compared:
     refused:    why there is no closed form; "" if there is one.
     points:     at how many points it was compared.
     outside:    points outside of what a fitted program's forms hold for, which says so.
-    traced:     points on a boundary, or of a fitted program, that were compared with a concrete trace, or priced by one.
+    boundary:   points on a boundary, or of a fitted program, which are compared with a concrete trace, or priced by one.
     default:    differences as :func:`costmodel.analyze` verifies by default.
     unverified: differences of the closed forms alone.
     retraced:   points on no boundary that were priced by a concrete trace of their own: the symbolic trace is another program.
@@ -65,8 +65,8 @@ class Compared:
     refused: str = ""
     fitted: bool = False
     points: int = 0
-    traced: int = 0
     outside: list[dict[str, int]] = field(default_factory=list)
+    boundary: list[dict[str, int]] = field(default_factory=list)
     default: list[Difference] = field(default_factory=list)
     unverified: list[Difference] = field(default_factory=list)
     retraced: list[dict[str, int]] = field(default_factory=list)
@@ -112,7 +112,7 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
             if (mine := ours.metric(name, **option)) != value:
                 differences.append(Difference(program, point, metric, mine, value))
     if _on_boundary(cost, default.env):
-        found.traced += 1
+        found.boundary.append(point)
     elif default.cost is not cost:
         found.retraced.append(point)
     found.points += 1

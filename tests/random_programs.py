@@ -14,14 +14,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from random_blocks import AROUND, BLOCKS, KEEPING, Array
+from random_base import Array
+from random_blocks import BLOCKS
+from random_wrappers import AROUND, KEEPING
 
 import costmodel as cm
 
 LOWEST = (1, 2, 4)  # smallest sizes that a domain may start at
 INPUTS: tuple[tuple[tuple[Any, ...], str], ...] = (
     (("n", "m"), "float32"), (("n", "m"), "float32"), (("n", "m"), "bfloat16"), (("n", 6), "float32"), ((4, "n"), "float32"),
-    (("n", "m", 3), "float32"), ((2, "n", "m"), "float32"), (("n", "m", "m", 2), "float32"), (("n",), "float32"), (("n", "m"), "int32"),
+    (("n", "m", 3), "float32"), ((2, "n", "m"), "float32"), (("n", "m", "m", 2), "float32"), (("n",), "float32"),
+    (("n", "m"), "int32"),
 )
 Point = tuple[tuple[str, int], ...]
 LARGEST = 300_000  # elements of an array
