@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 from sympy import Expr
 
 from costmodel.errors import CostModelError, DomainError
-from costmodel.pricing.core import Point, Priced, Symbolic
+from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
 from costmodel.program.fit.result import TRACE_LIMIT, raw_program
-from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
 from costmodel.text import cell, shown
 from costmodel.trace.requests import Request, request
-from costmodel.trace.undecided import boundaries
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -77,8 +75,7 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked)
-    regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
+    regions = regions_of(made, table, domain, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings

@@ -42,9 +42,10 @@ class Explanation:
 def explain(cost: Priced, path: str) -> Explanation:
     """Explain the module ``path`` ("layer1_0/conv2") and everything below it. Raises CostModelError for an unknown path."""
     wanted = tuple(p for p in path.split("/") if p)
-    equations = [e for e in cost.program if e.path[:len(wanted)] == wanted]
+    program = cost.formulas.program if isinstance(cost, Point) else cost.program
+    equations = [e for e in program if e.path[:len(wanted)] == wanted]
     if not equations:
-        known = sorted({"/".join(e.path[:d]) for e in cost.program for d in range(1, len(e.path) + 1)})
+        known = sorted({"/".join(e.path[:d]) for e in program for d in range(1, len(e.path) + 1)})
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
         meant = ", ".join(map(shown, near)) or "a function without modules"
         raise CostModelError(f"no layer {path!r} in {shown(cost.name)}; did you mean {meant}?")
@@ -52,8 +53,7 @@ def explain(cost: Priced, path: str) -> Explanation:
 
 
 def _line(cost: Priced, e: Equation) -> Line:
-
-    symbolic = cost.cost if isinstance(cost, Point) else cost
+    symbolic = cost.formulas if isinstance(cost, Point) else cost
 
     def show(values) -> str:
         return ", ".join(f"{v.array.dtype}[{','.join(str(symbolic.evaluate(d)) for d in v.array.shape)}]" for v in values)

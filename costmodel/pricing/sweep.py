@@ -121,7 +121,6 @@ def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[st
     if cost.fitted is not None:
         whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
         cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
-        return {}
     full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
     on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]
     on = [mask for mask in on if mask.any()]
@@ -141,7 +140,8 @@ def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[st
         if another and not any(mask[start] for mask in on) and not (regions.stand_ins or regions.everywhere):
             del found[int(start)]  # only its bytes differ, which was said: the grid is that of the formulas
         elif another or regions.stand_ins or regions.everywhere:
-            if len(members) > _MAX_TRACED:
+            derived = another and found[int(start)].cost.request is not None  # in closed form, where symbols are 1
+            if len(members) > _MAX_TRACED and not derived:
                 raise CostModelError(f"the model is another program at {len(members)} points of this grid, which would be traced "
                                      f"one by one; sweep at most {_MAX_TRACED} such points, or analyze(..., verify=False)")
             for i in members:
