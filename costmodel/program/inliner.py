@@ -33,6 +33,8 @@ CALLS = frozenset({
 })
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
+_REAL = ("bool", "int", "uint", "float", "bfloat")
+
 # What an operation's other operand may be without changing anything.
 _NEUTRAL = {"mul": 1, "add": 0}
 
@@ -57,6 +59,7 @@ class Inliner:
         self.carried: list[tuple[Value, Value]] = []
         self.conds: list[Cond] = []
         self.zeros: set[Value] = set()
+        self.literals: dict[Value, float] = {}
         self.integers: dict[Value, Expr] = {}
         self.iterations: list[Expr] = []
         self.run_time: list[Variable] = []
@@ -82,11 +85,15 @@ class Inliner:
         """A literal, or a constant of a closed jaxpr."""
         made = Value(self.array(var), Origin.LITERAL)
         dtype = made.array.dtype
-        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(("int", "uint", "float", "bfloat")):
+        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(_REAL):
+            self.literals[made] = float(value)
             if value == 0:
                 self.zeros.add(made)
             if dtype.startswith(("int", "uint")):
                 self.integers[made] = Integer(int(value))
+        elif isinstance(value, np.ndarray | jax.Array) and value.ndim == 1 and dtype.startswith(("int", "uint")):
+            if np.array_equal(value, np.arange(len(value))):
+                self.ranges.add(made)
         return made
 
     def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:

@@ -6,6 +6,7 @@ __all__ = [
     "blocks",
     "dimensions",
     "domain",
+    "extent",
     "factored",
     "forms",
     "magnitude",

@@ -138,6 +138,9 @@ class Domain:
         env: dict[Symbol, int] = {}
         for v in self.ordered:
             divisor, value = evaluate(v.divisor, env), user[v.symbol]
+            if divisor < 1:
+                raise DomainError(f"{v.symbol}={value}: its divisor {self._divisor_text(v)[:60]} is {str(divisor)[:20]} there, "
+                                  "not at least 1")
             if value < v.lower:
                 raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} >= {v.lower}")
             if v.upper is not None and value > v.upper:

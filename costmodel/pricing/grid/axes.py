@@ -99,7 +99,7 @@ def _several(given: Any) -> bool:
 
 
 def _number(name: str, given: Any, rank: int) -> np.ndarray:
-    return _integers([integer(name, given.item() if getattr(given, "ndim", None) == 0 else given)]).reshape([1] * rank)
+    return integers([integer(name, given.item() if getattr(given, "ndim", None) == 0 else given)]).reshape([1] * rank)
 
 
 def _values(name: str, given: Any) -> np.ndarray:
@@ -113,10 +113,11 @@ def _values(name: str, given: Any) -> np.ndarray:
         given = array.tolist() if array.dtype.kind == "u" else list(array)
     elif isinstance(given, range) and given and max(abs(given[0]), abs(given[-1])) <= WIDEST:
         return np.arange(given.start, given.stop, given.step, dtype=np.int64)
-    return _integers([integer(name, value) for value in given])
+    return integers([integer(name, value) for value in given])
 
 
-def _integers(values: list[int]) -> np.ndarray:
+def integers(values: list[int]) -> np.ndarray:
+    """An array of int64, or of Python's integers where one is beyond that."""
     fits = not values or max(map(abs, values)) <= WIDEST
     return np.array(values, dtype=np.int64 if fits else object)
 

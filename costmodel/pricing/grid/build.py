@@ -21,7 +21,7 @@ from costmodel.rules.branches import Branches, combined
 from costmodel.symbolic.blocks import EXACT
 from costmodel.symbolic.forms import PeakMax
 from costmodel.symbolic.magnitude import magnitude_bound
-from costmodel.symbolic.quotients import is_whole_valued
+from costmodel.symbolic.quotients import is_whole_valued, over_common_denominator
 from costmodel.symbolic.tree import to_tree
 
 ENERGY = "energy"
@@ -54,7 +54,7 @@ def _metric(cost: Symbolic, grid: Grid, text: str) -> tuple[str, Any, str]:
     found, option = metric_registry.get_form(text)
     expr = cost.price(found.name, **option)
     tree, whole, symbols = cost.program.remember(("tree", expr), lambda: (
-        to_tree(expr), is_whole_valued(expr), sorted(expr.free_symbols, key=str)))
+        tree_of(expr), is_whole_valued(expr), sorted(expr.free_symbols, key=str)))
     return variable(text), tree, _mode(cost, grid, expr, symbols) if whole else "real"
 
 
@@ -64,6 +64,23 @@ def _mode(cost: Symbolic, grid: Grid, expr: Expr, symbols: Sequence[Symbol]) -> 
     if bound <= WIDEST:
         return "int64"
     return "rounded" if grid.count <= EXACT else "float64"
+
+
+def tree_of(expr: Expr) -> Any:
+    """An expression as a tree; one that is too large for a file as what it is made of."""
+    try:
+        return to_tree(expr)
+    except CostModelError:
+        if isinstance(expr, PeakMax):
+            return {"op": "maximum", "parts": [tree_of(arg) for arg in expr.args]}
+        if not isinstance(expr, Add):
+            raise
+    split = [term for term in expr.args if over_common_denominator(term)[1] == 1]  # the others are whole together only
+    rest = [term for term in expr.args if term not in set(split)]
+    if len(rest) == len(expr.args):
+        half = len(rest) // 2
+        return _sum([tree_of(Add(*rest[:half])), tree_of(Add(*rest[half:]))]) if not is_whole_valued(expr) else to_tree(expr)
+    return _sum([*map(tree_of, split), *([tree_of(Add(*rest))] if rest else [])])
 
 
 def variable(metric: str) -> str:
@@ -90,7 +107,7 @@ def _lower(found: Clock) -> Any:
     if found.chosen:
         return _combined(found, lambda k: k.times * (_peak(k) + found.launch))
     settled, left = found.grouped()
-    return to_tree(Add(settled, *(times * PeakMax.opaque(*longest) for longest, times in left.items())))
+    return _sum([tree_of(settled), *(tree_of(times * PeakMax.opaque(*longest)) for longest, times in left.items())])
 
 
 def _peak(kernel: Kernel) -> Expr:
@@ -101,13 +118,13 @@ def _peak(kernel: Kernel) -> Expr:
 def _upper(found: Clock) -> Any:
     if found.chosen:
         return _combined(found, lambda k: (k.times * Add(*k.resources.values(), found.launch)).expand())
-    return to_tree(found.upper().expand())
+    return tree_of(found.upper().expand())
 
 
 def _busy(found: Clock, unit: str) -> Any:
     """Seconds of a resource; of branches those of the side whose lower bound counts."""
     if not found.chosen:
-        return to_tree(found.busy(unit))
+        return tree_of(found.busy(unit))
     parts = [(k.branch, (k.times * (_peak(k) + found.launch), (k.times * found.seconds(unit, k)).expand())) for k in found.kernels]
     sums = _picked(parts, found.branches)
     return sums[1]
@@ -115,7 +132,7 @@ def _busy(found: Clock, unit: str) -> Any:
 
 def _combined(found: Clock, seconds: Any) -> Any:
     op = "maximum" if found.branches is Branches.MAX else "minimum"
-    return combined([(k.branch, seconds(k)) for k in found.kernels], found.branches, add=lambda parts: to_tree(Add(*parts)),
+    return combined([(k.branch, seconds(k)) for k in found.kernels], found.branches, add=lambda parts: _sum(list(map(tree_of, parts))),
                     join=_sum, choose=lambda sides: {"op": op, "parts": list(sides)})
 
 
@@ -128,7 +145,7 @@ def _picked(parts: Sequence[Any], branches: Branches) -> Any:
     greatest = branches is Branches.MAX
 
     def add(pairs: Sequence[tuple[Expr, Expr]]) -> tuple[Any, Any]:
-        return to_tree(Add(*(key for key, _ in pairs))), to_tree(Add(*(value for _, value in pairs)))
+        return _sum([tree_of(key) for key, _ in pairs]), _sum([tree_of(value) for _, value in pairs])
 
     def choose(sides: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
         keys, values = map(list, zip(*sides, strict=True))
@@ -148,7 +165,7 @@ def _energy(cost: Symbolic, device: Hardware, policy: str, upper: Any) -> Any:
             energy(cost, device, policy=policy)  # raises, saying what to add
         assert device.power is not None
         return _scaled(upper, device.power.value)
-    return to_tree(energy(cost, device, policy=policy).total)
+    return tree_of(energy(cost, device, policy=policy).total)
 
 
 def _scaled(tree: Any, factor: float) -> Any:

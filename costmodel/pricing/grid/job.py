@@ -14,7 +14,7 @@ import numpy as np
 from costmodel.hardware import Hardware
 from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Point, Symbolic
-from costmodel.pricing.grid.axes import Grid, bind
+from costmodel.pricing.grid.axes import Grid, bind, integers
 from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.regions import Place, elsewhere
@@ -22,6 +22,7 @@ from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.blocks import Slices, chunk_shape
 
 CHUNK = 2**21  # points that are computed at once: what depends on fewer axes is computed once for them
+_POINTS = "points of another program"
 _NARROW = 2**16  # so many points of the inner axes may be held whole
 
 # Variables of devices: unit, convention.
@@ -149,9 +150,12 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     figures = vary or {}
     bound = bind(cost.domain, grid, len(figures))
     plan = plan_of(cost, bound, metrics, devices, policy, tuple(figures))
-    others = {place: _there(point, metrics, devices, policy, figures) for place, point in elsewhere(cost, bound).items()}
-    units = tuple(dict.fromkeys([*plan.units, *(unit for units, _ in others.values() for unit in units)]))
-    patches = {place: _renamed(values, its, units) for place, (its, values) in others.items()}
+    groups: dict[Symbolic, dict[Place, Point]] = {}
+    for place, point in elsewhere(cost, bound).items():
+        groups.setdefault(point.cost, {})[place] = point
+    others = [_there(points, metrics, devices, policy, figures) for points in groups.values()]
+    units = tuple(dict.fromkeys([*plan.units, *(unit for units, _ in others for unit in units)]))
+    patches = {place: _renamed(values, its, units) for its, patched in others for place, values in patched.items()}
     about = {variable(name): {"unit": found.unit, "convention": found.convention}
              for name in metrics if name != "energy" for found, _ in [metric_registry.get_form(name)]}
     axes = {figure_symbol(name).name: a for name, a in figures.items()}
@@ -160,16 +164,18 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
                {"model": cost.name, "domain": str(cost.domain)})
 
 
-def _there(point: Point, metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,
-           figures: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """What binds, and every variable, at a point of another program."""
-    rank = len(figures)
-    numbers = {name: np.asarray(value, dtype=object if abs(value) >= 2**63 else np.int64).reshape([1] * rank)
-               for name, value in {**{s.name: v for s, v in point.env.items()}, **point.values}.items()}
-    grid = Grid(point.cost.domain, {}, numbers, numbers)
-    plan = plan_of(point.cost, grid, metrics, devices, policy, tuple(figures))
+def _there(points: Mapping[Place, Point], metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,
+           figures: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], dict[Place, dict[str, np.ndarray]]]:
+    """What binds, and every variable, at points of another program, which are one axis."""
+    first, rank = next(iter(points.values())), len(figures)
+    found = [{**{s.name: v for s, v in point.env.items()}, **point.values} for point in points.values()]
+    numbers = {name: integers([values[name] for values in found]).reshape([-1, *[1] * rank]) for name in found[0]}
+    grid = Grid(first.cost.domain, {_POINTS: np.arange(len(points))}, numbers, numbers)
+    plan = plan_of(first.cost, grid, metrics, devices, policy, tuple(figures))
     job = Job(plan, grid, {figure_symbol(name).name: a for name, a in figures.items()}, (), {}, {}, {})
-    return plan.units, job.chunk(tuple(slice(0, n) for n in job.shape))
+    values = job.chunk(tuple(slice(0, n) for n in job.shape))
+    return plan.units, {place: {name: a[:, i] if "hardware" in plan.dims(name) else a[i, ...] for name, a in values.items()}
+                        for i, place in enumerate(points)}
 
 
 def _renamed(values: Mapping[str, np.ndarray], units: Sequence[str], all_units: Sequence[str]) -> dict[str, np.ndarray]:

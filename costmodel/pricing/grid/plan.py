@@ -84,8 +84,8 @@ class Sheet:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         graph = Graph(plan.bits)
-        self._metrics = {mode: [(name, graph.real(from_tree(tree)) if mode == "real" else graph.whole(from_tree(tree)))
-                                for name, tree, its in plan.metrics if its == mode] for mode in MODES}
+        self._metrics = {mode: [(name, _node(graph, tree, mode == "real")) for name, tree, its in plan.metrics if its == mode]
+                         for mode in MODES}
         self._blocks = {mode: Blocks([node for _, node in entries]) for mode, entries in self._metrics.items()}
         self._timed = [(which, name, node) for which, clock in enumerate(plan.clocks)
                        for name, node in _clock_nodes(graph, clock, plan.units).items()]
@@ -165,11 +165,11 @@ def _clock_nodes(graph: Graph, clock: Mapping[str, Any], units: Sequence[str]) -
     return found
 
 
-def _node(graph: Graph, tree: Any) -> Node:
+def _node(graph: Graph, tree: Any, real: bool = True) -> Node:
     """A tree, or what is made of several: a sum, the greatest or least, or the value beside the greatest or least key."""
     if not isinstance(tree, dict):
-        return graph.real(from_tree(tree))
-    parts = [_node(graph, part) for part in tree["parts"]]
+        return graph.real(from_tree(tree)) if real else graph.whole(from_tree(tree))
+    parts = [_node(graph, part, real) for part in tree["parts"]]
     if tree["op"] == "sum":
         return graph.sum(parts)
     if tree["op"] == "pick":

@@ -15,6 +15,8 @@ from costmodel.program.regions import Signature
 
 # So many points of a grid are traced by themselves, where the symbolic program is another one.
 MOST_TRACED = 256
+# So many are looked up one by one where the other program is known in closed form.
+MOST_DERIVED = 2**17
 
 Place = tuple[int, ...]
 
@@ -36,7 +38,6 @@ def elsewhere(cost: Symbolic, grid: Grid) -> dict[Place, Point]:
         return {}
     if cost.fitted is not None:
         _check_fitted(cost, grid)
-        return {}
     found: dict[Place, Point] = {}
 
     def there(place: Place) -> bool:
@@ -55,9 +56,10 @@ def elsewhere(cost: Symbolic, grid: Grid) -> dict[Place, Point]:
         if another and not signature and not single:
             del found[first]  # only its bytes differ, which was said: the grid is that of the formulas
         elif another or single:
-            if members.count > MOST_TRACED:
+            derived = another and found[first].cost.request is not None  # in closed form, where symbols are 1
+            if members.count > (MOST_DERIVED if derived else MOST_TRACED):
                 raise CostModelError(f"the model is another program at {members.count} points of this grid, which would be traced "
-                                     f"one by one; sweep at most {MOST_TRACED} such points, or analyze(..., verify=False)")
+                                     f"one by one; sweep at most {MOST_DERIVED if derived else MOST_TRACED} such points, or analyze(..., verify=False)")
             for place in members:
                 there(place)
     return found

@@ -112,6 +112,8 @@ def conditions(request: Runs, env: Mapping[Symbol, int], seconds: float) -> Cond
     def note(sort: str, a: Any, b: Any) -> None:
         nonlocal whole
         difference = sympy.expand(internal(a) - internal(b))
+        if not difference.free_symbols <= env.keys():
+            return  # with a dimension of another program, from which jax remembers parts
         whole = whole and sort != "int" and len(found) < _MOST
         if sort != "int" and difference.free_symbols and len(found) < _MOST:
             found[Condition(difference, sort == "==")] = None
