@@ -78,8 +78,10 @@ def tree_of(expr: Expr) -> Any:
     split = [term for term in expr.args if over_common_denominator(term)[1] == 1]  # the others are whole together only
     rest = [term for term in expr.args if term not in set(split)]
     if len(rest) == len(expr.args):
+        if is_whole_valued(expr):
+            return to_tree(expr)  # raises, saying what is too large
         half = len(rest) // 2
-        return _sum([tree_of(Add(*rest[:half])), tree_of(Add(*rest[half:]))]) if not is_whole_valued(expr) else to_tree(expr)
+        return _sum([tree_of(Add(*rest[:half])), tree_of(Add(*rest[half:]))])
     return _sum([*map(tree_of, split), *([tree_of(Add(*rest))] if rest else [])])
 
 

@@ -57,9 +57,10 @@ def elsewhere(cost: Symbolic, grid: Grid) -> dict[Place, Point]:
             del found[first]  # only its bytes differ, which was said: the grid is that of the formulas
         elif another or single:
             derived = another and found[first].cost.request is not None  # in closed form, where symbols are 1
-            if members.count > (MOST_DERIVED if derived else MOST_TRACED):
+            most = MOST_DERIVED if derived else MOST_TRACED
+            if members.count > most:
                 raise CostModelError(f"the model is another program at {members.count} points of this grid, which would be traced "
-                                     f"one by one; sweep at most {MOST_DERIVED if derived else MOST_TRACED} such points, or analyze(..., verify=False)")
+                                     f"one by one; sweep at most {most} such points, or analyze(..., verify=False)")
             for place in members:
                 there(place)
     return found
