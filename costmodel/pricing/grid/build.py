@@ -134,8 +134,8 @@ def _busy(found: Clock, unit: str) -> Any:
 
 def _combined(found: Clock, seconds: Any) -> Any:
     op = "maximum" if found.branches is Branches.MAX else "minimum"
-    return combined([(k.branch, seconds(k)) for k in found.kernels], found.branches, add=lambda parts: _sum(list(map(tree_of, parts))),
-                    join=_sum, choose=lambda sides: {"op": op, "parts": list(sides)})
+    return combined([(k.branch, seconds(k)) for k in found.kernels], found.branches, join=_sum,
+                    add=lambda parts: _sum(list(map(tree_of, parts))), choose=lambda sides: {"op": op, "parts": list(sides)})
 
 
 def _sum(parts: Sequence[Any]) -> Any:
