@@ -73,9 +73,12 @@ class _Run:
         self._parts: dict[Node, Any] = {}
         self._block: dict[Node, Any] = {}
         self._slices: Slices = ()
+        self._shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(next((a.dtype for a in env.values()), np.int64))  # one for all
 
     def enter(self, slices: Slices) -> None:
         self._slices = slices
+        self._shape = tuple(s.stop - s.start for s in slices)
         self._block = {}
 
     def write(self, node: Node, result: np.ndarray) -> None:
@@ -131,10 +134,8 @@ class _Run:
         for arg in others:
             value, free = self.value(arg)
             target = total if ours else value if free else out
-            if target is not None and (not isinstance(target, np.ndarray) or target.shape != np.broadcast_shapes(
-                    np.shape(total), np.shape(value)) or not np.can_cast(np.result_type(total, value), target.dtype, "same_kind")):
-                target = None
-            total, ours = chain(total, value, out=target), True
+            suits = target is not None and getattr(target, "shape", None) == self._shape and target.dtype == self._dtype
+            total, ours = chain(total, value, out=target if suits else None), True
         return total
 
     def _light(self, node: Node) -> bool:
