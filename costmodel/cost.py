@@ -6,13 +6,16 @@ integers in place of formulas.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
-from costmodel.errors import CostModelError, DomainError
+from costmodel.errors import CostModelError, DomainError, TraceError
 from costmodel.pricing.core import Point, Priced, Symbolic
+from costmodel.pricing.grown import Grown, sampled
+from costmodel.program.fit.depth import Grows
 from costmodel.program.fit.result import TRACE_LIMIT, raw_program
 from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
@@ -66,13 +69,16 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
 
 
 def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True,
-                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
-    """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
+                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True) -> Cost:
+    """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common.
+    ``tell``: say on stderr that a fit took the place of a trace."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    made = raw_program(asked, fit=fit, trace_limit=trace_limit)
+    made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
+    if isinstance(made, Grows):
+        return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
@@ -83,6 +89,22 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
         import warnings
 
         warnings.warn(str(cost.coverage), stacklevel=2)
+    return cost
+
+
+def _grown(grows: Grows, *, branches: str, verify: bool, fit: str, **options: Any) -> Cost:
+    """The cost of a model that is another program at every depth."""
+    def analyse(asked: Any) -> Cost:
+        return analyze_request(asked, branches=branches, verify=verify, fit=fit, tell=False, **options)
+
+    name = _name(grows.request.model)
+    try:
+        cost = GrownCost(sampled(grows, analyse, branches=branches, name=name), name=name, request=grows.request,
+                         branches=branches, checked=verify)
+    except CostModelError as refusal:
+        raise TraceError(f"{grows.reason}; the structure grows with {grows.depth.symbol}, and {refusal}") from refusal
+    if fit == "auto":
+        print(f"costmodel: {cost.fitted}", file=sys.stderr)
     return cost
 
 
@@ -323,6 +345,32 @@ class Cost(_Face, Symbolic):
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         return "\n".join((*lines, f"  {self.coverage}"))
+
+
+class GrownCost(Grown, Cost):
+    """Closed-form cost of a model that has more layers or steps for every value of one symbol: it has prices in all symbols, and a
+    program, with all that is asked of one, at each depth (``at``, ``region``)."""
+
+    def table(self, depth: int | None = None, by: str = "module", collapse: bool = True, policy: str | None = None) -> Table:
+        """Rows per module, of which all that differ in integers are one (``Block_*/Dense_*``), or per ``phase``."""
+        from costmodel.pricing.grown_table import build
+
+        return build(self, depth=depth, by=by)
+
+    def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
+        parts = self.parts.derived(lambda cost: Cost._derived(cost, name, change), change)
+        return GrownCost(parts, name=name, request=self.request, branches=self.branches, checked=self.regions.checked)
+
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
+              policy: str | None = None, **grid: Any) -> Any:
+        """As :meth:`Cost.sweep`, the program of each depth by itself."""
+        from costmodel.pricing.sweep import sweep_grown
+
+        return sweep_grown(self, grid, metrics=metrics, hardware=hardware, policy=policy)
+
+    def to_json(self, indent: int | None = None) -> str:
+        depth = self.parts.grows.depth.symbol
+        raise CostModelError(f"there is another program at every {depth}, and a file keeps one: write .region({depth}=…).to_json()")
 
 
 def from_json(text: str) -> Cost:

@@ -6,6 +6,8 @@ __all__ = [
     "elasticity",
     "energy",
     "explain",
+    "grown",
+    "grown_table",
     "metrics",
     "roofline",
     "sweep",

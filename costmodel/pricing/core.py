@@ -15,7 +15,6 @@ from sympy import Expr
 from costmodel.fusion import Kernel, plan
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.result import Fit
 from costmodel.program.regions import Regions
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
@@ -93,7 +92,7 @@ class Symbolic(Priced):
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Fit | None = None) -> None:
+                 regions: Regions | None = None, fitted: Any = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -103,7 +102,7 @@ class Symbolic(Priced):
         self.source = source
         self.change = change
         self.regions = regions or Regions(boundaries(domain)[0])
-        self.fitted: Fit | None = fitted if source is None else source.fitted
+        self.fitted: Any = fitted if source is None else source.fitted
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 

@@ -11,6 +11,7 @@ import numpy as np
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
 from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
 from costmodel.pricing.workload import metrics as metric_registry
@@ -59,6 +60,28 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         coords["hardware"] = [h if isinstance(h, str) else h.name for h in hardware]
         coords["policy"] = ("hardware", [c.policy for c in priced])
     return xr.Dataset(data, coords=coords, attrs={"model": cost.name, "domain": str(cost.domain)})
+
+
+def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
+    """The same of a model that is another program at every depth: each depth's own program over the rest of the grid."""
+    depth = cost.parts.grows.depth.symbol
+    axes, _ = _axes(cost.domain, grid)
+    values = grid[depth]
+    if isinstance(values, str) or depth in grid.values():
+        raise DomainError(f"{depth} sets the program's structure: give it values of its own, which no other symbol follows")
+
+    def swept(value: int) -> Any:
+        there = cost.region(**{depth: value})
+        return sweep(there, {name: v for name, v in grid.items() if name in there.symbols}, **options)
+
+    if depth not in axes:
+        return swept(int(values))
+    import xarray as xr
+
+    found = [swept(value).expand_dims({depth: [value]}) for value in axes[depth]]
+    joined = xr.concat(found, dim=depth, coords="minimal", compat="override")
+    joined.attrs |= {"model": cost.name, "domain": str(cost.domain)}
+    return joined.transpose("hardware", *axes, missing_dims="ignore")
 
 
 def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]], dict[str, np.ndarray]]:

@@ -6,7 +6,7 @@ form: fitted at each L over the other symbols, their coefficients are polynomial
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import sympy
@@ -14,9 +14,11 @@ from sympy import Add, Expr, Integer, Rational, Symbol
 
 from costmodel.program.fit.linear import solve
 from costmodel.program.fit.refusal import Unfitted, diagnosis
-from costmodel.symbolic.forms import PeakMax
+from costmodel.symbolic.forms import PeakMax, evaluate, floor_div
 
 SPARE = 2
+_DEGREE, _PERIOD = 4, 6
+DEPTHS = _PERIOD + 1 + SPARE  # so many consecutive depths suffice for each of the forms
 
 
 def interpolated(forms: Mapping[int, Expr], depth: Symbol) -> Expr:
@@ -56,14 +58,24 @@ def _shape(arg: Expr) -> str:
 
 
 def polynomial(x: Sequence[int], y: Sequence[Expr], depth: Symbol) -> Expr:
-    """The polynomial of lowest degree through all (x, y) that :data:`SPARE` of them confirm."""
-    for degree in range(len(x) - SPARE):
-        columns = [[v**k for v in x] for k in range(degree + 1)]
-        found = solve(columns, [_number(v) for v in y])
-        if found is not None:
-            return Add(*(Rational(q.numerator, q.denominator) * depth**k for k, q in enumerate(found)))
+    """The plainest form through all (x, y) that :data:`SPARE` of them confirm: a polynomial, or one that has its own at every second,
+    third … layer."""
+    values = [_number(v) for v in y]
+    for basis in _bases(depth):
+        if len(basis) + SPARE <= len(x):
+            found = solve([[evaluate(form, {depth: v}) for v in x] for form in basis], values)
+            if found is not None:
+                return sympy.expand(Add(*(Rational(q.numerator, q.denominator) * form for q, form in zip(found, basis, strict=True))))
     looks = diagnosis(list(x), [int(v) for v in y]) if all(v.is_Integer for v in y) else "it is no polynomial"
     raise Unfitted(f"no polynomial of {depth} is {', '.join(map(str, y))} at {', '.join(map(str, x))}: {looks}")
+
+
+def _bases(depth: Symbol) -> Iterator[list[Expr]]:
+    """Powers of the depth; then sums that grow alike in every period of layers, of periods 2, 3, 4 …"""
+    for degree in range(_DEGREE + 1):
+        yield [depth**k for k in range(degree + 1)]
+    for period in range(2, _PERIOD + 1):
+        yield [Integer(1), *(floor_div(depth + shift, Integer(period)) for shift in range(period))]
 
 
 def _number(value: Expr) -> Fraction:

@@ -12,6 +12,7 @@ from sympy import Expr, Symbol
 from costmodel.errors import CostModelError, DomainError, TraceError
 from costmodel.program.fit.box import Point
 from costmodel.program.fit.conditions import Conditions
+from costmodel.program.fit.depth import Grows, growing
 from costmodel.program.fit.limit import TimeLimit, time_limit
 from costmodel.program.fit.programs import FittedProgram, domain_of_request, fit_request
 from costmodel.program.fit.refusal import FitError
@@ -157,11 +158,11 @@ def _traced(request: Traceable) -> Made:
     return Made(inline(traced), stand_ins=traced.stand_ins, asked=traced.asked)
 
 
-def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Made:
-    """The program of a request, and what it rests upon if it is fitted.
+def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True) -> Made | Grows:
+    """The program of a request, and what it rests upon if it is fitted; or which symbol it grows with.
 
     fit:         ``"never"``: traced with symbols or not at all; ``"always"``: fitted if it has symbols; ``"auto"``: fitted where
-                 jax refuses the symbols or takes longer than ``trace_limit`` seconds, with a line on stderr.
+                 jax refuses the symbols or takes longer than ``trace_limit`` seconds, with a line on stderr if it is to ``tell``.
 
     Raises TraceError where the model does not trace, FitError where it has no exact form.
     """
@@ -181,11 +182,12 @@ def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | N
     found = _instead(request, refusal)
     if found is None:
         raise refusal
-    print(f"costmodel: {found.fit}", file=sys.stderr)
+    if tell and isinstance(found, Made):
+        print(f"costmodel: {found.fit}", file=sys.stderr)
     return found
 
 
-def _instead(request: Traceable, refusal: TraceError) -> Made | None:
+def _instead(request: Traceable, refusal: TraceError) -> Made | Grows | None:
     """The fitted program in place of the symbolic one; None if the model traces nowhere, so that its symbols are not to blame."""
     try:
         return _fitted(request, str(refusal))
@@ -195,6 +197,9 @@ def _instead(request: Traceable, refusal: TraceError) -> Made | None:
         raise TraceError(f"{refusal}; and no exact form was found from concrete traces: {error}") from error
 
 
-def _fitted(request: Traceable, reason: str) -> Made:
+def _fitted(request: Traceable, reason: str) -> Made | Grows:
+    grows = growing(request, reason)
+    if grows is not None:
+        return grows
     found = fit_request(request)
     return Made(found.program, Fit(reason, found))
