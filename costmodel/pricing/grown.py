@@ -14,8 +14,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any, cast
 
-import numpy as np
-from sympy import Expr, Integer
+from sympy import Expr
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing import metrics
@@ -31,7 +30,8 @@ from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 
-_FRESH = (3, 11)  # so much deeper than the deepest of the sample are the programs that verify
+_FIRST = 5  # depths that suffice for what grows linearly or quadratically
+_FRESH = (3, 9)  # so much deeper than the deepest of the sample are the programs that verify
 _COUNTS = ("params", "buffers", "macs", "flops", "transcendentals", "ops")  # without one of these there is no cost
 
 
@@ -57,23 +57,26 @@ class Growth:
     """What the cost of a growing model rests upon.
 
     reason:    why there is no symbolic trace.
-    depths:    values of the symbol that sets the depth, each a program of its own, whose prices the forms were found from.
+    depths:    values of the symbol that sets the depth whose programs, each another one, were priced so far.
     verified:  points that were traced concretely afterwards, where every form that is asked for must hold.
     """
 
     reason: str
     symbols: tuple[str, ...]
     depth: str
-    depths: tuple[int, ...]
+    made: Mapping[int, Symbolic]
     verified: tuple[dict[str, int], ...]
+    elsewhere: tuple[dict[str, int], ...] = ()
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        return tuple(sorted(self.made))
 
     @property
     def points(self) -> tuple[dict[str, int], ...]:
         """The depths as points; the other symbols stay symbols there."""
         return tuple({self.depth: depth} for depth in self.depths)
-
-    elsewhere: tuple[dict[str, int], ...] = ()
-    conditions: tuple[str, ...] = ()
 
     @property
     def traces(self) -> int:
@@ -87,55 +90,59 @@ class Growth:
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """Costs by depth, in the other symbols, and concrete programs, with their points, that verify what is found from them.
+    """Costs by depth in the other symbols, each made when it is asked for; and concrete programs, with their points, that verify
+    what is found from them.
 
-    at: the cost at any depth, made when it is asked for.
+    depths: those from which forms are found, consecutive.
     """
 
     grows: Grows
-    at: Callable[[int], Symbolic]
+    make: Callable[[int], Symbolic]
     depths: tuple[int, ...]
     fresh: tuple[tuple[Mapping[Any, int], CostTable], ...]
+    made: dict[int, Symbolic] = field(default_factory=dict)
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """The depths that suffice for most forms."""
+        return self.depths[:_FIRST]
+
+    def at(self, depth: int) -> Symbolic:
+        if depth not in self.made:
+            self.made[depth] = self.make(depth)
+        return self.made[depth]
 
     def derived(self, of_cost: Callable[[Symbolic], Symbolic], of_table: Callable[[CostTable], CostTable]) -> Sampled:
         """The same of every cost and every program."""
-        made: dict[int, Symbolic] = {}
-
-        def at(depth: int) -> Symbolic:
-            if depth not in made:
-                made[depth] = of_cost(self.at(depth))
-            return made[depth]
-
-        return replace(self, at=at, fresh=tuple((env, of_table(table)) for env, table in self.fresh))
+        return replace(self, make=lambda depth: of_cost(self.at(depth)), made={},
+                       fresh=tuple((env, of_table(table)) for env, table in self.fresh))
 
     def form(self, what: str, price: Callable[[Symbolic], Expr], there: Callable[[CostTable], Expr]) -> Expr:
         """The form in the depth of what ``price`` gives of each cost; ``there`` gives the same of a concrete program.
 
         Raises CostModelError where there is none, or where it does not hold at a fresh point.
         """
-        try:
-            form = interpolated({depth: price(self.at(depth)) for depth in self.depths}, self.grows.symbol)
-        except FitError as refusal:
-            raise CostModelError(f"{what} has no closed form in {self.grows.depth.symbol}: {refusal}") from None
+        form = self._interpolated(what, lambda depth: price(self.at(depth)))
         for env, table in self.fresh:
             ours, theirs = evaluate(form, env), evaluate(there(table), {})
             if ours != theirs:
                 point = ", ".join(f"{s.name}={v}" for s, v in env.items())
-                raise CostModelError(f"{what} has no closed form in {self.grows.depth.symbol}: what its values at "
-                                     f"{self.depths[0]} … {self.depths[-1]} follow gives {ours:,} at {point}, where a concrete trace "
-                                     f"has {theirs:,}")
+                raise CostModelError(f"{what} has no closed form in {self.grows.depth.symbol}: what it seems to follow gives "
+                                     f"{ours:,} at {point}, where a concrete trace has {theirs:,}")
         return form
+
+    def _interpolated(self, what: str, price: Callable[[int], Expr]) -> Expr:
+        """From the first depths if they suffice, else from all."""
+        for depths in dict.fromkeys((self.first, self.depths)):
+            try:
+                return interpolated({depth: price(depth) for depth in depths}, self.grows.symbol)
+            except FitError as refusal:
+                reason = refusal
+        raise CostModelError(f"{what} has no closed form in {self.grows.depth.symbol}: {reason}")
 
 
 def sampled(grows: Grows, analyse: Callable[[Any], Symbolic], *, branches: str, name: str) -> Sampled:
     """The costs of a growing model at consecutive depths, and concrete programs at greater ones."""
-    made: dict[int, Symbolic] = {}
-
-    def at(depth: int) -> Symbolic:
-        if depth not in made:
-            made[depth] = analyse(grows.at(depth))
-        return made[depth]
-
     last = grows.depth.upper if grows.depth.upper is not None else sys.maxsize
     depths = tuple(range(grows.least, min(grows.least + DEPTHS, last - len(_FRESH) + 1)))
     if len(depths) < 4:
@@ -144,18 +151,17 @@ def sampled(grows: Grows, analyse: Callable[[Any], Symbolic], *, branches: str, 
     fresh = []
     for env in _fresh_points(domain, grows, [min(depths[-1] + more, last - i) for i, more in enumerate(reversed(_FRESH))]):
         fresh.append((env, concrete(domain, grows.request, env, branches=branches, name=name)[0]))
-    return Sampled(grows, at, depths, tuple(fresh))
+    return Sampled(grows, lambda depth: analyse(grows.at(depth)), depths, tuple(fresh))
 
 
 def _fresh_points(domain: Domain, grows: Grows, depths: Sequence[int]) -> list[dict[Any, int]]:
-    """Two points at each depth, the other symbols drawn from small values that the domain allows."""
+    """A point at each depth and another at the last, the other symbols drawn from small values that the domain allows."""
     box, rng = box_of(domain), random.Random(0)
     place = box.symbols.index(grows.symbol)
     found = []
-    for depth in depths:
-        for times in (1, 4):
-            point = box.draw(rng, times)
-            found.append(dict(zip(box.symbols, (*point[:place], depth, *point[place + 1:]), strict=True)))
+    for times, depth in ((1, depths[0]), (1, depths[-1]), (4, depths[-1])):
+        point = box.draw(rng, times)
+        found.append(dict(zip(box.symbols, (*point[:place], depth, *point[place + 1:]), strict=True)))
     return found
 
 
@@ -168,7 +174,7 @@ class Grown(Symbolic):
         points = tuple({v.symbol: int(evaluate(v.divisor, env)) * env[symbol(v.name)] for v in domain.variables}
                        for env, _ in parts.fresh)
         depth = parts.grows.depth.symbol
-        growth = Growth(parts.grows.reason, domain.symbols, depth, parts.depths, points)
+        growth = Growth(parts.grows.reason, domain.symbols, depth, parts.made, points)
         super().__init__(cast(CostTable, Changing(depth)), domain, name=name, request=request, branches=branches,
                          regions=Regions(checked=checked), fitted=growth)
         for count in _COUNTS:
@@ -196,8 +202,8 @@ class Grown(Symbolic):
 
     @cached_property
     def coverage(self) -> Coverage:
-        """Of the deepest program of the sample."""
-        return self.parts.at(self.parts.depths[-1]).coverage
+        """Of the deepest program of the first sample."""
+        return self.parts.at(self.parts.first[-1]).coverage
 
     def region(self, **values: int) -> Any:
         """The cost at one depth, in the other symbols."""
@@ -215,8 +221,8 @@ class Grown(Symbolic):
             ours, theirs = evaluate(self.price(name), env), evaluate(there.price(name), env)
             if ours != theirs:
                 point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
-                raise DomainError(f"{point} is outside of the fitted domain: the form of {name} gives {ours:,}, the program of that "
-                                  f"depth {theirs:,}; cost.region(...) there has other forms")
+                raise DomainError(f"{point} is outside of the fitted domain: the form of {name} gives {ours:,}, the program of "
+                                  f"that depth {theirs:,}; cost.region(...) there has other forms")
         return there._settled(env, {name: v for name, v in values.items() if name in there.symbols})
 
     def verify(self, /, **values: int) -> None:

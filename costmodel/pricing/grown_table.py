@@ -44,7 +44,7 @@ def build(cost: Grown, *, depth: int | None, by: str) -> Table:
 
         return cost.evaluate(parts.form(f"{what} of {label}", lambda there: cell(there.program), cell))
 
-    sample = [cells(parts.at(d).program) for d in parts.depths]
+    sample = [cells(table) for table in (*(parts.at(d).program for d in parts.first), *(table for _, table in parts.fresh))]
     columns = sample[-1].columns
     labels = dict.fromkeys(label for each in reversed(sample) for label in each.rows)
     rows = tuple(Row(label, tuple(form(name, label, i) for i, (name, _) in enumerate(columns))) for label in labels)
@@ -52,7 +52,7 @@ def build(cost: Grown, *, depth: int | None, by: str) -> Table:
                                             lambda table, i=i: cells(table).totals[i])) for i, (name, _) in enumerate(columns))
     return Table(f"{cost.name}, by {by}", columns, rows, totals,
                  (*conventions(cost), f"* stands for the integers of all modules that it names; coverage is that of "
-                                      f"{grows} = {parts.depths[-1]}"))
+                                      f"{grows} = {parts.first[-1]}"))
 
 
 def _cells(table: CostTable, by: str, depth: int | None) -> _Cells:

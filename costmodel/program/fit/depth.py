@@ -45,8 +45,8 @@ class Grows:
         try:
             return self.request.at(domain, {**env, self.symbol: depth})
         except compat.InconclusiveDimensionOperation:
-            raise CostModelError(f"a size is a maximum or minimum of {self.depth.symbol} and another symbol, which has no form while "
-                                 f"the structure grows with {self.depth.symbol}; give it as an integer") from None
+            raise CostModelError(f"a size is a maximum or minimum of {self.depth.symbol} and another symbol, which has no form "
+                                 f"while the structure grows with {self.depth.symbol}; give it as an integer") from None
 
 
 def growing(request: Traceable, reason: str) -> Grows | None:
@@ -62,7 +62,7 @@ def growing(request: Traceable, reason: str) -> Grows | None:
         names = " and ".join(v.symbol for v in found)
         raise Varies(f"the structure grows with {names}; give all but one of them as integers")
     if found and found[0].divisor != 1:
-        raise Varies(f"the structure grows with {found[0].symbol}, which is declared as a multiple; declare it as a plain dimension")
+        raise Varies(f"the structure grows with {found[0].symbol}, which is declared as a multiple: declare it without multiple_of")
     return Grows(request, found[0], reason) if found else None
 
 

@@ -158,7 +158,8 @@ def _traced(request: Traceable) -> Made:
     return Made(inline(traced), stand_ins=traced.stand_ins, asked=traced.asked)
 
 
-def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True) -> Made | Grows:
+def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT,
+                tell: bool = True) -> Made | Grows:
     """The program of a request, and what it rests upon if it is fitted; or which symbol it grows with.
 
     fit:         ``"never"``: traced with symbols or not at all; ``"always"``: fitted if it has symbols; ``"auto"``: fitted where
