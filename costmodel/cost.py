@@ -16,6 +16,7 @@ from costmodel.errors import CostModelError, DomainError, TraceError
 from costmodel.pricing.core import Point, Priced, Symbolic
 from costmodel.pricing.grown import Grown, sampled
 from costmodel.program.fit.depth import Grows
+from costmodel.program.fit.programs import with_integers
 from costmodel.program.fit.result import TRACE_LIMIT, raw_program
 from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from costmodel.memory.liveness import LiveProfile
     from costmodel.pricing.energy import Energy
     from costmodel.pricing.explain import Explanation
+    from costmodel.pricing.regional import Listed
     from costmodel.pricing.roofline import Roofline
     from costmodel.pricing.table import Table
     from costmodel.trace.training import Step
@@ -82,7 +84,7 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked)
+    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.ones)
     regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
@@ -275,15 +277,45 @@ class Cost(_Face, Symbolic):
 
     at_a_point = CostAt
 
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._by_key: dict[str, Cost] = {}  # costs of other regions, by structure
+
     def region(self, **values: int) -> Cost:
-        """The closed forms of a fitted cost's model with the structure that it has at a point, where that is another one than this
-        cost's. Raises FitError where there are none."""
+        """The closed forms that hold at a point: of a fitted cost, those of the structure that its model has there. With some of
+        the symbols only, the cost of the model with them as integers, in the others: ``region(n=1)``.
+
+        Raises FitError where there are none.
+        """
+        if self.source is not None and self.change is not None:
+            return self.source.region(**values)._derived(self.name, self.change)  # type: ignore[attr-defined]  # a Cost, as self is
+        if self.request is None:
+            raise CostModelError("this cost was loaded from a file and has no model to trace again")
+        if self.fitted is None or len(values) < len(self.symbols):
+            env = self.domain.bind_some(values)
+            there = analyze_request(with_integers(self.request, env), branches=self.branches, verify=self.compared.checked,
+                                    unknown="warn", tell=False)
+            there.domain = there.domain.where(self.domain.relations, env)
+            return there
         env = self.domain.bind(values)
-        if self.fitted is None or self.request is None:
-            raise CostModelError(f"{self.name} is not fitted: one symbolic trace holds for its whole domain")
-        fitted = self.fitted.elsewhere_at(env)
-        table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
-        return Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches, fitted=fitted)
+        key = self.fitted.key_at(env)
+        if key not in self._by_key:
+            fitted = self.fitted.elsewhere_at(env)
+            table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
+            self._by_key[key] = Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches,
+                                     regions=Regions(boundaries(domain, fitted.ones)[0], checked=self.compared.checked),
+                                     fitted=fitted, alone=True)
+        return self._by_key[key]
+
+    def regions(self) -> Listed:
+        """The regions in which the model has one program each, with the condition and the forms of each: this cost's first, then
+        those that were met elsewhere, such as ``n == 1``. Print it to read them."""
+        from costmodel.pricing.regional import regions_of_fit, regions_of_trace
+
+        if self.fitted is None:
+            return regions_of_trace(self)
+        return regions_of_fit(self, Cost(self.program, self.domain, name=self.name, request=self.request, branches=self.branches,
+                                         regions=self.origin.compared, fitted=self.fitted, alone=True))
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
@@ -333,9 +365,9 @@ class Cost(_Face, Symbolic):
         if self.fitted is not None:
             raise CostModelError("a fitted cost is compared with a concrete trace wherever it is evaluated, which a file cannot "
                                  "be; evaluate it with .at(...) and save the numbers")
-        elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.regions))
+        elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.compared))
                           for point, there in sorted(self._elsewhere.items()))
-        return to_json(Saved(self.program, self.domain, self.name, self.origin.regions, elsewhere), indent)
+        return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere), indent)
 
     def __repr__(self) -> str:
         return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
@@ -344,6 +376,8 @@ class Cost(_Face, Symbolic):
         lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
+        if self.fitted is not None and self.fitted.conditions:
+            lines.append(f"  fitted where {', '.join(self.fitted.conditions)}; .regions() has the forms elsewhere")
         return "\n".join((*lines, f"  {self.coverage}"))
 
 
@@ -359,7 +393,7 @@ class GrownCost(Grown, Cost):
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
         parts = self.parts.derived(lambda cost: Cost._derived(cost, name, change), change)
-        return GrownCost(parts, name=name, request=self.request, branches=self.branches, checked=self.regions.checked)
+        return GrownCost(parts, name=name, request=self.request, branches=self.branches, checked=self.compared.checked)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
               policy: str | None = None, **grid: Any) -> Any:

@@ -9,6 +9,7 @@ __all__ = [
     "grown",
     "grown_table",
     "metrics",
+    "regional",
     "roofline",
     "sweep",
     "table",

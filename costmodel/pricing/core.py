@@ -85,6 +85,7 @@ class Symbolic(Priced):
     source:   the cost that this one was made from by a ``change`` of its program (another type, a choice of equations): it is what
               is verified.
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
+    alone:    a fitted cost of one region only: at points of others it raises.
     fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
     """
 
@@ -92,7 +93,7 @@ class Symbolic(Priced):
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Any = None) -> None:
+                 regions: Regions | None = None, fitted: Any = None, alone: bool = False) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -101,8 +102,9 @@ class Symbolic(Priced):
         self.rules = registered()  # a verification must count by the same
         self.source = source
         self.change = change
-        self.regions = regions or Regions(boundaries(domain)[0])
+        self.compared = regions or Regions(boundaries(domain)[0])
         self.fitted: Any = fitted if source is None else source.fitted
+        self.alone = alone
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 
@@ -134,8 +136,7 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point, and
-        raises DomainError where the program is another one.
+        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point.
         """
         env = self.domain.bind(values)
         return self.at_a_point(self._settled(env, values), values, env)
@@ -145,28 +146,41 @@ class Symbolic(Priced):
         if self.source is not None:
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
-        if self.fitted is not None:
-            if self.regions.checked:
-                self.fitted.check(env)
-            return self
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:
             return self._elsewhere[key]
-        if self.regions.settled(env, key):
+        if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
+            return self._in_another_region(env, key)
+        if self.compared.settled(env, key):
+            return self
+        if self.fitted is not None and not self.compared.signature(env):
             return self
         if self.request is None or not self.request.repeatable:
-            self.regions.refuse(env, values)
+            self.compared.refuse(env, values)
             return self
         with using(self.rules):
             table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
         if not counts and not moves:
-            self.regions.settle(env, key)
+            self.compared.settle(env, key)
             return self
-        self.regions.differ(env, counts or moves, counts=bool(counts))
+        self.compared.differ(env, counts or moves, counts=bool(counts))
         self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
         return self._elsewhere[key]
+
+    def _in_another_region(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> Symbolic:
+        """The cost of the program that the model has at a point where its structure is not the fitted one."""
+        if self.alone:
+            self.fitted.refuse(env)
+        with using(self.rules):
+            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
+        return self._elsewhere[key]
+
+    def region(self, **values: int) -> Symbolic:
+        """The cost in the region of a point, in closed form; see :meth:`costmodel.cost.Cost.region`."""
+        raise NotImplementedError
 
     def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
         """Costs of the programs that hold at points where this one does not."""
@@ -192,4 +206,4 @@ class Symbolic(Priced):
             return
         with using(self.rules):
             verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
-        self.regions.settle(env, tuple(sorted(values.items())))
+        self.compared.settle(env, tuple(sorted(values.items())))

@@ -10,8 +10,9 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grown import Grown
+from costmodel.pricing.parts import Part, Points, elsewhere
 from costmodel.pricing.roofline import batch
 from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
 from costmodel.pricing.workload import metrics as metric_registry
@@ -35,7 +36,7 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     axes, arrays = _axes(cost.domain, grid)
     shape = tuple(len(values) for values in axes.values())
     env = _bind_grid(cost, arrays, shape)
-    elsewhere = _elsewhere(cost, env, arrays, shape)
+    parts = elsewhere(cost, Points.of(env, arrays, shape))
     data: dict[str, Any] = {}
     for name in metrics:
         found, option = metric_registry.get_form(name)
@@ -43,12 +44,12 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         values = _evaluate_grid([expr], env)[0]
         attributes = {"unit": found.unit, "convention": found.convention}
         values = np.array(np.broadcast_to(values, shape))
-        for i, point in elsewhere.items():
-            values.flat[i] = point.metric(found.name, **option)
+        for part in parts:
+            values.flat[part.points.places] = part.points.evaluate(part.cost.price(found.name, **option))
         data[name.replace(":", "_")] = (tuple(axes), values, attributes)
     hardware = (hardware,) if isinstance(hardware, str | Hardware) else hardware
     devices = [load(h) if isinstance(h, str) else h for h in hardware]
-    priced = _curves(cost, env, arrays, shape, devices, policy, elsewhere)
+    priced = _curves(cost, env, arrays, shape, devices, policy, parts)
     if priced:
         dims = ("hardware", *axes)
         data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
@@ -130,48 +131,6 @@ def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[in
     return env
 
 
-# So many points of a grid are traced by themselves, where the symbolic program is another one.
-_MAX_TRACED = 256
-
-
-def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray],
-               shape: tuple[int, ...]) -> dict[int, Point]:
-    """The points of a grid (by flat index) at which another program holds. The first point of each region is compared with a
-    concrete trace, as it would be by itself."""
-    regions, count = cost.origin.regions, int(np.prod(shape, dtype=np.int64))
-    if not regions.checked:
-        return {}
-    if cost.fitted is not None:
-        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
-        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
-        return {}
-    full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
-    on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]
-    on = [mask for mask in on if mask.any()]
-    region = np.unique(np.stack([*on, np.zeros(count, dtype=bool)]), axis=1, return_index=True, return_inverse=True)
-    _, first, number = region
-    found: dict[int, Point] = {}
-
-    def there(i: int) -> bool:
-        point = cost.at(**{name: int(v[i]) for name, v in full.items()})
-        if point.cost is not cost:
-            found[int(i)] = point
-        return point.cost is not cost
-
-    for which, start in enumerate(first):
-        members = np.flatnonzero(number.ravel() == which)
-        another = there(int(start))
-        if another and not any(mask[start] for mask in on) and not (regions.stand_ins or regions.everywhere):
-            del found[int(start)]  # only its bytes differ, which was said: the grid is that of the formulas
-        elif another or regions.stand_ins or regions.everywhere:
-            if len(members) > _MAX_TRACED:
-                raise CostModelError(f"the model is another program at {len(members)} points of this grid, which would be traced "
-                                     f"one by one; sweep at most {_MAX_TRACED} such points, or analyze(..., verify=False)")
-            for i in members:
-                there(int(i))
-    return found
-
-
 def _evaluate_grid(exprs: Sequence[Any], env: Mapping[Any, np.ndarray]) -> list[np.ndarray]:
     return Formulas(exprs).on(env)
 
@@ -194,11 +153,11 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     axes, arrays = _axes(cost.domain, grid)
     shape = tuple(len(values) for values in axes.values())
     env = _bind_grid(cost, arrays, shape)
-    return _curves(cost, env, arrays, shape, devices, policy, _elsewhere(cost, env, arrays, shape))
+    return _curves(cost, env, arrays, shape, devices, policy, elsewhere(cost, Points.of(env, arrays, shape)))
 
 
 def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...],
-            devices: Sequence[Hardware], policy: str | None, elsewhere: Mapping[int, Point]) -> tuple[Curve, ...]:
+            devices: Sequence[Hardware], policy: str | None, parts: Sequence[Part]) -> tuple[Curve, ...]:
     items = batch(arrays)
     found = []
     counts: dict[str, Counts] = {}
@@ -207,10 +166,10 @@ def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, 
         if chosen not in counts:
             counts[chosen] = workload(cost.program, chosen).on(env, shape)
         lower, upper, bound = (a.reshape(shape) for a in _bounds(price(counts[chosen], device)))
-        for i, point in elsewhere.items():
-            there = _bounds(price(workload(point.program, chosen).at(point.env), device))
+        for part in parts:
+            there = _bounds(price(workload(part.cost.program, chosen).on(part.points.env, (len(part.points),)), device))
             bound = bound.astype(object)
-            lower.flat[i], upper.flat[i], bound.flat[i] = (a[0] for a in there)
+            lower.flat[part.points.places], upper.flat[part.points.places], bound.flat[part.points.places] = there
         found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper)))
     return tuple(found)
 

@@ -21,6 +21,8 @@ from costmodel.program.fit.limit import TimeLimit, time_limit
 from costmodel.symbolic.forms import evaluate
 from costmodel.symbolic.translate import internal
 
+Env = Mapping[Symbol, int]
+
 # Conditions beyond so many say nothing to a reader and cost time.
 _MOST = 400
 
@@ -57,15 +59,19 @@ class Conditions:
     def outcome(self, env: Mapping[Symbol, int]) -> tuple[bool, ...]:
         return tuple(test.holds(env) for test in self.tests)
 
-    def separating(self, inside: Sequence[Mapping[Symbol, int]],
-                   outside: Sequence[Mapping[Symbol, int]]) -> list[tuple[Condition, bool]]:
-        """The conditions that come out alike at all points inside and otherwise at one outside at least, with how they come out."""
-        found = []
-        for test in self.tests:
-            answers = {test.holds(env) for env in inside}
-            if len(answers) == 1 and any(test.holds(env) not in answers for env in outside):
-                found.append((test, answers.pop()))
-        return found
+    def separating(self, inside: Sequence[Env], outside: Sequence[Env]) -> tuple[list[tuple[Condition, bool]], list[Env]]:
+        """Few conditions that come out alike at all points inside, with how, and otherwise at those outside; and the points outside
+        that no condition tells from those inside."""
+        alike = [(test, test.holds(inside[0])) for test in self.tests if len({test.holds(env) for env in inside}) == 1]
+        found, left = [], list(outside)
+        while left:
+            rests = [([env for env in left if test.holds(env) == true], test, true) for test, true in alike]
+            rest, test, true = min(rests, key=lambda each: (len(each[0]), len(each[1].text(each[2]))), default=(left, None, False))
+            if test is None or len(rest) == len(left):
+                break
+            found.append((test, true))
+            left = rest
+        return found, left
 
 
 def edges(box: Box, start: Point, asked: Conditions, most: int = 12) -> list[Point]:

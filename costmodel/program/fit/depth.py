@@ -7,11 +7,9 @@ from itertools import pairwise
 
 from sympy import Symbol
 
-from costmodel import _jax_compat as compat
-from costmodel.errors import CostModelError
 from costmodel.program.fit.align import Aligned
 from costmodel.program.fit.box import Point
-from costmodel.program.fit.programs import Tracer, box_of, domain_of_request
+from costmodel.program.fit.programs import Tracer, box_of, domain_of_request, with_integers
 from costmodel.program.fit.refusal import Varies
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import symbol
@@ -40,13 +38,7 @@ class Grows:
 
     def at(self, depth: int) -> Traceable:
         """The same model, so deep, in the other symbols."""
-        domain = domain_of_request(self.request)
-        env = {symbol(v.name): compat.variable(v.name) for v in domain.variables}
-        try:
-            return self.request.at(domain, {**env, self.symbol: depth})
-        except compat.InconclusiveDimensionOperation:
-            raise CostModelError(f"a size is a maximum or minimum of {self.depth.symbol} and another symbol, which has no form "
-                                 f"while the structure grows with {self.depth.symbol}; give it as an integer") from None
+        return with_integers(self.request, {self.symbol: depth})
 
 
 def growing(request: Traceable, reason: str) -> Grows | None:
