@@ -267,6 +267,8 @@ class CostAt(_Face, Point):
         lines = [f"{self.name} at {point or 'its fixed shapes'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value:,} {unit}")
+        if self.cost.fitted is not None and not self.cost.fitted.is_verified(self.env):
+            lines.append("  not verified here")
         return "\n".join((*lines, f"  {self.coverage}"))
 
     __repr__ = __str__
@@ -312,6 +314,10 @@ class Cost(_Face, Symbolic):
         those that were met elsewhere, such as ``n == 1``. Print it to read them."""
         from costmodel.pricing.regional import regions_of_fit, regions_of_trace
 
+        if self.source is not None and self.change is not None:
+            return self.source.regions().changed(lambda there: there._derived(self.name, self.change))  # type: ignore[attr-defined]
+        if self.request is None:
+            raise CostModelError("this cost was loaded from a file and has no model to trace again")
         if self.fitted is None:
             return regions_of_trace(self)
         return regions_of_fit(self, Cost(self.program, self.domain, name=self.name, request=self.request, branches=self.branches,
@@ -359,15 +365,13 @@ class Cost(_Face, Symbolic):
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_json(self, indent: int | None = None) -> str:
-        """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
+        """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back. A fitted cost keeps what it rests
+        upon; from a file it says where it is not verified, and raises where its model may be another program."""
         from costmodel.program.serialize import Saved, to_json
 
-        if self.fitted is not None:
-            raise CostModelError("a fitted cost is compared with a concrete trace wherever it is evaluated, which a file cannot "
-                                 "be; evaluate it with .at(...) and save the numbers")
         elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.compared))
                           for point, there in sorted(self._elsewhere.items()))
-        return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere), indent)
+        return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere, self.fitted), indent)
 
     def __repr__(self) -> str:
         return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
@@ -412,7 +416,7 @@ def from_json(text: str) -> Cost:
     from costmodel.program.serialize import from_json
 
     saved = from_json(text)
-    cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)
+    cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
     cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
                     for point, there in saved.elsewhere})
     return cost

@@ -151,6 +151,11 @@ def _fitted(cost: Symbolic, points: Points, whole: Symbolic) -> Iterator[Part]:
     """What holds where this fitted cost does not. Points where all comparisons of its model come out alike have the same program;
     ``whole`` is the cost of which this one may be a region."""
     fit = cost.fitted
+    if cost.origin.request is None:  # from a file: nothing can be traced, and what is not known raises
+        for i in range(len(points)):
+            fit.holds(points.internal(i))
+        yield from _traced(cost, points)
+        return
     for members in _alike([_outcome(test, points) for test in fit.asked.tests], len(points)):
         some = points.some(members)
         if fit.asked.outcome(some.internal(0)) in fit.outcomes:

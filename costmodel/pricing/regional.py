@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sympy import Expr, Integer
@@ -36,6 +36,10 @@ class Region:
 
 class Listed(tuple[Region, ...]):
     """Regions; printed one after the other."""
+
+    def changed(self, change: Callable[[Any], Any]) -> Listed:
+        """The same regions of a changed cost."""
+        return Listed(region if region.cost is None else replace(region, cost=change(region.cost)) for region in self)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))

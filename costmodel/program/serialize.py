@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
+from costmodel.program.fit.result import Fit
+from costmodel.program.fit.saved import SavedFit, fit_data, fit_from
 from costmodel.program.regions import Key, Regions
 from costmodel.rules import STATUSES
 from costmodel.rules.branches import Branches, Side
@@ -32,6 +34,7 @@ class Saved:
     name: str
     regions: Regions
     elsewhere: tuple[tuple[Key, Saved], ...] = ()
+    fitted: Fit | SavedFit | None = None
 
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
@@ -58,7 +61,7 @@ def _data(cost: Saved) -> dict[str, Any]:
     elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
     return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
             "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs,
-            "elsewhere": elsewhere}
+            "elsewhere": elsewhere, "fitted": None if cost.fitted is None else fit_data(cost.fitted, writer.expr)}
 
 
 def from_json(text: str) -> Saved:
@@ -157,7 +160,13 @@ class _Reader:
                           Branches(_one_of(tuple(Branches), program["branches"])))
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
                           for point, there in self.data["elsewhere"])
-        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]), elsewhere)
+        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]), elsewhere,
+                     self.fitted(Domain(variables, relations)))
+
+    def fitted(self, domain: Domain) -> SavedFit | None:
+        """What a fitted cost rests upon."""
+        stored = self.data.get("fitted")
+        return None if stored is None else fit_from(stored, domain, lambda place: _refer(self.exprs, place))
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 import random
 
@@ -428,9 +429,85 @@ def test_a_region_keeps_what_relates_its_symbols():
         wide.region(q=1)
 
 
-def test_a_fitted_cost_is_not_saved_without_its_guard():
-    with pytest.raises(cm.CostModelError, match="concrete trace"):
-        cm.analyze(kept_tokens, (n, s, 16), (16, 16), fit="always").to_json()
+# -- files -------------------------------------------------------------------------------------------------------------------
+
+
+def again(cost):
+    return cm.from_json(cost.to_json())
+
+
+def test_a_fitted_cost_from_a_file_says_what_it_rests_upon(capsys):
+    cost = cm.analyze(position_table, (n, s, 8), (64, 8), fit="always")
+    loaded = again(cost)
+    for name in ("symbols", "points", "elsewhere", "reason", "conditions"):
+        assert getattr(loaded.fitted, name) == getattr(cost.fitted, name), name
+    assert set(map(str, loaded.fitted.verified)) >= set(map(str, cost.fitted.verified))
+    assert loaded.macs == cost.macs and again(loaded).to_json() == loaded.to_json()
+    low, high = loaded.fitted.box["n"]
+    assert low <= min(p["n"] for p in cost.fitted.points) and high >= max(p["n"] for p in cost.fitted.verified)
+    capsys.readouterr()
+    assert loaded.at(**cost.fitted.verified[0]).macs == cost.at(**cost.fitted.verified[0]).macs
+    assert "not verified here" not in str(loaded.at(**cost.fitted.points[0])) and capsys.readouterr().err == ""
+
+
+def test_outside_of_what_was_verified_a_file_says_so(capsys):
+    loaded = again(cm.analyze(TRAPS["n > 4"][0], (n, s, 8), (8, 6), fit="always"))
+    far = loaded.at(n=9, s=10**6)
+    said = capsys.readouterr().err
+    assert far.macs == 48 * 9 * 10**6 and "not verified here" in str(far)
+    assert said.startswith("costmodel: n=9, s=1000000 is not verified here") and said.count("\n") == 1
+    loaded.at(n=9, s=10**7)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", [name for name in TRAPS if name != "native size"])
+def test_in_another_region_a_file_raises(name):
+    model, inputs, _, _ = TRAPS[name]
+    cost = cm.analyze(model, *inputs, fit="always")
+    loaded = again(cost)
+    for point in cost.fitted.elsewhere[:12]:
+        with pytest.raises(cm.DomainError, match="not verified"):
+            loaded.at(**{k: point[k] for k in loaded.symbols})
+    with pytest.raises(cm.DomainError, match="not verified"):
+        loaded.sweep(**{k: sorted({p[k] for p in cost.fitted.elsewhere})[:8] for k in loaded.symbols}, metrics=["macs"])
+
+
+def test_a_point_of_another_region_is_kept_if_it_was_evaluated():
+    cost = cm.analyze(TRAPS["n > 4"][0], (n, s, 8), (8, 6), fit="always")
+    assert cost.at(n=3, s=9).macs == 2 * 48 * 3 * 9 == again(cost).at(n=3, s=9).macs
+
+
+def test_where_nothing_tells_regions_apart_a_file_knows_only_its_points():
+    """An integer of a size may do anything: where another structure was met, only what was traced is believed."""
+    def odd(x):
+        return jnp.tanh(x) if int(x.shape[0]) % 2 else x.reshape(x.shape[0] // 2, 2, -1).sum(1)
+
+    cost = cm.analyze(odd, (n, s), fit="always")
+    loaded, known = again(cost), cost.fitted.points[0]
+    assert loaded.at(**known).flops == cost.at(**known).flops
+    with pytest.raises(cm.DomainError, match="not verified here"):
+        loaded.at(n=known["n"] + 400, s=known["s"] + 1)
+
+
+def test_another_type_and_a_region_are_saved_too():
+    cost = cm.analyze(TRAPS["n > 4"][0], (n, s, 8), (8, 6), fit="always")
+    assert again(cost.reprice("bf16")).bytes("unfused") == cost.reprice("bf16").bytes("unfused")
+    small = cost.region(n=3, s=9)
+    assert again(small).macs == small.macs and again(small).fitted.conditions == small.fitted.conditions == ("n <= 4",)
+    with pytest.raises(cm.DomainError, match="not verified here"):
+        again(small).at(n=9, s=9)
+    assert cost.reprice("bf16").regions()[1].cost.bytes("unfused") == small.reprice("bf16").bytes("unfused")
+
+
+@pytest.mark.parametrize(("part", "value"), [
+    ("names", []), ("names", ["n", "n"]), ("names", ["q", "s"]), ("points", []), ("points", [[1]]), ("points", [[1, 0]]),
+    ("points", [[1, 2.5]]), ("verified", 3), ("tests", [[10**6, True]]), ("tests", [[0, 1]]), ("told_apart", 1), ("reason", 7),
+    ("conditions", [1])])
+def test_a_damaged_fit_is_refused_in_one_line(part, value):
+    data = json.loads(cm.analyze(TRAPS["n > 4"][0], (n, s, 8), (8, 6), fit="always").to_json())
+    data["fitted"][part] = value
+    with pytest.raises(cm.CostModelError, match="damaged cost file"):
+        cm.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("name", ["gemm", "conv1d", "max_pool", *(pytest.param(name, marks=slow) for name in (

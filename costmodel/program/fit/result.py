@@ -64,7 +64,14 @@ class Fit:
     @property
     def elsewhere(self) -> tuple[dict[str, int], ...]:
         """Points that were traced and have another structure, or do not trace: outside of the fitted domain."""
-        return self._in_user_symbols(self.found.columns.elsewhere)
+        return self._in_user_symbols(self.outside)
+
+    @property
+    def outside(self) -> tuple[Point, ...]:
+        """The same in the internal variables."""
+        tracer = self.found.tracer
+        met = (p for p in tracer.known if tracer.key(p) != self.found.key)
+        return tuple(dict.fromkeys((*self.found.columns.elsewhere, *met)))
 
     @property
     def traces(self) -> int:
@@ -120,6 +127,15 @@ class Fit:
     def ones(self) -> tuple[Expr, ...]:
         """What is zero where a size is 1 that is not so everywhere: jax and the rules write other programs there."""
         return tuple(dict.fromkeys(form - 1 for form in self.found.columns.forms if not form.is_number))
+
+    @property
+    def traced(self) -> frozenset[Point]:
+        """The points at which a concrete trace had this structure and these sizes."""
+        return frozenset(self._seen)
+
+    def is_verified(self, env: Mapping[Symbol, int]) -> bool:
+        """Whether a point was traced, as all are that are evaluated."""
+        return self._point(env) in self._seen
 
     @property
     def told_apart(self) -> bool:
