@@ -23,7 +23,7 @@ from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
 from costmodel.symbolic.forms import symbol
-from costmodel.trace.requests import Request, request
+from costmodel.trace.requests import Traceable, request
 from costmodel.trace.undecided import boundaries
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from costmodel.pricing.regional import Listed
     from costmodel.pricing.roofline import Roofline
     from costmodel.pricing.table import Table
-    from costmodel.trace.training import Step
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
@@ -70,7 +69,7 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
 
 
-def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True,
+def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str = "max", verify: bool = True,
                     fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common.
     ``tell``: say on stderr that a fit took the place of a trace."""
@@ -84,7 +83,7 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.ones)
+    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges)
     regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
@@ -305,7 +304,7 @@ class Cost(_Face, Symbolic):
             fitted = self.fitted.elsewhere_at(env)
             table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
             self._by_key[key] = Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches,
-                                     regions=Regions(boundaries(domain, fitted.ones)[0], checked=self.compared.checked),
+                                     regions=Regions(boundaries(domain, fitted.edges)[0], checked=self.compared.checked),
                                      fitted=fitted, alone=True)
         return self._by_key[key]
 
@@ -396,7 +395,7 @@ class GrownCost(Grown, Cost):
         return build(self, depth=depth, by=by)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
-        parts = self.parts.derived(lambda cost: Cost._derived(cost, name, change), change)
+        parts = self.parts.derived(lambda cost: cost._derived(name, change), change)  # type: ignore[attr-defined]  # each a Cost
         return GrownCost(parts, name=name, request=self.request, branches=self.branches, checked=self.compared.checked)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),

@@ -151,9 +151,7 @@ class Symbolic(Priced):
             return self._elsewhere[key]
         if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
             return self._in_another_region(env, key)
-        if self.compared.settled(env, key):
-            return self
-        if self.fitted is not None and not self.compared.signature(env):
+        if self._believed(env, key):
             return self
         if self.request is None or not self.request.repeatable:
             self.compared.refuse(env, values)
@@ -168,6 +166,13 @@ class Symbolic(Priced):
         self.compared.differ(env, counts or moves, counts=bool(counts))
         self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
         return self._elsewhere[key]
+
+    def _believed(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> bool:
+        """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
+        already, what the rules make of them is compared too."""
+        if self.fitted is None or not self.compared.checked:
+            return self.compared.settled(env, key)
+        return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
 
     def _in_another_region(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> Symbolic:
         """The cost of the program that the model has at a point where its structure is not the fitted one."""

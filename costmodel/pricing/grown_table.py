@@ -44,12 +44,14 @@ def build(cost: Grown, *, depth: int | None, by: str) -> Table:
 
         return cost.evaluate(parts.form(f"{what} of {label}", lambda there: cell(there.program), cell))
 
+    def whole(what: str, i: int) -> Any:
+        return cost.evaluate(parts.form(what, lambda there: cells(there.program).totals[i], lambda table: cells(table).totals[i]))
+
     sample = [cells(table) for table in (*(parts.at(d).program for d in parts.first), *(table for _, table in parts.fresh))]
     columns = sample[-1].columns
     labels = dict.fromkeys(label for each in reversed(sample) for label in each.rows)
     rows = tuple(Row(label, tuple(form(name, label, i) for i, (name, _) in enumerate(columns))) for label in labels)
-    totals = tuple(cost.evaluate(parts.form(name, lambda there, i=i: cells(there.program).totals[i],
-                                            lambda table, i=i: cells(table).totals[i])) for i, (name, _) in enumerate(columns))
+    totals = tuple(whole(name, i) for i, (name, _) in enumerate(columns))
     return Table(f"{cost.name}, by {by}", columns, rows, totals,
                  (*conventions(cost), f"* stands for the integers of all modules that it names; coverage is that of "
                                       f"{grows} = {parts.first[-1]}"))

@@ -7,9 +7,10 @@ end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
@@ -18,8 +19,10 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.fit.box import Box, Point
 from costmodel.program.fit.limit import TimeLimit, time_limit
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.domain import Domain
+from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
+from costmodel.trace.requests import Traceable
 
 Env = Mapping[Symbol, int]
 
@@ -100,31 +103,36 @@ def _edge(box: Box, start: Point, k: int, difference: Expr) -> list[Point]:
                                                                                strict=True))) == 0 else [low])
 
 
-class Runs(Protocol):
-    """What can be traced with its symbols: a request, or a training step."""
-
-    def run(self) -> Any: ...
+_numbers = itertools.count()
 
 
-def conditions(request: Runs, env: Mapping[Symbol, int], seconds: float) -> Conditions:
+def conditions(request: Traceable, domain: Domain, env: Env, seconds: float) -> Conditions:
     """The comparisons that the symbolic trace of a request meets where its internal variables are ``env``; what was met by then
-    where jax refuses to go on, or after ``seconds``."""
+    where jax refuses to go on, or after ``seconds``.
+
+    It is traced in variables of its own: jax remembers what it has traced, and an answer that holds at one point must be found by
+    no other trace.
+    """
+    number = next(_numbers)
+    own = {s: compat.variable(f"{s.name}_asked_{number}") for s in env}
+    there = {symbol(f"{s.name}_asked_{number}"): s for s in env}
     found: dict[Condition, None] = {}
     whole = True
 
     def value(dim: Any) -> int:
-        return int(evaluate(internal(dim), env))
+        return int(evaluate(internal(dim).xreplace(there), env))
 
     def note(sort: str, a: Any, b: Any) -> None:
         nonlocal whole
-        difference = sympy.expand(internal(a) - internal(b))
+        difference = sympy.expand((internal(a) - internal(b)).xreplace(there))
         whole = whole and sort != "int" and len(found) < _MOST
-        if sort != "int" and difference.free_symbols and len(found) < _MOST:
+        mine = difference.free_symbols and difference.free_symbols <= env.keys()  # jax also compares what other dimensions relate
+        if sort != "int" and mine and len(found) < _MOST:
             found[Condition(difference, sort == "==")] = None
 
     try:
         with time_limit(seconds), compat.comparisons_noted(value, note):
-            request.run()
-    except (CostModelError, TimeLimit):
+            request.at(domain, own).run()
+    except (CostModelError, TimeLimit, compat.InconclusiveDimensionOperation):
         whole = False
     return Conditions(tuple(found), whole)

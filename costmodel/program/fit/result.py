@@ -88,7 +88,8 @@ class Fit:
 
     def _met(self) -> tuple[list[dict[Symbol, int]], list[dict[Symbol, int]]]:
         """The points that were traced: those of this structure, and all others."""
-        inside, outside = [], []
+        inside: list[dict[Symbol, int]] = []
+        outside: list[dict[Symbol, int]] = []
         for point in self.found.tracer.known:
             (inside if self.found.tracer.key(point) == self.found.key else outside).append(self._env(point))
         return inside, outside
@@ -124,9 +125,13 @@ class Fit:
         return {*self.found.columns.points, *self.found.columns.verified}
 
     @property
-    def ones(self) -> tuple[Expr, ...]:
-        """What is zero where a size is 1 that is not so everywhere: jax and the rules write other programs there."""
-        return tuple(dict.fromkeys(form - 1 for form in self.found.columns.forms if not form.is_number))
+    def edges(self) -> tuple[Expr, ...]:
+        """What is zero where a size is 1 that is not so everywhere, and where an operand is as large as a result in a dimension in
+        which it is not so everywhere (a pad of nothing, a slice of all): jax and the rules write other programs there."""
+        ones = (form - 1 for form in self.found.columns.forms)
+        same = (a - b for r in self.found.program.equations for v in r.ins for out in r.outs
+                if len(v.array.shape) == len(out.array.shape) for a, b in zip(v.array.shape, out.array.shape, strict=True))
+        return tuple(d for d in dict.fromkeys((*ones, *same)) if not d.is_number)
 
     @property
     def traced(self) -> frozenset[Point]:
