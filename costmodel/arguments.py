@@ -120,7 +120,8 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            if cost.at(**values).cost is cost:
+            there = cost.at(**values).cost
+            if cost.program_of(there):
                 return f"verified against a concrete trace at {_text(values)}"
             return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:

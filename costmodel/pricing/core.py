@@ -183,6 +183,10 @@ class Symbolic(Priced):
         self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
         return self._elsewhere[key]
 
+    def program_of(self, other: Symbolic) -> bool:
+        """Whether another cost, which holds at a point, is of a program that this one's forms are of."""
+        return other is self
+
     def region(self, **values: int) -> Symbolic:
         """The cost in the region of a point, in closed form; see :meth:`costmodel.cost.Cost.region`."""
         raise NotImplementedError

@@ -225,6 +225,9 @@ class Grown(Symbolic):
                                   f"that depth {theirs:,}; cost.region(...) there has other forms")
         return there._settled(env, {name: v for name, v in values.items() if name in there.symbols})
 
+    def program_of(self, other: Symbolic) -> bool:
+        return any(other is there for there in self.parts.made.values())
+
     def verify(self, /, **values: int) -> None:
         self.domain.bind(values)
         there = self.region(**values)

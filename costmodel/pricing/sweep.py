@@ -68,7 +68,7 @@ def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
     depth = cost.parts.grows.depth.symbol
     axes, _ = _axes(cost.domain, grid)
     values = grid[depth]
-    if isinstance(values, str) or depth in grid.values():
+    if isinstance(values, str) or any(follows == depth for follows in grid.values() if isinstance(follows, str)):
         raise DomainError(f"{depth} sets the program's structure: give it values of its own, which no other symbol follows")
 
     def swept(value: int) -> Any:
@@ -150,6 +150,9 @@ class Curve:
 
 def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware], policy: str | None = None) -> tuple[Curve, ...]:
     """The program on each device over a grid of symbols, as :func:`sweep` has it: the rooflines of its points."""
+    if isinstance(cost, Grown):
+        cost = cost.region(**{name: v for name, v in grid.items() if name in cost.symbols and isinstance(v, int)})
+        grid = {name: v for name, v in grid.items() if name in cost.symbols}
     axes, arrays = _axes(cost.domain, grid)
     shape = tuple(len(values) for values in axes.values())
     env = _bind_grid(cost, arrays, shape)
