@@ -55,7 +55,7 @@ def regions_of_fit(cost: Symbolic, main: Symbolic) -> Listed:
         try:
             made[key] = cost.region(**values)
         except CostModelError as refusal:
-            made[key] = Region("like " + ", ".join(f"{k}={v}" for k, v in values.items()), None, str(refusal))
+            made[key] = Region(", ".join(f"{k}={v}" for k, v in values.items()) + " and alike", None, str(refusal))
     found = [there if isinstance(there, Region) else Region(_condition(there), there) for there in made.values()]
     here = (pair for pair in _pinned(main) if cost.fitted.reaches(*pair))  # where it is not, it is among those found
     return Listed((Region(_condition(main), main), *found, *_fixed(main, here)))
