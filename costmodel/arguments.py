@@ -29,6 +29,7 @@ class Asked:
     rngs: tuple[str, ...] = ()
     mutable: tuple[str, ...] = ()
     fit: str = "auto"
+    skip_masked: bool = False
 
     def answer(self, quoted: bool = False, train: str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
@@ -52,7 +53,8 @@ class Asked:
             given = dict(entry.at)
         if given or quoted:
             cost.domain.bind(given)
-        return Answer(cost, given, _verify(cost, entry, given) if self.verify else "")
+        verified = _verify(cost, entry, given) if self.verify else ""
+        return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified)
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,7 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            there = cost.at(**values).cost
-            if cost.program_of(there):
+            if cost.program_of(cost.at(**values).formulas):
                 return f"verified against a concrete trace at {_text(values)}"
             return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:

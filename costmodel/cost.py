@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any
 from sympy import Expr
 
 from costmodel.errors import CostModelError, DomainError, TraceError
-from costmodel.pricing.core import Point, Priced, Symbolic
+from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
 from costmodel.pricing.grown import Grown, sampled
 from costmodel.program.fit.depth import Grows
-from costmodel.program.fit.programs import with_integers
-from costmodel.program.fit.result import TRACE_LIMIT, raw_program
-from costmodel.program.regions import Regions
+from costmodel.program.fit.result import TRACE_LIMIT, Made, raw_program
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
+from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
+from costmodel.text import cell, shown
 from costmodel.trace.requests import Traceable, request
-from costmodel.trace.undecided import boundaries
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -83,8 +81,7 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges)
-    regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
+    regions = regions_of(made, table, domain, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
@@ -263,9 +260,9 @@ class CostAt(_Face, Point):
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        lines = [f"{self.name} at {point or 'its fixed shapes'}"]
+        lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}"]
         for label, value, unit in self.headline():
-            lines.append(f"  {label:<22} {value:,} {unit}")
+            lines.append(f"  {label:<22} {cell(value)} {unit}")
         if self.cost.fitted is not None and not self.cost.fitted.is_verified(self.env):
             lines.append("  not verified here")
         return "\n".join((*lines, f"  {self.coverage}"))
@@ -294,8 +291,8 @@ class Cost(_Face, Symbolic):
             raise CostModelError("this cost was loaded from a file and has no model to trace again")
         if self.fitted is None or len(values) < len(self.symbols):
             env = self.domain.bind_some(values)
-            there = analyze_request(with_integers(self.request, env), branches=self.branches, verify=self.compared.checked,
-                                    unknown="warn", tell=False)
+            asked = self.request.where({s.name: v for s, v in env.items()})
+            there = analyze_request(asked, branches=self.branches, verify=self.compared.checked, unknown="warn", tell=False)
             there.domain = there.domain.where(self.domain.relations, env)
             return there
         env = self.domain.bind(values)
@@ -304,8 +301,8 @@ class Cost(_Face, Symbolic):
             fitted = self.fitted.elsewhere_at(env)
             table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
             self._by_key[key] = Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches,
-                                     regions=Regions(boundaries(domain, fitted.edges)[0], checked=self.compared.checked),
-                                     fitted=fitted, alone=True)
+                                     regions=regions_of(Made(fitted.found.program, fitted), table, domain,
+                                                        checked=self.compared.checked), fitted=fitted, alone=True)
         return self._by_key[key]
 
     def regions(self) -> Listed:
@@ -334,6 +331,12 @@ class Cost(_Face, Symbolic):
             raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
         return self._derived(f"{self.name} in {wanted}",
                              lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
+
+    def skip_masked(self) -> Cost:
+        """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
+        backward: operations at their effective length, s·(s + 1)/2 of s² scores. The program still moves whole arrays; one kernel
+        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`)."""
+        return self._derived(f"{self.name}, masked scores skipped", skip_masked)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
@@ -373,10 +376,10 @@ class Cost(_Face, Symbolic):
         return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere, self.fitted), indent)
 
     def __repr__(self) -> str:
-        return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
+        return f"<Cost of {shown(self.name)}: {self.coverage}; domain {shown(str(self.domain)) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}"]
+        lines = [f"{shown(self.name)}    domain: {shown(str(self.domain)) or 'no symbols'}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         if self.fitted is not None and self.fitted.conditions:
@@ -410,11 +413,14 @@ class GrownCost(Grown, Cost):
         raise CostModelError(f"there is another program at every {depth}, and a file keeps one: write .region({depth}=…).to_json()")
 
 
-def from_json(text: str) -> Cost:
-    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
-    from costmodel.program.serialize import from_json
+def from_json(text: str, *, limit: int | None = None) -> Cost:
+    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else.
 
-    saved = from_json(text)
+    limit: characters that are read at most, so that no stranger's file takes long; by default 2.5 million, some 20 000 equations.
+    """
+    from costmodel.program.serialize import MAX_TEXT, from_json
+
+    saved = from_json(text, MAX_TEXT if limit is None else limit)
     cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
     cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
                     for point, there in saved.elsewhere})

@@ -15,6 +15,7 @@ from costmodel import __version__
 from costmodel.cli import bench, hw, model, price
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
@@ -36,7 +37,7 @@ class _OneLineErrors(click.Group):
 
 
 def _complain(message: str) -> int:
-    click.echo(f"costmodel: {' '.join(message.split())}", err=True)
+    click.echo(f"costmodel: {shown(' '.join(message.split()))}", err=True)
     return 2
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from costmodel.text import shown
+
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
 
@@ -23,6 +25,7 @@ _MODEL = (
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
+    click.option("--skip-masked", is_flag=True, help="Attention's operations at the effective length of its mask."),
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
 
@@ -31,10 +34,11 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, verify: bool,
+                 **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked), **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):
@@ -58,5 +62,7 @@ def help_if_alone(context: click.Context) -> None:
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:
+    """Rows as lines, what others chose in them as text."""
+    rows = [tuple(map(shown, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)

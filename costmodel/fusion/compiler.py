@@ -13,7 +13,7 @@ from sympy import Add, Expr
 
 from costmodel.fusion.conversions import as_is
 from costmodel.fusion.graph import Graph
-from costmodel.fusion.kernel import Kernel, kind_of, read_once
+from costmodel.fusion.kernel import Kernel, kind_of, of_part, read_once
 from costmodel.fusion.layers import anchor_kind
 from costmodel.fusion.predicates import along_lines, arithmetic, contraction, loop, reduced_dimensions, reduction, window
 from costmodel.fusion.registry import Policy
@@ -256,7 +256,9 @@ def _reads(graph: Graph, members: list[Equation], roots: set[Equation]) -> list[
                 elements = v.array.size  # what is not updated goes on as it is
             if elements is not ZERO:
                 whole = e.outs[0].array.size if len(e.outs) == 1 else v.array.size
-                touched = wanted if wanted is not None and loop(e) and elements == whole else elements
+                touched = elements
+                if wanted is not None and loop(e):
+                    touched = wanted if elements == whole else of_part(e, v, elements, wanted)
                 needed.setdefault(graph.name(v), []).append(touched)
     return [(value, read_once(value.array, parts)) for value, parts in needed.items()
             if (maker := graph.maker(value)) is None or maker not in inside]

@@ -34,9 +34,13 @@ class Kernel:
     writes: tuple[tuple[Value, Expr], ...]
     again: tuple[Equation, ...] = ()
 
-    @cached_property
+    @property
     def main(self) -> Equation:
         """The equation that gives the kernel its name: its anchor, else the last."""
+        return self.equations[0] if len(self.equations) == 1 else self._main
+
+    @cached_property
+    def _main(self) -> Equation:
         return next((e for e in self.equations if anchor_kind(e) is not None), self.equations[-1])
 
     @property
@@ -104,6 +108,12 @@ def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None 
     if times is None:
         return at_most(Add(*parts), array.size)
     return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)
+
+
+def of_part(e: Equation, operand: Value, elements: Expr, wanted: Expr) -> Expr:
+    """Elements of an operand that ``wanted`` elements of a result need, of which the whole needs so many: what takes elements at
+    places that are data reads one an element, each once."""
+    return at_most(wanted, elements) if Trait.INDEXED in e.traits and operand is e.ins[0] else elements
 
 
 def running(kernels: Iterable[Kernel], branches: Branches, each: Callable[[Kernel], float]) -> tuple[Kernel, ...]:

@@ -15,6 +15,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
@@ -95,4 +96,5 @@ def policies() -> tuple[str, ...]:
 def plan(table: CostTable, name: str) -> tuple[Kernel, ...]:
     """The table's kernels under a policy, in program order; computed once a table."""
     chosen = policy(name)
-    return table.remember(("kernels", chosen), lambda: chosen.kernels(table))
+    with collector.paused():
+        return table.remember(("kernels", chosen), lambda: chosen.kernels(table))

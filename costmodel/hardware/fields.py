@@ -7,7 +7,10 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from costmodel.hardware.model import Quantity
+from costmodel.text import shown
 
+MAX_PROBLEMS = 100  # who has so many looks at the file
+MAX_LINE = 1000
 BLANK = "?"  # what a template has where its reader is to fill something in
 
 # unit -> (base unit, factor); decimal, so that 66.9 TFLOP/s is 66.9e12 FLOP/s to the last bit
@@ -71,7 +74,9 @@ class Table:
         self.problems: list[str] = [] if problems is None else problems
 
     def note(self, key: str, expectation: str) -> None:
-        self.problems.append(f"{self.file}: {self.where(key)}: {expectation}")
+        self.problems.append(shown(f"{self.file}: {self.where(key)}: {expectation}", MAX_LINE))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise Refused
 
     def fail(self, key: str, expectation: str) -> NoReturn:
         self.note(key, expectation)

@@ -181,7 +181,7 @@ class _Reader:
         changing = []
         for e in reversed([e for e in self.table if Trait.LOOP_CARRY in e.traits]):  # inner loops first
             a = e.outs[0]
-            if a in loops_of and a in after and self.root(after[a]) is not a:
+            if a in loops_of and a in after and self.root(after[a]) is not a and not self._counts(after[a]):
                 changing.append((e, a, self.root(after[a]), loops_of[a]))
             else:
                 self.shows[a] = e.ins[0]  # it stays what it was
@@ -202,6 +202,11 @@ class _Reader:
                 initial.starts.append((loop, e.loops))
             carries.append(Carry(loop, places[a], self.contents[a], handed_on, initial))
         return carries
+
+    def _counts(self, value: Value) -> bool:
+        """A loop's counter needs no memory: a loop over a known range may have none."""
+        made = self.maker.get(value)
+        return made is not None and Trait.CONSTANT in made.traits and not value.array.shape
 
     def _branch_result(self, e: Equation) -> None:
         """The result is made where the last branch's is; a branch's result that is a constant or from outside is copied there."""

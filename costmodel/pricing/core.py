@@ -8,21 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sympy import Expr
 
+from costmodel import collector
+from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
+from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
+from costmodel.program.fit.result import Made, raw_program
 from costmodel.program.regions import Regions
+from costmodel.program.table import cost_table
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.trace.requests import Traceable
 from costmodel.trace.undecided import boundaries
+
+
+def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
+    """Where a program that was just made must be compared with concrete traces."""
+    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges, table.dimensions)
+    return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
+
+
+class Differences(NamedTuple):
+    """What differs, in words: in the counts; else in what equations move; else in kernels and buffers."""
+
+    counts: str
+    moves: str
+    kernels: str
 
 
 class Priced:
@@ -59,10 +79,12 @@ class Priced:
 
 
 class Point(Priced):
-    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values."""
+    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values.
+    ``formulas`` is the cost that was asked, if its equations are the same there and at most their kernels are others."""
 
-    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int]) -> None:
+    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int], formulas: Symbolic | None = None) -> None:
         self.cost, self.values, self.env = cost, dict(values), env
+        self.formulas = cost if formulas is None else formulas
         self.program, self.domain, self.name = cost.program, cost.domain, cost.name
         self._memo: dict[Expr, Any] = {}
 
@@ -107,6 +129,8 @@ class Symbolic(Priced):
         self.alone = alone
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
+        self._ones: dict[frozenset[str], tuple[Symbolic, bool]] = {}  # by the variables that are 1 there: what holds, and if alike
+        self._alike: set[tuple[tuple[str, int], ...]] = set()  # points at which another program has the same equations
 
     def evaluate(self, expr: Expr) -> Expr:
         return self.domain.in_user_symbols(expr)
@@ -114,7 +138,8 @@ class Symbolic(Priced):
     def price(self, metric: str, **options: Any) -> Expr:
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
-            self._prices[key] = metrics.get(metric).price(self.program, **options)
+            with collector.paused():
+                self._prices[key] = metrics.get(metric).price(self.program, **options)
         return self._prices[key]
 
     @property
@@ -139,7 +164,8 @@ class Symbolic(Priced):
         is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point.
         """
         env = self.domain.bind(values)
-        return self.at_a_point(self._settled(env, values), values, env)
+        there = self._settled(env, values)
+        return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self._alike else None)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
         """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""
@@ -156,16 +182,57 @@ class Symbolic(Priced):
         if self.request is None or not self.request.repeatable:
             self.compared.refuse(env, values)
             return self
-        with using(self.rules):
-            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+        ones = frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
+        if ones not in self._ones:
+            with using(self.rules):
+                table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+            found = self._differs(env, table, left)
+            if not any(found):
+                self.compared.settle(env, key)
+                return self
+            alike = not found.counts and not found.moves
+            self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
+            region = self._where_one(ones, values) if ones else None
+            if region is None or any(region._differs(env, table, left)):
+                self._elsewhere[key] = self._alone(table, left)
+                self._alike |= {key} if alike else set()
+                return self._elsewhere[key]
+            region.compared.settle(env, key)
+            self._ones[ones] = region, alike
+        region, alike = self._ones[ones]
+        self._alike |= {key} if alike else set()
+        self._elsewhere[key] = region._settled(env, values)
+        return self._elsewhere[key]
+
+    def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
+        """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
+        boundaries: elsewhere the same equations make the same."""
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
-        if not counts and not moves:
-            self.compared.settle(env, key)
-            return self
-        self.compared.differ(env, counts or moves, counts=bool(counts))
-        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
-        return self._elsewhere[key]
+        compared = not counts and not moves and self.compared.signature(env)
+        return Differences(counts, moves, fuses_otherwise(self.program, env, table) if compared else "")
+
+    def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
+        """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
+        has no other variables, or does not trace."""
+        assert self.request is not None
+        if all(v.name in ones for v in self.domain.variables if v.is_dimension) or self.fitted is not None:
+            return None
+        try:
+            request = self.request.where(dict.fromkeys(ones, 1))
+            with using(self.rules):
+                made = raw_program(request, fit="never", trace_limit=None)
+                table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
+        except CostModelError:
+            return None
+        if not set(domain.symbols) <= set(values):
+            return None
+        return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
+                          regions=regions_of(made, table, domain))
+
+    def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
+        """The cost of another program, which is not compared with anything."""
+        return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
     def _believed(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> bool:
         """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
@@ -180,7 +247,7 @@ class Symbolic(Priced):
             self.fitted.refuse(env)
         with using(self.rules):
             table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
-        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
+        self._elsewhere[key] = self._alone(table, left)
         return self._elsewhere[key]
 
     def program_of(self, other: Symbolic) -> bool:
@@ -200,8 +267,7 @@ class Symbolic(Priced):
         key = tuple(sorted(values.items()))
         if key not in self._elsewhere:
             assert self.change is not None
-            self._elsewhere[key] = type(self)(self.change(base.program), base.domain, name=self.name, branches=self.branches,
-                                              regions=Regions(checked=False))
+            self._elsewhere[key] = self._alone(self.change(base.program), base.domain)
         return self._elsewhere[key]
 
     def verify(self, /, **values: int) -> None:

@@ -33,6 +33,8 @@ CALLS = frozenset({
 })
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
+_REAL = ("bool", "int", "uint", "float", "bfloat")
+
 # What an operation's other operand may be without changing anything.
 _NEUTRAL = {"mul": 1, "add": 0}
 
@@ -57,12 +59,14 @@ class Inliner:
         self.carried: list[tuple[Value, Value]] = []
         self.conds: list[Cond] = []
         self.zeros: set[Value] = set()
+        self.literals: dict[Value, float] = {}
         self.integers: dict[Value, Expr] = {}
         self.iterations: list[Expr] = []
         self.run_time: list[Variable] = []
         self.numbers: Counter[str] = Counter() if numbers is None else numbers
         self.ranges: set[Value] = set()
         self._arrays: dict[int, tuple[Any, Array]] = {}
+        self._alike: dict[Array, Array] = {}  # a deep network has few different arrays: each is one object
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
 
     # -- values ----------------------------------------------------------------------------------------------------------------
@@ -73,18 +77,23 @@ class Inliner:
         # By id, beside what has it: comparing abstract values compares dimensions, for which jax may have to prove something.
         found = self._arrays.get(id(aval))
         if found is None:
-            found = self._arrays[id(aval)] = (aval, _array(aval))
+            made = _array(aval)
+            found = self._arrays[id(aval)] = (aval, self._alike.setdefault(made, made))
         return found[1]
 
     def constant(self, var: Any, value: Any = None) -> Value:
         """A literal, or a constant of a closed jaxpr."""
         made = Value(self.array(var), Origin.LITERAL)
         dtype = made.array.dtype
-        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(("int", "uint", "float", "bfloat")):
+        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(_REAL):
+            self.literals[made] = float(value)
             if value == 0:
                 self.zeros.add(made)
             if dtype.startswith(("int", "uint")):
                 self.integers[made] = Integer(int(value))
+        elif isinstance(value, np.ndarray | jax.Array) and value.ndim == 1 and dtype.startswith(("int", "uint")):
+            if np.array_equal(value, np.arange(len(value))):
+                self.ranges.add(made)
         return made
 
     def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:

@@ -13,7 +13,7 @@ from typing import Any
 from sympy import Expr
 
 from costmodel.rules.branches import Branch
-from costmodel.rules.work import Array, Value
+from costmodel.rules.work import Array, Part, Value
 from costmodel.symbolic.domain import Relation, Variable
 from costmodel.trace.words import Origin, Phase
 
@@ -32,6 +32,7 @@ class Raw:
     source:  jax's traceback of the call that it stems from, which is also that of its gradients (see ``_jax_compat.source``).
     transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
     function: it is a jitted function with a rule of the user's, whose name says nothing of what it does.
+    part:     of its elements, those that a mask does not throw away.
     """
 
     primitive: str
@@ -49,6 +50,7 @@ class Raw:
     source: Any = None
     transposes: int = 0
     function: bool = False
+    part: Part | None = None
 
     @property
     def jax(self) -> str:
@@ -71,6 +73,8 @@ class RawProgram:
 
     carried:   pairs of what a loop's body receives and what it hands to its next iteration.
     zeros:     literals that are 0.
+    literals:  scalar literals and what they are.
+    ranges:    arrays that are 0, 1, 2 … along their only dimension.
     conds:     inner ones before the one they are in.
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
@@ -86,6 +90,8 @@ class RawProgram:
     run_time: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
     integers: Mapping[Value, Expr] = field(default_factory=dict)
+    literals: Mapping[Value, float] = field(default_factory=dict)
+    ranges: frozenset[Value] = frozenset()
 
     def rewritten(self, array: Callable[[Value], Array], equation: Callable[[Raw], Raw] = lambda r: r) -> RawProgram:
         """The same program with other arrays (``array`` of each value) and other parameters or trip counts: ``equation`` of each
@@ -107,7 +113,9 @@ class RawProgram:
                        equations=tuple(map(changed, self.equations)),
                        carried=tuple((value(a), value(b)) for a, b in self.carried), zeros=frozenset(map(value, self.zeros)),
                        conds=tuple(Cond(c.number, tuple(map(values, c.results)), values(c.outs)) for c in self.conds),
-                       integers={value(v): number for v, number in self.integers.items()})
+                       integers={value(v): number for v, number in self.integers.items()},
+                       literals={value(v): number for v, number in self.literals.items()},
+                       ranges=frozenset(map(value, self.ranges)))
 
 
 def is_immediate(value: Value) -> bool:

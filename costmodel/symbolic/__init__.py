@@ -5,6 +5,7 @@ __all__ = [
     "asymptotics",
     "dimensions",
     "domain",
+    "extent",
     "forms",
     "printers",
     "quotients",

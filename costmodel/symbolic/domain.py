@@ -168,6 +168,9 @@ class Domain:
             if not v.divisor.free_symbols <= env.keys():
                 raise DomainError(f"{v.symbol}={user[v.symbol]} needs a value for {self._divisor_text(v)}, which divides it")
             divisor, value = evaluate(v.divisor, env), user[v.symbol]
+            if divisor < 1:
+                raise DomainError(f"{v.symbol}={value}: its divisor {self._divisor_text(v)[:60]} is {str(divisor)[:20]} there, "
+                                  "not at least 1")
             if value < v.lower:
                 raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} >= {v.lower}")
             if v.upper is not None and value > v.upper:

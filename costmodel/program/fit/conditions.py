@@ -125,9 +125,10 @@ def conditions(request: Traceable, domain: Domain, env: Env, seconds: float) -> 
     def note(sort: str, a: Any, b: Any) -> None:
         nonlocal whole
         difference = sympy.expand((internal(a) - internal(b)).xreplace(there))
+        if not difference.free_symbols <= env.keys():
+            return  # with a dimension of another program, from which jax remembers parts
         whole = whole and sort != "int" and len(found) < _MOST
-        mine = difference.free_symbols and difference.free_symbols <= env.keys()  # jax also compares what other dimensions relate
-        if sort != "int" and mine and len(found) < _MOST:
+        if sort != "int" and difference.free_symbols and len(found) < _MOST:
             found[Condition(difference, sort == "==")] = None
 
     try:

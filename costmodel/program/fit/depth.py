@@ -9,7 +9,7 @@ from sympy import Symbol
 
 from costmodel.program.fit.align import Aligned
 from costmodel.program.fit.box import Point
-from costmodel.program.fit.programs import Tracer, box_of, domain_of_request, with_integers
+from costmodel.program.fit.programs import Tracer, box_of, domain_of_request
 from costmodel.program.fit.refusal import Varies
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import symbol
@@ -38,7 +38,7 @@ class Grows:
 
     def at(self, depth: int) -> Traceable:
         """The same model, so deep, in the other symbols."""
-        return with_integers(self.request, {self.symbol: depth})
+        return self.request.where({self.depth.name: depth})
 
 
 def growing(request: Traceable, reason: str) -> Grows | None:

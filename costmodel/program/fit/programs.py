@@ -11,7 +11,6 @@ from typing import Any
 
 from sympy import Symbol
 
-from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
 from costmodel.program.fit.align import Aligned, align, rebuilt
 from costmodel.program.fit.box import Axis, Box, Point
@@ -45,19 +44,6 @@ def domain_of_request(request: Traceable) -> Domain:
     noted = _Noting()
     request.at(Domain(), noted)
     return Domain.of(*noted)
-
-
-def with_integers(request: Traceable, env: Mapping[Symbol, int]) -> Traceable:
-    """The request with these internal variables as integers, and all others as they are.
-
-    Raises CostModelError where a size is a maximum or minimum of one of each.
-    """
-    domain = domain_of_request(request)
-    try:
-        return request.at(domain, {symbol(v.name): compat.variable(v.name) for v in domain.variables} | dict(env))
-    except compat.InconclusiveDimensionOperation:
-        raise CostModelError(f"a size is a maximum or minimum of {', '.join(str(s) for s in env)} and of another symbol, which "
-                             "cannot be taken while one of them is an integer; give both") from None
 
 
 @dataclass
