@@ -250,7 +250,7 @@ PROGRAMS = {
 }
 # Of these jax traces the symbols by now; the fit must come to the same.
 TRACED = {"resize", "resize to the grid", "chunks", "cropped skips", "strides at a free size"}
-HEAVY = {"gradient of a SAME convolution", "skips at a free size", "width of Linen's attention", "lower triangle",
+HEAVY = {"linspace", "positions from numpy", "array_split", "every third row", "float(n)", "gradient of a SAME convolution", "skips at a free size", "width of Linen's attention", "lower triangle",
          "strides at a free size", "cropped skips", "resize to the grid", "resize", "capacity of experts", "table of fixed size",
          "pairs", "Fourier modes", "gradient of a strided convolution", "number of groups", "chunks"}
 METRICS = ("params", "macs", "flops", "transcendentals", "ops")
@@ -386,7 +386,7 @@ def holds(cost, point):
     return True
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[slow] if name == "native size" else []) for name in TRAPS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in ("n % 2", "s < t") else [slow]) for name in TRAPS])
 def test_a_sweep_has_the_forms_of_each_region(name):
     """A grid through all regions: what concrete traces have at each point, with few traces."""
     model, inputs, outside, _ = TRAPS[name]
@@ -517,9 +517,8 @@ def test_one_is_a_region_of_its_own():
 def test_a_sweep_uses_the_program_of_one_where_a_size_is_one():
     entry = next(e for e in zoo.models() if e.name == "lstm_layer")
     cost = entry.analyze(fit="never")
-    found = cost.sweep(b=[1, 2, 5], d=range(8, 136), s=[1, 7, 8], metrics=["bytes:unfused"])  # 384 points where b is 1
-    for point in ({"b": 1, "d": 9, "s": 7}, {"b": 1, "d": 100, "s": 8}, {"b": 2, "d": 64, "s": 1}, {"b": 1, "d": 12, "s": 1},
-                  {"b": 5, "d": 33, "s": 8}):
+    found = cost.sweep(b=[1, 2], d=range(8, 142), s=[1, 8], metrics=["bytes:unfused"])  # 268 points where b is 1
+    for point in ({"b": 1, "d": 9, "s": 8}, {"b": 1, "d": 100, "s": 8}, {"b": 2, "d": 64, "s": 1}, {"b": 1, "d": 12, "s": 1}):
         asked = cost.request.at(cost.domain, cost.domain.bind(point))
         expected = cm.analyze(asked.model, *asked.inputs, fit="never").at().bytes("unfused")
         assert int(found.bytes_unfused.sel(**point)) == expected, point
