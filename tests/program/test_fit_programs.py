@@ -251,7 +251,7 @@ PROGRAMS = {
 # Of these jax traces the symbols by now; the fit must come to the same.
 TRACED = {"resize", "resize to the grid", "chunks", "cropped skips", "strides at a free size"}
 HEAVY = {"linspace", "positions from numpy", "array_split", "every third row", "float(n)", "gradient of a SAME convolution",
-         "skips at a free size", "width of Linen's attention", "lower triangle",          "strides at a free size",
+         "skips at a free size", "width of Linen's attention", "lower triangle", "strides at a free size",
          "cropped skips", "resize to the grid", "resize", "capacity of experts", "table of fixed size",
          "pairs", "Fourier modes", "gradient of a strided convolution", "number of groups", "chunks"}
 METRICS = ("params", "macs", "flops", "transcendentals", "ops")
