@@ -135,6 +135,8 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
 def _candidates(cost: Cost, entry: ModelEntry) -> Iterator[Mapping[str, int]]:
     if inside(cost.domain, entry.at):
         yield entry.at
+    if cost.fitted is not None:  # as deep as the sample, not as deep as a middling size
+        yield from cost.fitted.verified
     yield from sample_points(cost.domain)
 
 

@@ -222,6 +222,8 @@ class Symbolic(Priced):
             request = self.request.where(dict.fromkeys(ones, 1))
             with using(self.rules):
                 made = raw_program(request, fit="never", trace_limit=None)
+                if not isinstance(made, Made):
+                    return None
                 table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
         except CostModelError:
             return None
