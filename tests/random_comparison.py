@@ -122,4 +122,4 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
 
 
 def _on_boundary(cost: cm.Cost, env: Any) -> bool:
-    return cost.fitted is not None or cost.regions.stand_ins or bool(cost.regions.signature(env))
+    return cost.fitted is not None or cost.compared.stand_ins or bool(cost.compared.signature(env))

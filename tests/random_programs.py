@@ -27,7 +27,7 @@ INPUTS: tuple[tuple[tuple[Any, ...], str], ...] = (
     (("n", "m"), "int32"),
 )
 Point = tuple[tuple[str, int], ...]
-LARGEST = 300_000  # elements of an array
+LARGEST = 2_000_000  # elements of an array
 STEPS = (1, 5)
 
 
@@ -86,7 +86,7 @@ class Program:
 
     @property
     def points(self) -> tuple[dict[str, int], ...]:
-        """Primes, the edge of the domain, and mixtures."""
+        """Two of primes that no block has as a size, the edge of the domain, and a mixture."""
         return tuple({name: p[name] for name in self.names} for p in _points(self.lowest))
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ def _dims(names: Sequence[str], lowest: int) -> tuple[Any, ...]:
 
 
 def _points(lowest: int) -> tuple[dict[str, int], ...]:
-    return {"n": 11, "m": 13}, {"n": lowest, "m": lowest}, {"n": 23, "m": lowest + 1}, {"n": 16, "m": 6}
+    return {"n": 37, "m": 101}, {"n": lowest, "m": lowest}, {"n": 53, "m": 29}, {"n": 16, "m": lowest + 1}
 
 
 # -- drawing -------------------------------------------------------------------------------------------------------------------

@@ -56,9 +56,12 @@ class Fusion:
     multi_output: bool = False
 
 
-def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing) -> Policy:
-    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory."""
-    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e))
+def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
+             workspace: Callable[[Equation], Expr] = lambda e: ZERO) -> Policy:
+    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` how
+    many bytes a kernel needs beside."""
+    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
+                  workspace=workspace)
 
 
 def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
@@ -236,7 +239,7 @@ def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
         reads = tuple((memory(v), elements) for v, elements in _reads(graph, members, roots))
         writes = tuple((out, out.array.size if graph.copies_to_update(root) else written)
                        for root in k.roots for out, written in zip(root.outs, root.work.written, strict=True)
-                       if written is not ZERO and (graph.uses(out) or out in graph.results))
+                       if written is not ZERO and (len(root.outs) > 1 or graph.uses(out) or out in graph.results))
         if reads or writes or any(e.work.ops for e in own):
             made.append(Kernel(len(made), kind_of(members), tuple(own), reads, writes, again))
     return tuple(made)

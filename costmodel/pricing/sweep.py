@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.clock import figure_of, figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
 from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
+from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
+from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
 from costmodel.text import grid, printed, si, titled
 
@@ -65,6 +67,29 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     else:
         made = dataset(job, on_jax(job) if backend == "jax" else None)
     return made.assign(meets=_meets(made, holds)) if holds else made
+
+
+def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
+    """The same of a model that is another program at every depth: each depth's own program over the rest of the grid."""
+    depth = cost.parts.grows.depth.symbol
+    values = grid.get(depth)
+    if isinstance(values, str) or any(follows == depth for follows in grid.values() if isinstance(follows, str)):
+        raise DomainError(f"{depth} sets the program's structure: give it values of its own, which no other symbol follows")
+    asked = [name for name in ("best", "pareto", "out", "chunks") if options.get(name)]
+    if asked:
+        raise CostModelError(f"{depth} sets the program's structure: give it one value with {', '.join(asked)}")
+    axes = bind(cost.domain, grid).axes
+
+    def swept(value: int) -> Any:
+        there = cost.region(**{depth: value})
+        return sweep(there, {name: v for name, v in grid.items() if name in there.symbols}, **options)
+
+    if depth not in axes:
+        return swept(int(grid[depth]))
+    found = [swept(value).expand_dims({depth: [value]}) for value in axes[depth].tolist()]
+    joined = _xarray().concat(found, dim=depth, coords="minimal", compat="override")
+    joined.attrs |= {"model": cost.name, "domain": str(cost.domain)}
+    return joined.transpose("hardware", *axes, missing_dims="ignore")
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -184,6 +209,9 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     """The program on each device over a grid of symbols, as :func:`sweep` has it: the rooflines of its points."""
     if not devices:
         return ()
+    if isinstance(cost, Grown):
+        cost = cost.region(**{name: v for name, v in grid.items() if name in cost.symbols and isinstance(v, int)})
+        grid = {name: v for name, v in grid.items() if name in cost.symbols}
     job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
     found, items = arrays(job), batch(job.grid.values)
     bound = job.labels("bound", found["bound"])

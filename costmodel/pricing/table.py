@@ -101,13 +101,21 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), int(r.counts), _show(cost, r.output)) for r in rows]
     if collapse:
         priced = _collapse(priced)
-    notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
+    notes = conventions(cost)
     title = f"{cost.name}, by {by}" + (f" under {policy}" if policy else "")
     return Table(title, columns, tuple(priced), tuple(cost.evaluate(t) for t in totals), notes)
 
 
-def _coverage(cost: Any) -> Any:
-    return cost.coverage
+def counted_rows(table: CostTable, by: str, depth: int | None) -> tuple[Any, list[tuple[str, tuple[Expr, ...]]], tuple[Expr, ...]]:
+    """A table's columns, (label, cells) of the rows that are part of its sum, and its totals, all as internal expressions."""
+    columns, drafts, totals = _BUILDERS[by](table, depth)
+    rows = _with_branches(table, drafts, [i for i, column in enumerate(columns) if column in _STORED])
+    return columns, [(row.label, row.cells) for row in rows if row.counts], tuple(totals)
+
+
+def conventions(cost: Priced) -> tuple[str, ...]:
+    """What a table says below its rows."""
+    return f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(cost.coverage)
 
 
 def _show(cost: Priced, value: Value | str) -> str:

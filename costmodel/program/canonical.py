@@ -194,7 +194,12 @@ def _same_array(r: Raw) -> bool:
     return len(r.ins) <= 2 and r.ins[0].array.shape == r.outs[0].array.shape
 
 
+def _same_type(r: Raw) -> bool:
+    return r.ins[0].array == r.outs[0].array
+
+
 _STILL: dict[str, Any] = {
+    "convert_element_type": _same_type,
     "broadcast_in_dim": _same_size, "slice": _same_size, "transpose": _keeps_order, "rev": _of_ones, "concatenate": _same_size,
     "pad": _same_array, "reduce_sum": _same_size, "reduce_max": _same_size, "reduce_min": _same_size, "reduce_prod": _same_size,
     "reduce_and": _same_size, "reduce_or": _same_size,

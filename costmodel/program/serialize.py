@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
+from costmodel.program.fit.result import Fit
+from costmodel.program.fit.saved import SavedFit, fit_data, fit_from
 from costmodel.program.regions import Key, Regions
 from costmodel.program.sound import check_program
 from costmodel.rules import STATUSES
@@ -36,6 +38,7 @@ class Saved:
     name: str
     regions: Regions
     elsewhere: tuple[tuple[Key, Saved], ...] = ()
+    fitted: Fit | SavedFit | None = None
 
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
@@ -62,7 +65,7 @@ def _data(cost: Saved) -> dict[str, Any]:
     elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
     return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
             "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs,
-            "elsewhere": elsewhere}
+            "elsewhere": elsewhere, "fitted": None if cost.fitted is None else fit_data(cost.fitted, writer.expr)}
 
 
 def from_json(text: str, limit: int = MAX_TEXT) -> Saved:
@@ -194,7 +197,12 @@ class _Reader:
                           for point, there in self.data["elsewhere"])
         whole, regions = Domain(variables, relations), self.regions(self.data["regions"])
         check_program(table, whole, regions)
-        return Saved(table, whole, _text(self.data["name"]), regions, elsewhere)
+        return Saved(table, whole, _text(self.data["name"]), regions, elsewhere, self.fitted(whole))
+
+    def fitted(self, domain: Domain) -> SavedFit | None:
+        """What a fitted cost rests upon."""
+        stored = self.data.get("fitted")
+        return None if stored is None else fit_from(stored, domain, lambda place: _refer(self.exprs, place))
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]

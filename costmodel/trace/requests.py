@@ -60,6 +60,9 @@ class Traced:
 class Traceable(Protocol):
     """What can be traced, again at a point: a request, or a training step."""
 
+    @property
+    def model(self) -> Any: ...
+
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
 
     def where(self, values: Mapping[str, int]) -> Traceable: ...

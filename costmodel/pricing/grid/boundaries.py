@@ -119,14 +119,14 @@ def _among(numbers: np.ndarray, number: int) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class OnAxes:
     """Axes that boundaries share, and the places on them by the boundaries that they are on."""
 
     axes: tuple[int, ...]
     classes: tuple[tuple[Signature, Places], ...]
 
 
-def part_of(axes: tuple[int, ...], members: Sequence[Zeros], whole: tuple[int, ...]) -> Part:
+def part_of(axes: tuple[int, ...], members: Sequence[Zeros], whole: tuple[int, ...]) -> OnAxes:
     """The places on some axes by the boundaries that they are on. Those of one axis are classes of its values; those of several are
     listed. Raises CostModelError where these are too many."""
     shape = tuple(whole[i] for i in axes)
@@ -140,7 +140,7 @@ def part_of(axes: tuple[int, ...], members: Sequence[Zeros], whole: tuple[int, .
         places = Places(shape, None, tuple(indices for _, indices in chosen), met)
         if places.count:
             classes.append((frozenset().union(*(s for s, _ in chosen)), places))
-    return Part(axes, tuple(classes))
+    return OnAxes(axes, tuple(classes))
 
 
 def _values(length: int, members: Sequence[Zeros]) -> dict[Signature, np.ndarray]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from costmodel.hardware import Hardware
 from costmodel.pricing.clock import figure_symbol
-from costmodel.pricing.core import Point, Symbolic
-from costmodel.pricing.grid.axes import Grid, bind, integers
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.grid.axes import Grid, bind
 from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
-from costmodel.pricing.grid.regions import Place, elsewhere
+from costmodel.pricing.grid.regions import elsewhere
+from costmodel.pricing.parts import Part
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.blocks import Slices, chunk_shape
 
@@ -35,11 +36,21 @@ TIMED = {
 
 
 @dataclass(frozen=True, eq=False)
+class Patch:
+    """Places at which another program holds, as indices on the symbols' axes, and the variables there: (place), or of those of a
+    device (device, place, figures)."""
+
+    count: int
+    indices: tuple[np.ndarray, ...]
+    values: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """A sweep over a grid.
 
     figures: values of the devices' figures that are axes, by symbol; ``devices`` the labels of the axis "hardware".
-    patches: what each variable is at places where another program holds, over the axes of figures.
+    patches: what each variable is where another program holds.
     about:   attributes of each variable; ``attrs`` those of the whole.
     """
 
@@ -47,7 +58,7 @@ class Job:
     grid: Grid
     figures: Mapping[str, np.ndarray]
     devices: tuple[str, ...]
-    patches: Mapping[Place, Mapping[str, np.ndarray]]
+    patches: tuple[Patch, ...]
     about: Mapping[str, Mapping[str, str]]
     attrs: Mapping[str, str]
 
@@ -120,15 +131,19 @@ class Job:
         apply(self.patches_in(slices), found)
         return found
 
-    def patches_in(self, slices: Slices) -> list[tuple[Place, Mapping[str, np.ndarray]]]:
-        """The patches inside a chunk, each at its place there."""
+    def patches_in(self, slices: Slices) -> list[Patch]:
+        """The patches inside a chunk, at their places there."""
         rank = len(self.grid.axes)
         own, rest = slices[:rank], slices[rank:]
-        found: list[tuple[Place, Mapping[str, np.ndarray]]] = []
-        for place, values in self.patches.items():
-            if all(s.start <= i < s.stop for i, s in zip(place, own, strict=True)):
-                local = tuple(i - s.start for i, s in zip(place, own, strict=True))
-                found.append((local, {name: a if a.ndim == 0 else a[(slice(None), *rest)] for name, a in values.items()}))
+        found = []
+        for patch in self.patches:
+            inside = np.ones(patch.count, dtype=bool)
+            for indices, s in zip(patch.indices, own, strict=True):
+                inside &= (indices >= s.start) & (indices < s.stop)
+            if inside.any():
+                found.append(Patch(int(inside.sum()), tuple(i[inside] - s.start for i, s in zip(patch.indices, own, strict=True)),
+                                   {name: a[:, inside][(slice(None), slice(None), *rest)] if name in TIMED else a[inside]
+                                    for name, a in patch.values.items()}))
         return found
 
     def labels(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -136,12 +151,14 @@ class Job:
         return np.array(self.plan.units)[values] if name == "bound" else values
 
 
-def apply(patches: Iterable[tuple[Place, Mapping[str, np.ndarray]]], found: Mapping[str, np.ndarray]) -> None:
+def apply(patches: Iterable[Patch], found: Mapping[str, np.ndarray]) -> None:
     """Write patches into the variables of a chunk."""
-    for place, values in patches:
-        for name, value in values.items():
-            index: tuple[Any, ...] = (slice(None), *place) if value.ndim else place
-            found[name][index] = value
+    for patch in patches:
+        for name, values in patch.values.items():
+            if name in TIMED:
+                found[name][(slice(None), *patch.indices)] = values if patch.indices else values[:, 0]
+            else:
+                found[name][patch.indices] = values if patch.indices else values[0]
 
 
 def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], devices: Sequence[Hardware], labels: Sequence[str],
@@ -150,12 +167,10 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     figures = vary or {}
     bound = bind(cost.domain, grid, len(figures))
     plan = plan_of(cost, bound, metrics, devices, policy, tuple(figures))
-    groups: dict[Symbolic, dict[Place, Point]] = {}
-    for place, point in elsewhere(cost, bound).items():
-        groups.setdefault(point.cost, {})[place] = point
-    others = [_there(points, metrics, devices, policy, figures) for points in groups.values()]
-    units = tuple(dict.fromkeys([*plan.units, *(unit for units, _ in others for unit in units)]))
-    patches = {place: _renamed(values, its, units) for its, patched in others for place, values in patched.items()}
+    others = [_there(part, metrics, devices, policy, figures) for part in elsewhere(cost, bound)]
+    units = tuple(dict.fromkeys([*plan.units, *(unit for units, _, _ in others for unit in units)]))
+    patches = tuple(Patch(len(places), tuple(np.unravel_index(places, bound.shape)) if bound.shape else (),
+                          _renamed(values, its, units)) for its, places, values in others)
     about = {variable(name): {"unit": found.unit, "convention": found.convention}
              for name in metrics if name != "energy" for found, _ in [metric_registry.get_form(name)]}
     axes = {figure_symbol(name).name: a for name, a in figures.items()}
@@ -164,18 +179,16 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
                {"model": cost.name, "domain": str(cost.domain)})
 
 
-def _there(points: Mapping[Place, Point], metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,
-           figures: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], dict[Place, dict[str, np.ndarray]]]:
-    """What binds, and every variable, at points of another program, which are one axis."""
-    first, rank = next(iter(points.values())), len(figures)
-    found = [{**{s.name: v for s, v in point.env.items()}, **point.values} for point in points.values()]
-    numbers = {name: integers([values[name] for values in found]).reshape([-1, *[1] * rank]) for name in found[0]}
-    grid = Grid(first.cost.domain, {_POINTS: np.arange(len(points))}, numbers, numbers)
-    plan = plan_of(first.cost, grid, metrics, devices, policy, tuple(figures))
-    job = Job(plan, grid, {figure_symbol(name).name: a for name, a in figures.items()}, (), {}, {}, {})
-    values = job.chunk(tuple(slice(0, n) for n in job.shape))
-    return plan.units, {place: {name: a[:, i] if "hardware" in plan.dims(name) else a[i, ...] for name, a in values.items()}
-                        for i, place in enumerate(points)}
+def _there(part: Part, metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,
+           figures: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray, dict[str, np.ndarray]]:
+    """What binds, the places, and every variable at points of another program, which are one axis."""
+    points, rank = part.points, len(figures)
+    arrays = {**points.values, **{s.name: a for s, a in points.env.items()}}
+    numbers = {name: a.reshape([-1, *[1] * rank]) for name, a in arrays.items()}
+    grid = Grid(part.cost.domain, {_POINTS: np.arange(len(points))}, numbers, numbers)
+    plan = plan_of(part.cost, grid, metrics, devices, policy, tuple(figures))
+    job = Job(plan, grid, {figure_symbol(name).name: a for name, a in figures.items()}, (), (), {}, {})
+    return plan.units, points.places, job.chunk(tuple(slice(0, n) for n in job.shape))
 
 
 def _renamed(values: Mapping[str, np.ndarray], units: Sequence[str], all_units: Sequence[str]) -> dict[str, np.ndarray]:
@@ -195,4 +208,4 @@ def tracked(chunks: Sequence[Slices], what: str) -> Iterator[Slices]:
     yield from track(chunks, description=what, console=Console(stderr=True), transient=True)
 
 
-__all__ = ["CHUNK", "TIMED", "Job", "apply", "prepare", "tracked"]
+__all__ = ["CHUNK", "TIMED", "Job", "Patch", "apply", "prepare", "tracked"]

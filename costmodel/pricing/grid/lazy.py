@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from costmodel.errors import CostModelError
-from costmodel.pricing.grid.job import Job, apply
+from costmodel.pricing.grid.job import Job, Patch, apply
 from costmodel.pricing.grid.plan import sheet_of
-from costmodel.pricing.grid.regions import Place
 from costmodel.pricing.grid.store import Evaluate
 from costmodel.symbolic.blocks import Slices
+
+Place = tuple[int, ...]
 
 _BATCH = 8  # blocks that Dask computes at once for a store, so that what waits to be written stays small
 _LAZY_CHUNK = 2**20
 
 
 def block(text: str, values: Mapping[str, np.ndarray], shape: tuple[int, ...],
-          patches: Sequence[tuple[Place, Mapping[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+          patches: Sequence[Patch]) -> dict[str, np.ndarray]:
     """Every variable on a chunk, from data alone: what a worker runs."""
     found = sheet_of(text).chunk(values, shape)
     apply(patches, found)

@@ -10,61 +10,61 @@ from math import prod
 import numpy as np
 
 from costmodel.errors import CostModelError
-from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
-from costmodel.pricing.grid.boundaries import Part, Place, Places, Zeros, part_of, zeros
+from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, part_of, zeros
+from costmodel.pricing.parts import Part, Points, each, on_boundaries
+from costmodel.pricing.parts import elsewhere as flat_elsewhere
 from costmodel.program.regions import Signature
+from costmodel.symbolic.forms import symbol
 
-# So many points of a grid are traced by themselves, where the symbolic program is another one.
-MOST_TRACED = 256
-# So many are looked up one by one where the other program is known in closed form.
-MOST_DERIVED = 2**17
+MOST = 2**20  # points that are looked at one by one
 
-def elsewhere(cost: Symbolic, grid: Grid) -> dict[Place, Point]:
-    """The points of a grid at which another program holds. The first point of each region is compared with a concrete trace, as it
-    would be by itself; where there are many points of another program, CostModelError says so."""
-    regions = cost.origin.regions
+
+def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
+    """The parts of a grid at which another program holds, their places numbered in order. The first point of each region is
+    compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace."""
+    regions = cost.origin.compared
     if not regions.checked:
-        return {}
+        return ()
     if cost.fitted is not None:
-        _check_fitted(cost, grid)
-    found: dict[Place, Point] = {}
-
-    def there(place: Place) -> bool:
-        point = cost.at(**grid.point(place))
-        if point.cost is not cost:
-            found[place] = point
-        return point.cost is not cost
-
-    single = regions.stand_ins or regions.everywhere
+        if grid.count > MOST:
+            raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {MOST:,}, "
+                                 "or analyze(..., verify=False)")
+        return flat_elsewhere(cost, _points(grid, np.arange(grid.count)))
+    found: list[Part] = []
     for signature, members in _classes(cost, grid):
+        single = regions.stand_ins or regions.everywhere
         if not single and signature in regions.same:
             continue
-        first = next(iter(members))
-        another = there(first)
-        single = regions.stand_ins or regions.everywhere
-        if another and not signature and not single:
-            del found[first]  # only its bytes differ, which was said: the grid is that of the formulas
-        elif another or single:
-            derived = another and found[first].cost.request is not None  # in closed form, where symbols are 1
-            most = MOST_DERIVED if derived else MOST_TRACED
-            if members.count > most:
-                raise CostModelError(f"the model is another program at {members.count} points of this grid, which would be traced "
-                                     f"one by one; sweep at most {most} such points, or analyze(..., verify=False)")
-            for place in members:
-                there(place)
-    return found
+        another = cost.at(**grid.point(next(iter(members)))).cost is not cost
+        if regions.stand_ins or regions.everywhere:
+            found += each(cost, _of(grid, members))
+        elif another and signature:  # else only its bytes differ, which was said: the grid is that of the formulas
+            found += on_boundaries(cost, [regions.boundaries[i] for i in sorted(signature)], _of(grid, members))
+    return tuple(found)
 
 
-def _check_fitted(cost: Symbolic, grid: Grid) -> None:
-    assert cost.fitted is not None
-    if grid.count > 2**20:
-        raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {2**20:,}, or "
-                             "analyze(..., verify=False)")
-    from costmodel.symbolic.forms import symbol
+def _of(grid: Grid, members: Members) -> Points:
+    """The points of a region."""
+    if members.count > MOST:
+        raise CostModelError(f"the model is another program at {members.count:,} points of this grid; sweep at most {MOST:,} such "
+                             "points, or analyze(..., verify=False)")
+    places = np.array(list(members), dtype=np.int64).reshape(-1, len(grid.shape))
+    return _points(grid, np.sort(np.ravel_multi_index(tuple(places.T), grid.shape)) if grid.shape else np.zeros(1, np.int64))
 
-    whole = {symbol(name): np.broadcast_to(a, grid.shape).ravel() for name, a in grid.variables.items()}
-    cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(grid.count)])
+
+def _points(grid: Grid, places: np.ndarray) -> Points:
+    """Places of a grid with the values there."""
+    indices = np.unravel_index(places, grid.shape) if grid.shape else ()
+
+    def at(array: np.ndarray) -> np.ndarray:
+        own = array.reshape(array.shape[:len(grid.shape)])
+        index = tuple(i if n > 1 else 0 for i, n in zip(indices, own.shape, strict=True))
+        return np.broadcast_to(own[index], places.shape)
+
+    return Points({symbol(name): at(a) for name, a in grid.variables.items()},
+                  {name: at(a) for name, a in grid.values.items()}, places)
 
 
 def _classes(cost: Symbolic, grid: Grid) -> Iterator[tuple[Signature, Members]]:
@@ -111,11 +111,11 @@ def _product(choices: Sequence[Iterable[Place]]) -> Iterator[tuple[Place, ...]]:
             yield (first, *rest)
 
 
-def _parts(cost: Symbolic, grid: Grid) -> tuple[list[Part], Signature]:
+def _parts(cost: Symbolic, grid: Grid) -> tuple[list[OnAxes], Signature]:
     """The boundaries that are met somewhere, grouped by the axes that they share; and those that are met everywhere."""
     always: set[int] = set()
     groups: list[tuple[int, list[Zeros]]] = []
-    for number, difference in enumerate(cost.origin.regions.boundaries):
+    for number, difference in enumerate(cost.origin.compared.boundaries):
         if not {s.name for s in difference.free_symbols} <= grid.variables.keys():
             continue  # of a symbol that this cost does not have
         found = zeros(number, difference, grid)

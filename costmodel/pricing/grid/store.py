@@ -34,8 +34,8 @@ def digest(job: Job, lengths: Sequence[int], where: Sequence[Condition]) -> str:
     for name, array in arrays:
         text.update(f"{name}{array.shape}{array.tolist() if array.dtype.kind == 'O' else ''}".encode())
         text.update(b"" if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes())
-    for place, values in sorted(job.patches.items()):
-        text.update(repr((place, {name: a.tolist() for name, a in values.items()})).encode())
+    for patch in job.patches:
+        text.update(repr(([a.tolist() for a in patch.indices], {name: a.tolist() for name, a in patch.values.items()})).encode())
     text.update(repr((tuple(lengths), tuple(where), job.devices)).encode())
     return text.hexdigest()
 
