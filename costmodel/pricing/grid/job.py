@@ -155,10 +155,9 @@ def apply(patches: Iterable[Patch], found: Mapping[str, np.ndarray]) -> None:
     """Write patches into the variables of a chunk."""
     for patch in patches:
         for name, values in patch.values.items():
-            if name in TIMED:
-                found[name][(slice(None), *patch.indices)] = values if patch.indices else values[:, 0]
-            else:
-                found[name][patch.indices] = values if patch.indices else values[0]
+            index: Any = (slice(None), *patch.indices) if name in TIMED else patch.indices
+            alone = values[:, 0] if name in TIMED else values[0]
+            found[name][index] = values if patch.indices else alone
 
 
 def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], devices: Sequence[Hardware], labels: Sequence[str],

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +57,11 @@ def _of(grid: Grid, members: Members) -> Points:
 
 def _points(grid: Grid, places: np.ndarray) -> Points:
     """Places of a grid with the values there."""
-    indices = np.unravel_index(places, grid.shape) if grid.shape else ()
+    indices: tuple[Any, ...] = np.unravel_index(places, grid.shape) if grid.shape else ()
 
     def at(array: np.ndarray) -> np.ndarray:
-        own = array.reshape(array.shape[:len(grid.shape)])
-        index = tuple(i if n > 1 else 0 for i, n in zip(indices, own.shape, strict=True))
+        own: np.ndarray = array.reshape(array.shape[:len(grid.shape)])
+        index = tuple(i if own.shape[axis] > 1 else 0 for axis, i in enumerate(indices))
         return np.broadcast_to(own[index], places.shape)
 
     return Points({symbol(name): at(a) for name, a in grid.variables.items()},
