@@ -4,5 +4,6 @@
 __all__ = [
     "html",
     "latex",
+    "page",
     "plot",
 ]
