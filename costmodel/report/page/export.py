@@ -17,6 +17,7 @@ from costmodel.report.page.devices import TYPES, bits, devices, exported
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas
 from costmodel.report.page.program import Program
+from costmodel.report.page.settled import settle
 from costmodel.report.page.start import start
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable, is_floating, retype
@@ -36,6 +37,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     if cost.program.branches is Branches.MIN and any(e.branch for e in cost.program):
         raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
     point, wanted = start(cost.domain, at), devices(hardware)
+    settle(cost, point)
     forms, lines = Forms(), Forms()
     program = Program(cost, forms)
     data = program.exported()

@@ -22,7 +22,7 @@ def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
         domain.bind(at)
         return {name: at[name] for name in domain.symbols}
     for size in _SIZES:
-        point = _near(domain, {name: at.get(name, 1 if name in BATCH else size) for name in domain.symbols}, at)
+        point = near(domain, {name: at.get(name, 1 if name in BATCH else size) for name in domain.symbols}, at)
         try:
             domain.bind(point)
         except DomainError:
@@ -31,14 +31,14 @@ def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
     raise DomainError(f"say where the page starts, with a value for each of {', '.join(domain.symbols)}: the domain is {domain}")
 
 
-def _near(domain: Domain, wanted: Mapping[str, int], fixed: Mapping[str, int]) -> dict[str, int]:
-    """``wanted``, but for what is fixed, moved to values that each symbol's divisor and bounds allow."""
+def near(domain: Domain, wanted: Mapping[str, int], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
+    """``wanted``, but for what is fixed, moved to values that each symbol's divisor and bounds allow; relations are not looked at."""
     point, internal = {}, {}
     for v in domain.ordered:
         divisor = int(evaluate(v.divisor, internal))
         units = -(-max(v.lower, wanted[v.symbol]) // divisor)
         if v.upper is not None:
             units = min(units, v.upper // divisor)
-        point[v.symbol] = fixed.get(v.symbol, units * divisor)
+        point[v.symbol] = (fixed or {}).get(v.symbol, units * divisor)
         internal[symbol(v.name)] = point[v.symbol] // divisor
     return {name: point[name] for name in domain.symbols}
