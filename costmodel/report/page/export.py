@@ -26,10 +26,13 @@ from costmodel.symbolic.forms import symbol
 
 @dataclass(frozen=True)
 class Exported:
-    """``data`` is what JSON can say; ``functions`` is JavaScript text whose names are all ours."""
+    """``data`` is what JSON can say; ``functions`` is JavaScript text whose names are all ours; ``forms`` and ``lines`` are the
+    expressions, in internal symbols, that its functions of these names return."""
 
     data: dict[str, Any]
     functions: str
+    forms: Sequence[Expr]
+    lines: Sequence[Expr]
 
 
 def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, int], notes: Sequence[str]) -> Exported:
@@ -54,7 +57,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     for name, each in (("forms", forms), ("lines", lines), ("bounds", bounds)):
         text, data[f"{name}Below"] = each.written(name, symbols)
         functions.append(text)
-    return Exported(data, "\n".join(functions))
+    return Exported(data, "\n".join(functions), tuple(forms), tuple(lines))
 
 
 def _chosen(found: Sequence[Hardware]) -> int:

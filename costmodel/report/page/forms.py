@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sympy import Expr, Integer, Symbol
 
@@ -25,8 +25,8 @@ class Forms:
         """The places of several, in order."""
         return [self.add(e) for e in exprs]
 
-    def __len__(self) -> int:
-        return len(self._places)
+    def __iter__(self) -> Iterator[Expr]:
+        return iter(self._places)
 
     def written(self, name: str, symbols: Sequence[Symbol]) -> tuple[str, list[list[int]]]:
         """The text of the function ``name`` of the symbols, which returns all numerators and then denominators other than 1, and

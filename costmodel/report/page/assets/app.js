@@ -36,7 +36,7 @@ function showRoofline(found) {
   const shapes = [["memory", "memory-bound"], ["compute", "compute-bound"]].map(([kind, text]) => html("span", {class: "key"}, svg("svg", {class: "swatch", width: 14, height: 14, "aria-hidden": "true"},
     svg("g", {class: `point ${kind}`}, kind === "memory" ? svg("circle", {cx: 7, cy: 7, r: 6}) : svg("rect", {x: 1, y: 1, width: 12, height: 12}))), text));
   say.replaceChildren(`${device.title}: kernels of ${policyNow()}, larger where they take longer. `, ...shapes);
-  byId("roofline-names").replaceChildren(...marks.map((mark) => html("li", {}, html("span", {class: "name", title: mark.rows.map((row) => row.name).join(", "), text: tail(mark.name, 52)}), ` ${percent(mark.share)}`)));
+  byId("roofline-names").replaceChildren(...marks.map((mark) => html("li", {}, html("span", {class: "name", title: mark.rows.map((row) => row.name).join(", "), text: mark.name}), html("span", {class: "value", text: percent(mark.share)}))));
 }
 
 function showTime({rows, total}) {
@@ -95,11 +95,12 @@ function soon() {
 
 // -- questions, which take longer than a slider may: asked when it has come to rest ---------------------------------------------
 
+const inBytes = (bits) => `${grouped(times({n: 1n, d: 8n}, bits))} B`;
 function fitText(line, fit) {
   const at = (value) => `${line.name} = ${value}`;
-  if (fit.none) return `no ${line.name} fits: ${at(fit.next)} takes ${si(number(fit.nextUsed) / 8, "B")}`;
-  if (fit.all) return fit.value === null ? "fits whatever it is" : `${at(fit.value)}, where the domain ends, takes ${si(number(fit.used) / 8, "B")}`;
-  return `${at(fit.value)}: ${si(number(fit.used) / 8, "B")}; ${at(fit.next)} takes ${si(number(fit.nextUsed) / 8, "B")}`;
+  if (fit.none) return `no ${line.name} fits: ${at(fit.next)} takes ${inBytes(fit.nextUsed)}`;
+  if (fit.all) return fit.value === null ? "fits whatever it is" : `${at(fit.value)}, where the domain ends, takes ${inBytes(fit.used)}`;
+  return `${at(fit.value)} takes ${inBytes(fit.used)}; ${at(fit.next)} would take ${inBytes(fit.nextUsed)}`;
 }
 
 function crossText(line, device) {
@@ -121,6 +122,7 @@ function answers() {
 }
 
 function deviceTable(line, peak) {
+  if (!byId("compared").open) return;
   const table = byId("devices"), heads = ["device", "time ≥", "time ≤", "bound", "capacity", ...(line ? [`largest ${line.name}`] : [])];
   table.tHead.replaceChildren(html("tr", {}, ...heads.map((text) => html("th", {scope: "col", text}))));
   const mine = later;
@@ -175,6 +177,8 @@ byId("donate").addEventListener("change", (event) => {
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 byId("time-by").addEventListener("change", () => showTime(now));
 byId("along").addEventListener("change", answers);
+byId("compared").open = D.devices.length > 1 && D.devices.length <= 8;
+byId("compared").addEventListener("toggle", answers);
 pressing(byId("modules"), tree, () => drawTree(byId("modules"), tree));
 for (const [id, open] of [["open-all", true], ["close-all", false]]) {
   byId(id).addEventListener("click", () => {

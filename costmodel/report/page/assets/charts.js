@@ -2,6 +2,13 @@
 const EDGE = {left: 62, right: 18, top: 22, bottom: 46};
 const NUMBERED = 10;
 
+// The width of every chart: asking the browser anew in the middle of an update would make it lay out the page.
+const drawn = {window: 0, width: 0};
+function chartWidth() {
+  if (drawn.window !== window.innerWidth) Object.assign(drawn, {window: window.innerWidth, width: Math.max(300, byId("roofline").clientWidth)});
+  return drawn.width;
+}
+
 function decades(values, below, above) {
   const logs = values.filter((x) => x > 0 && Number.isFinite(x)).map(Math.log10);
   return [Math.min(...logs) - below, Math.max(...logs) + above];
@@ -44,17 +51,18 @@ function drawRoofline(holder, rows, device, wanted, total, tell) {
   const marks = marksOf(rows, total), peaks = roofs(rows, device, wanted), speed = device.bandwidth[0];
   holder.replaceChildren();
   if (!marks.length || !peaks.length) return [];
-  const width = Math.max(300, holder.clientWidth), height = Math.min(540, Math.max(320, width * 0.56));
+  const width = chartWidth(), height = Math.min(540, Math.max(320, width * 0.56));
   const [x0, x1] = decades([...marks.map((m) => m.x), peaks[0][1] / speed], 0.35, 0.6);
-  const [y0, y1] = decades([...marks.map((m) => m.y), peaks[0][1]], 0.3, 0.35);
+  const [y0, y1] = decades([...marks.map((m) => m.y), peaks[0][1]], 0.3, 0.5);
   const x = (value) => EDGE.left + ((Math.log10(value) - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
   const y = (value) => height - EDGE.bottom - ((Math.log10(value) - y0) / (y1 - y0)) * (height - EDGE.top - EDGE.bottom);
   const box = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "group",
     "aria-label": `Roofline on ${device.title}: arrow keys go from point to point`});
   box.append(...axes(x, y, [x0, x1], [y0, y1], width, height));
   box.append(svg("path", {class: "roof", d: `M${x(10 ** x0)},${y(speed * 10 ** x0)}L${x(peaks[0][1] / speed)},${y(peaks[0][1])}H${width - EDGE.right}`}));
-  box.append(...roofLabels(peaks, speed, x, y, width, height, x0));
-  const taken = [];
+  const taken = roofBoxes(x(10 ** x0), y(speed * 10 ** x0), x(peaks[0][1] / speed), y(peaks[0][1]), width);
+  box.append(...memoryName(marks, speed, x, y, x0, peaks[0][1] / speed, width, taken));
+  box.append(...roofLabels(peaks, speed, x, y, width, height, taken));
   const numbered = marks.slice(0, Math.min(NUMBERED, width < 520 ? 6 : NUMBERED));
   const points = [...marks].reverse().map((mark) => point(mark, x(mark.x), y(mark.y), numbered.indexOf(mark), tell));
   box.append(...points);
@@ -90,21 +98,37 @@ const plain = (value) => {
   return `${Math.round((value / scale) * 1000) / 1000}${prefix ? ` ${prefix}` : ""}`;
 };
 
-function roofLabels(peaks, speed, x, y, width, height, x0) {
-  const parts = [], slope = Math.atan2(y(10 ** x0 * speed) - y(10 ** (x0 + 1) * speed), x(10 ** (x0 + 1)) - x(10 ** x0));
-  // Along the slope where it is inside the frame, above the line: all points are below it.
-  const start = Math.max(10 ** x0, 10 ** Math.log10(1e-30));
-  const px = x(start) + 14, py = y(start * speed) - 14 * Math.tan(slope) - 8;
-  parts.push(svg("text", {class: "roof-name", x: px, y: py, transform: `rotate(${(-slope * 180) / Math.PI} ${px} ${py})`,
-    text: `memory ${si(speed, "B/s")}`}));
+// Where the roof is drawn: no number stands there.
+function roofBoxes(fromX, fromY, ridgeX, ridgeY, width) {
+  const boxes = [{x: ridgeX, y: ridgeY - 2, w: width - ridgeX, h: 4}];
+  for (let at = fromX; at < ridgeX; at += 4) boxes.push({x: at, y: fromY + ((ridgeY - fromY) * (at - fromX)) / (ridgeX - fromX) - 2, w: 4, h: 4});
+  return boxes;
+}
+
+// The slope's name stands along it, above, where no point is near.
+function memoryName(marks, speed, x, y, x0, ridge, width, taken) {
+  const text = `memory ${si(speed, "B/s")}`, from = [x(10 ** x0), y(speed * 10 ** x0)], to = [x(ridge), y(speed * ridge)];
+  const slope = Math.atan2(from[1] - to[1], to[0] - from[0]), run = 8.6 * text.length * Math.cos(slope);
+  const crowd = (start) => marks.reduce((sum, m) => sum + (x(m.x) > start - 14 && x(m.x) < start + run + 14 ? 1 + m.share : 0), 0);
+  let best = from[0] + 10;
+  for (let start = best; start + run < to[0] - 8; start += 8) if (crowd(start) < crowd(best)) best = start;
+  const py = from[1] - (best - from[0]) * Math.tan(slope) - 9;
+  for (let at = 0; at < run; at += 12) taken.push({x: best + at, y: py - at * Math.tan(slope) - 16, w: 14, h: 20});
+  return [svg("text", {class: "roof-name", x: best, y: py, transform: `rotate(${(-slope * 180) / Math.PI} ${best} ${py})`, text})];
+}
+
+function roofLabels(peaks, speed, x, y, width, height, taken) {
+  const parts = [];
   let above = -Infinity;
   peaks.slice(0, 4).forEach(([label, peak], i) => {
     const at = y(peak);
     if (at > height - EDGE.bottom - 4) return;
     if (i) parts.push(svg("line", {class: "lesser", x1: x(peak / speed), x2: width - EDGE.right, y1: at, y2: at}));
-    const text = Math.max(at - 6, above + 16);
-    above = text;
-    parts.push(svg("text", {class: "roof-name", x: width - EDGE.right - 2, y: text, "text-anchor": "end", text: `${label} ${si(peak, "OP/s")}`}));
+    const line = i ? Math.max(at - 6, above + 17) : at - 18, [unit, dtype] = label.split(" ");
+    const text = width < 520 ? `${unit} ${si(peak)}` : `${label} ${si(peak, FLOATING.has(dtype) ? "FLOP/s" : "OP/s")}`;
+    above = line;
+    taken.push({x: width - EDGE.right - 8 * text.length, y: line - 13, w: 8 * text.length, h: 17});
+    parts.push(svg("text", {class: "roof-name", x: width - EDGE.right - 2, y: line, "text-anchor": "end", text}));
   });
   return parts;
 }
@@ -161,7 +185,7 @@ function roving(box, points) {
 function drawTime(holder, rows, by) {
   const groups = new Map();
   for (const row of rows) {
-    const key = by === "kernel" ? row : by === "kind" ? row.kind : row.module.split("/")[0] || "(root)";
+    const key = by === "kernel" ? [row.kind, row.primitive, row.lowerAll, row.upperAll].join() : by === "kind" ? row.kind : row.module.split("/")[0] || "(root)";
     if (!groups.has(key)) groups.set(key, {name: by === "kernel" ? row.name : key, detail: by === "kernel" ? row.kind : "", lower: 0, upper: 0, memory: 0, compute: 0, count: 0});
     const group = groups.get(key);
     group.lower += row.lowerAll;
@@ -174,15 +198,15 @@ function drawTime(holder, rows, by) {
   const shown = sorted.slice(0, 14), rest = sorted.slice(14);
   if (rest.length) {
     const sum = (key) => rest.reduce((all, g) => all + g[key], 0);
-    shown.push({name: `${rest.length} others`, detail: "", lower: sum("lower"), upper: sum("upper"), memory: sum("memory"), compute: sum("compute"), count: rest.length});
+    shown.push({name: `${rest.length} others`, detail: "", others: true, lower: sum("lower"), upper: sum("upper"), memory: sum("memory"), compute: sum("compute"), count: rest.length});
   }
-  const most = Math.max(...shown.map((g) => Math.max(g.upper, g.lower)), 1e-300);
+  const most = Math.max(...shown.map((g) => (g.others ? 0 : Math.max(g.upper, g.lower))), 1e-300);
   holder.replaceChildren(html("ol", {class: "bars"}, ...shown.map((g) => {
     const full = html("i", {class: "upper"}), solid = html("i", {class: g.memory >= g.compute ? "memory" : "compute"});
     full.style.width = `${(100 * g.upper) / most}%`;
     solid.style.width = `${(100 * g.lower) / most}%`;
-    const label = g.detail ? `${g.name} (${g.detail})` : g.name;
-    return html("li", {}, html("span", {class: "name", title: label, text: tail(g.name, 44)}), html("span", {class: "bar", "aria-hidden": "true"}, full, solid),
+    const label = html("span", {class: "name", title: g.name}, html("span", {text: tail(g.name, 40)}), ...(g.detail ? [html("small", {text: ` ${g.detail}${by === "kernel" && g.count > 1 ? ` and ${g.count - 1} alike` : ""}`})] : []));
+    return html("li", {}, label, html("span", {class: "bar", "aria-hidden": "true"}, ...(g.others ? [] : [full, solid])),
       html("span", {class: "value", text: `${si(g.lower, "s")} · ${percent(total ? g.lower / total : 0)}`}));
   })));
 }

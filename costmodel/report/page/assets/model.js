@@ -84,7 +84,7 @@ function kernelsAt(v, works, policy, wanted) {
     }
     for (let i = 0; i < crossing.length; i += 2) moved = plus(moved, times(v[crossing[i]], bits[crossing[i + 1]]));
     const module = D.modules[D.equations[main][2]];
-    return {kind: D.labels[kind], name: module || D.labels[primitive], module, main, kinds, done, bits: moved,
+    return {kind: D.labels[kind], primitive, name: module || D.labels[primitive], module, main, kinds, done, bits: moved,
       runs: v[D.equations[main][1]], branch: branchOf(main)};
   });
 }

@@ -1,6 +1,6 @@
 // Live memory over the schedule: a stack of what it is held for, step by step.
 function drawProfile(holder, profile, kernels, device, tell) {
-  const width = Math.max(300, holder.clientWidth), height = Math.min(420, Math.max(260, width * 0.38));
+  const width = chartWidth(), height = Math.min(420, Math.max(260, width * 0.38));
   const bytes = (bits) => number(bits) / 8, total = profile.total.map(bytes), most = bytes(profile.most);
   const capacity = device?.capacity?.[0], inside = capacity && capacity < most * 1.8 ? capacity : 0;
   const top = Math.max(most, inside, 1) * 1.14, left = 74, right = width - 14, bottom = height - 34;
@@ -21,7 +21,7 @@ function drawProfile(holder, profile, kernels, device, tell) {
     box.append(svg("line", {class: "capacity", x1: left, x2: right, y1: y(inside), y2: y(inside)}),
       svg("text", {class: "roof-name", x: right - 2, y: y(inside) - 6, "text-anchor": "end", text: `${device.name} holds ${si(inside, "B")}`}));
   }
-  box.append(svg("text", {x: right, y: height - 8, "text-anchor": "end", text: `step of ${total.length} →`}));
+  box.append(svg("text", {x: right, y: height - 8, "text-anchor": "end", text: `${total.length} steps of the schedule →`}));
   const cursor = svg("line", {class: "cursor", y1: EDGE.top, y2: bottom, x1: -9, x2: -9});
   box.append(cursor);
   stepping(box, total.length, profile.peak, (step) => {
@@ -46,10 +46,21 @@ function sampled(total, room) {
   return found;
 }
 
+// The outline of one kind: a corner only where the value changes.
 function area(steps, upper, below, x, y) {
-  const there = steps.map(([from, to, best]) => `${x(from).toFixed(1)},${y(upper[best]).toFixed(1)}H${x(to).toFixed(1)}`).join("L");
-  const back = [...steps].reverse().map(([from, to, best]) => `${x(to).toFixed(1)},${y(below[best]).toFixed(1)}H${x(from).toFixed(1)}`).join("L");
-  return `M${there}L${back}Z`;
+  const round = (value) => Math.round(value * 10) / 10;
+  const edge = (values, order, near, far) => {
+    const parts = [];
+    let last = null, end = 0;
+    for (const step of order) {
+      const value = round(y(values[step[2]]));
+      if (value !== last) parts.push(last === null ? "" : `H${round(x(step[near]))}V${value}`);
+      if (last === null) parts.push(`${round(x(step[near]))},${value}`);
+      [last, end] = [value, step[far]];
+    }
+    return `${parts.join("")}H${round(x(end))}`;
+  };
+  return `M${edge(upper, steps, 0, 1)}L${edge(below, [...steps].reverse(), 1, 0)}Z`;
 }
 
 function levels(top, y, left, right) {
