@@ -367,8 +367,8 @@ class Cost(_Face, Symbolic):
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:
-        """Write the live page: one file, without network, in which a reader moves symbols, device, type and policy and everything is
-        recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
+        """Write the live page: one file, without network, in which a reader moves symbols, device, type and policy and everything
+        is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
         from costmodel.report.page import write_page
 
         write_page(path, self, hardware, at)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
-@click.option("--hw", "names", metavar="NAME[,NAME…]", help="The devices that the page offers, the first one chosen (default: all known).")
+@click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices that the page offers, the first one chosen (default: all).")
 @click.option("--train", type=click.Choice(["sgd", "adamw"]), help="A training step with this optimizer.")
 @click.option("-o", "--output", metavar="FILE", help="The .html file to write (default: MODEL.html).")
 def page(asked: Asked, names: str | None, train: str | None, output: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The live page's data: adding it up as the page does gives what the cost says, and names from a model reach neither markup nor code."""
+"""The live page's data: adding it up as the page does gives what the cost says; names reach neither markup nor code."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class Evaluated:
         rows = self.data["policies"][policy]["buffers"][donated]
         buffers = [rows[i:i + 5] for i in range(0, len(rows), 5)]
         steps = range(len(self.data["policies"][policy]["kernels"]))
-        return max(Fraction(sum(self.forms[form] * self.bits[dtype] for form, dtype, _, first, last in buffers if first <= step <= last), 8)
-                   for step in steps)
+        held = ([self.forms[form] * self.bits[dtype] for form, dtype, _, first, last in buffers if first <= step <= last]
+                for step in steps)
+        return max(Fraction(sum(sizes), 8) for sizes in held)
 
     def macs(self) -> Any:
         return sum(self._macs(self.data["works"][work]) * self.forms[runs]
@@ -76,14 +77,15 @@ def step(cost_of: Any) -> cm.Cost:
     return cm.analyze_training(model, cm.spec((n, d)), loss=lambda y: (y**2).mean(), optimizer=optax.adamw(1e-3))
 
 
-CASES = {"resnet18": ({"n": 3, "h": 96, "w": 160},), "gpt2": ({"b": 2, "s": 48},), scanned: ({"n": 4, "d": 6},), step: ({"n": 5, "d": 7},)}
+CASES: dict[Any, dict[str, int]] = {
+    "resnet18": {"n": 3, "h": 96, "w": 160}, "gpt2": {"b": 2, "s": 48}, scanned: {"n": 4, "d": 6}, step: {"n": 5, "d": 7}}
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def case(request: Any, cost_of: Any) -> tuple[cm.Cost, dict[str, int], Exported]:
     which = request.param
     cost = cost_of(which) if isinstance(which, str) else which(cost_of)
-    (point,) = CASES[which]
+    point = CASES[which]
     return cost, point, export(cost, FEW, point, ())
 
 

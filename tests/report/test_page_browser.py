@@ -122,8 +122,8 @@ def test_answers_are_the_solvers(opened):
     point, _ = next(points(name))
     symbol = next(s for s in ("n", "b") if s in point)
     read(browser, point, device="a100-sxm-80gb", dtype="", policy="")
-    told = browser.run("new Promise((done) => setTimeout(() => done(Object.fromEntries([...document.querySelectorAll('#answers dd')]"
-                       ".map((dd) => [dd.dataset.answer, dd.textContent]))), 600))")
+    told = browser.run("""new Promise((done) => setTimeout(() => done(Object.fromEntries(
+        [...document.querySelectorAll("#answers dd")].map((dd) => [dd.dataset.answer, dd.textContent]))), 600))""")
     others = {k: v for k, v in point.items() if k != symbol}
     fit = max_fit(cost, symbol, "a100-sxm-80gb", at=others, uses=f"live_peak:{load('a100-sxm-80gb').fusion}")
     assert told["fit"].startswith(f"{symbol} = {fit.answer} takes ")
@@ -156,9 +156,10 @@ def test_a_slider_answers_within_50_ms(opened):
 def test_it_works_by_keyboard(opened):
     """A slider by arrows, a point of the roofline, a step of the schedule, a module's branch."""
     _, _, browser = opened
-    before = browser.run("document.querySelector('.symbol input[type=range]').focus(), document.querySelector('.symbol input[type=number]').value")
+    value = "document.querySelector('.symbol input[type=number]').value"
+    before = browser.run(f"document.querySelector('.symbol input[type=range]').focus(), {value}")
     browser.key("ArrowRight", 39)
-    assert int(browser.run("document.querySelector('.symbol input[type=number]').value")) > int(before)
+    assert int(browser.run(value)) > int(before)
     read(browser, next(points(opened[0]))[0], device="h100-sxm", dtype="", policy="")
     browser.run("document.querySelector('.point[tabindex=\"0\"]').focus()")
     first = browser.run("document.getElementById('roofline-told').textContent")
@@ -202,7 +203,7 @@ def test_a_hostile_name_is_text(tmp_path):
         browser.open((tmp_path / "page.html").as_uri())
         assert browser.run("document.querySelectorAll('img').length") == 0
         assert browser.run("document.getElementById('name').textContent") == HOSTILE
-        assert any(HOSTILE.split("/")[0] in text for text in browser.run("[...document.querySelectorAll('#modules th')].map((th) => th.textContent)"))
+        assert HOSTILE.split("/")[0] in browser.run("document.getElementById('modules').textContent")
         assert browser.console == []
 
 
@@ -223,9 +224,11 @@ def test_nothing_overlaps_or_overflows(tmp_path, width, dark):
 OVERLAPS = """(() => {
   const found = [];
   for (const chart of document.querySelectorAll(".chart svg")) {
-    const texts = [...chart.querySelectorAll("text")].filter((each) => !each.getAttribute("transform")).map((each) => [each.textContent, each.getBoundingClientRect()]);
+    const texts = [...chart.querySelectorAll("text")].filter((each) => !each.getAttribute("transform"))
+      .map((each) => [each.textContent, each.getBoundingClientRect()]);
     texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => {
-      const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left), high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+      const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+      const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
       if (wide > 1 && high > 4) found.push([a, b]);
     }));
   }

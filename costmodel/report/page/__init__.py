@@ -14,7 +14,8 @@ from costmodel.report.page.document import document
 from costmodel.report.page.export import export
 
 
-def page(cost: Symbolic, hardware: Sequence[str | Hardware] = (), at: Mapping[str, int] | None = None, notes: Sequence[str] = ()) -> str:
+def page(cost: Symbolic, hardware: Sequence[str | Hardware] = (), at: Mapping[str, int] | None = None,
+         notes: Sequence[str] = ()) -> str:
     """The page's text.
 
     hardware: the devices that the page offers, the first one chosen; all known ones by default.

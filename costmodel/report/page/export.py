@@ -96,5 +96,5 @@ def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
 def _doubts(cost: Symbolic) -> list[str]:
     if cost.fitted is None:
         return []
-    return [f"fitted: jax refused the symbols ({cost.fitted.reason}); the forms come from concrete traces and hold where the model has "
-            "the structure that it has there, which this file cannot check: cost.at(…) does"]
+    return [f"fitted: jax refused the symbols ({cost.fitted.reason}); the forms come from concrete traces and hold where the model "
+            "has the structure that it has there, which this file cannot check: cost.at(…) does"]

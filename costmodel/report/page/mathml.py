@@ -42,7 +42,8 @@ def _function(expr: Expr) -> str:
     if isinstance(expr, CeilLog2):
         return f"<mrow><mo>⌈</mo><msub><mi>log</mi><mn>2</mn></msub>{mathml(expr.args[0])}<mo>⌉</mo></mrow>"
     name = "max" if isinstance(expr, PeakMax) else "taps"
-    return f"<mrow><mi>{name}</mi><mo>(</mo>{_several([mathml(a) for a in expr.args[:MOST_TERMS]], len(expr.args), ',')}<mo>)</mo></mrow>"
+    inside = _several([mathml(a) for a in expr.args[:MOST_TERMS]], len(expr.args), ",")
+    return f"<mrow><mi>{name}</mi><mo>(</mo>{inside}<mo>)</mo></mrow>"
 
 
 def _several(texts: Sequence[str], count: int, between: str) -> str:

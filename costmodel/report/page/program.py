@@ -77,7 +77,8 @@ class Program:
         return made
 
     def _kernel(self, k: Kernel) -> list[Any]:
-        crossing = [part for v, elements in (*k.reads, *k.writes) for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
+        crossing = [part for v, elements in (*k.reads, *k.writes)
+                    for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
         return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
                 [self.equation(e) for e in computed(k)], crossing]
 

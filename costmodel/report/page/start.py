@@ -32,7 +32,7 @@ def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
 
 
 def near(domain: Domain, wanted: Mapping[str, int], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
-    """``wanted``, but for what is fixed, moved to values that each symbol's divisor and bounds allow; relations are not looked at."""
+    """``wanted``, but for what is fixed, moved to values that divisors and bounds of each symbol allow, whatever relates them."""
     point, internal = {}, {}
     for v in domain.ordered:
         divisor = int(evaluate(v.divisor, internal))

@@ -5,7 +5,9 @@ const NUMBERED = 10;
 // The width of every chart: asking the browser anew in the middle of an update would make it lay out the page.
 const drawn = {window: 0, width: 0};
 function chartWidth() {
-  if (drawn.window !== window.innerWidth) Object.assign(drawn, {window: window.innerWidth, width: Math.max(300, byId("roofline").clientWidth)});
+  if (drawn.window !== window.innerWidth) {
+    Object.assign(drawn, {window: window.innerWidth, width: Math.max(300, byId("roofline").clientWidth)});
+  }
   return drawn.width;
 }
 
@@ -58,9 +60,10 @@ function drawRoofline(holder, rows, device, wanted, total, tell) {
   const y = (value) => height - EDGE.bottom - ((Math.log10(value) - y0) / (y1 - y0)) * (height - EDGE.top - EDGE.bottom);
   const box = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "group",
     "aria-label": `Roofline on ${device.title}: arrow keys go from point to point`});
+  const from = [x(10 ** x0), y(speed * 10 ** x0)], ridge = [x(peaks[0][1] / speed), y(peaks[0][1])];
   box.append(...axes(x, y, [x0, x1], [y0, y1], width, height));
-  box.append(svg("path", {class: "roof", d: `M${x(10 ** x0)},${y(speed * 10 ** x0)}L${x(peaks[0][1] / speed)},${y(peaks[0][1])}H${width - EDGE.right}`}));
-  const taken = roofBoxes(x(10 ** x0), y(speed * 10 ** x0), x(peaks[0][1] / speed), y(peaks[0][1]), width);
+  box.append(svg("path", {class: "roof", d: `M${from}L${ridge}H${width - EDGE.right}`}));
+  const taken = roofBoxes(...from, ...ridge, width);
   box.append(...memoryName(marks, speed, x, y, x0, peaks[0][1] / speed, width, taken));
   box.append(...roofLabels(peaks, speed, x, y, width, height, taken));
   const numbered = marks.slice(0, Math.min(NUMBERED, width < 520 ? 6 : NUMBERED));
@@ -101,7 +104,8 @@ const plain = (value) => {
 // Where the roof is drawn: no number stands there.
 function roofBoxes(fromX, fromY, ridgeX, ridgeY, width) {
   const boxes = [{x: ridgeX, y: ridgeY - 2, w: width - ridgeX, h: 4}];
-  for (let at = fromX; at < ridgeX; at += 4) boxes.push({x: at, y: fromY + ((ridgeY - fromY) * (at - fromX)) / (ridgeX - fromX) - 2, w: 4, h: 4});
+  const slope = (ridgeY - fromY) / (ridgeX - fromX);
+  for (let at = fromX; at < ridgeX; at += 4) boxes.push({x: at, y: fromY + slope * (at - fromX) - 2, w: 4, h: 4});
   return boxes;
 }
 
@@ -109,7 +113,8 @@ function roofBoxes(fromX, fromY, ridgeX, ridgeY, width) {
 function memoryName(marks, speed, x, y, x0, ridge, width, taken) {
   const text = `memory ${si(speed, "B/s")}`, from = [x(10 ** x0), y(speed * 10 ** x0)], to = [x(ridge), y(speed * ridge)];
   const slope = Math.atan2(from[1] - to[1], to[0] - from[0]), run = 8.6 * text.length * Math.cos(slope);
-  const crowd = (start) => marks.reduce((sum, m) => sum + (x(m.x) > start - 14 && x(m.x) < start + run + 14 ? 1 + m.share : 0), 0);
+  const near = (start) => marks.filter((m) => x(m.x) > start - 14 && x(m.x) < start + run + 14);
+  const crowd = (start) => near(start).reduce((sum, m) => sum + 1 + m.share, 0);
   let best = from[0] + 10;
   for (let start = best; start + run < to[0] - 8; start += 8) if (crowd(start) < crowd(best)) best = start;
   const py = from[1] - (best - from[0]) * Math.tan(slope) - 9;
@@ -146,9 +151,10 @@ function point(mark, px, py, place, tell) {
   return group;
 }
 function told(mark) {
-  const [row] = mark.rows, names = mark.rows.slice(0, 4).map((each) => each.name + (each.times > 1 ? ` ×${each.times}` : "")).join(", ");
-  return `${names}${mark.rows.length > 4 ? ` and ${mark.rows.length - 4} more` : ""} (${row.kind}): ${three(mark.x)} OP/B, ${si(mark.y, "OP/s")}, ` +
-    `${row.resource}-bound, ${percent(mark.share)} of the time`;
+  const [row] = mark.rows, first = mark.rows.slice(0, 4).map((each) => each.name + (each.times > 1 ? ` ×${each.times}` : ""));
+  const more = mark.rows.length > 4 ? ` and ${mark.rows.length - 4} more` : "";
+  return `${first.join(", ")}${more} (${row.kind}): ${three(mark.x)} OP/B, ${si(mark.y, "OP/s")}, ${row.resource}-bound, ` +
+    `${percent(mark.share)} of the time`;
 }
 
 // A number beside a point, where it covers nothing else.
@@ -173,40 +179,11 @@ function roving(box, points) {
   points.forEach((each, i) => {
     each.setAttribute("tabindex", i ? -1 : 0);
     each.addEventListener("keydown", (event) => {
-      const to = {ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0, End: points.length - 1}[event.key];
+      const to = {ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0,
+        End: points.length - 1}[event.key];
       if (to === undefined || !points[to]) return;
       event.preventDefault();
       points[to].focus();
     });
   });
-}
-
-// Bars of time: at least (solid) and at most (outline), the longest first.
-function drawTime(holder, rows, by) {
-  const groups = new Map();
-  for (const row of rows) {
-    const key = by === "kernel" ? [row.kind, row.primitive, row.lowerAll, row.upperAll].join() : by === "kind" ? row.kind : row.module.split("/")[0] || "(root)";
-    if (!groups.has(key)) groups.set(key, {name: by === "kernel" ? row.name : key, detail: by === "kernel" ? row.kind : "", lower: 0, upper: 0, memory: 0, compute: 0, count: 0});
-    const group = groups.get(key);
-    group.lower += row.lowerAll;
-    group.upper += row.upperAll;
-    group.memory += row.lowerAll ? row.memory * row.times : 0;
-    group.compute += row.lowerAll ? row.compute * row.times : 0;
-    group.count += 1;
-  }
-  const sorted = [...groups.values()].sort((a, b) => b.lower - a.lower), total = sorted.reduce((sum, g) => sum + g.lower, 0);
-  const shown = sorted.slice(0, 14), rest = sorted.slice(14);
-  if (rest.length) {
-    const sum = (key) => rest.reduce((all, g) => all + g[key], 0);
-    shown.push({name: `${rest.length} others`, detail: "", others: true, lower: sum("lower"), upper: sum("upper"), memory: sum("memory"), compute: sum("compute"), count: rest.length});
-  }
-  const most = Math.max(...shown.map((g) => (g.others ? 0 : Math.max(g.upper, g.lower))), 1e-300);
-  holder.replaceChildren(html("ol", {class: "bars"}, ...shown.map((g) => {
-    const full = html("i", {class: "upper"}), solid = html("i", {class: g.memory >= g.compute ? "memory" : "compute"});
-    full.style.width = `${(100 * g.upper) / most}%`;
-    solid.style.width = `${(100 * g.lower) / most}%`;
-    const label = html("span", {class: "name", title: g.name}, html("span", {text: tail(g.name, 40)}), ...(g.detail ? [html("small", {text: ` ${g.detail}${by === "kernel" && g.count > 1 ? ` and ${g.count - 1} alike` : ""}`})] : []));
-    return html("li", {}, label, html("span", {class: "bar", "aria-hidden": "true"}, ...(g.others ? [] : [full, solid])),
-      html("span", {class: "value", text: `${si(g.lower, "s")} · ${percent(total ? g.lower / total : 0)}`}));
-  })));
 }

@@ -58,7 +58,8 @@ function symbolControl(variable, changed) {
   });
   show();
   const clause = D.domain.text.split(", ").filter((text) => text.split(/[^\w]+/).includes(name)).join(", ");
-  return Object.assign(html("div", {class: "symbol", "data-symbol": name}, html("label", {}, html("b", {text: name}), box), range, html("small", {text: clause})), {show, box});
+  return html("div", {class: "symbol", "data-symbol": name},
+    html("label", {}, html("b", {text: name}), box), range, html("small", {text: clause}));
 }
 
 function options(select, entries, chosen) {
@@ -75,14 +76,17 @@ function fillChoices() {
   byId("device").replaceChildren(...[...groups].map(([kind, found]) => html("optgroup", {label: kind}, ...found)));
   byId("device").value = state.device;
   const traced = D.dtypes.filter((name) => FLOATING.has(name));
-  options(byId("dtype"), [["", `as traced${traced.length ? ` (${traced.join(", ")})` : ""}`], ...D.types.map((name) => [name, name])], state.dtype);
+  const as = `as traced${traced.length ? ` (${traced.join(", ")})` : ""}`;
+  options(byId("dtype"), [["", as], ...D.types.map((name) => [name, name])], state.dtype);
   options(byId("policy"), [["", "the device's policy"], ...Object.keys(D.policies).map((name) => [name, name])], state.policy);
   byId("donated").hidden = !Object.values(D.policies)[0].buffers[1];
 }
 
 function remember() {
   const parts = Object.entries(state.point).map(([name, value]) => `${encodeURIComponent(name)}=${value}`);
-  parts.push(`device=${encodeURIComponent(deviceNow().name)}`, ...(state.dtype ? [`dtype=${state.dtype}`] : []), ...(state.policy ? [`policy=${encodeURIComponent(state.policy)}`] : []));
+  parts.push(`device=${encodeURIComponent(deviceNow().name)}`);
+  if (state.dtype) parts.push(`dtype=${state.dtype}`);
+  if (state.policy) parts.push(`policy=${encodeURIComponent(state.policy)}`);
   try {
     history.replaceState(null, "", `#${parts.join("&")}`);
   } catch { /* a page inside another may not */ }

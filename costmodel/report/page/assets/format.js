@@ -1,5 +1,6 @@
 // Numbers for people, and elements of the page. Text from the model only ever becomes text nodes and attributes.
-const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"], [1e-12, "p"]];
+const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"],
+  [1e-9, "n"], [1e-12, "p"]];
 
 function three(x) {
   return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
@@ -12,9 +13,9 @@ function si(x, unit = "") {
   const [scale, prefix] = PREFIXES[at];
   return scale === 1 && Number.isInteger(x) ? `${x} ${unit}`.trim() : `${three(x / scale)} ${prefix}${unit}`.trim();
 }
-const grouped = (x) => (isWhole(x) ? x.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f") : number(x).toLocaleString("en", {maximumFractionDigits: 3}));
+const grouped = (x) => (isWhole(x) ? x.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f")
+  : number(x).toLocaleString("en", {maximumFractionDigits: 3}));
 const percent = (x) => (x >= 0.0995 ? `${(100 * x).toFixed(0)} %` : `${(100 * x).toFixed(1)} %`);
-const middle = (text, most) => (text.length <= most ? text : `${text.slice(0, Math.ceil(most / 2) - 1)}…${text.slice(text.length - Math.floor(most / 2))}`);
 // A long path loses its beginning: its end tells it from others.
 const tail = (text, most) => (text.length <= most ? text : `…${text.slice(text.length - most + 1)}`);
 

@@ -19,7 +19,8 @@ function drawProfile(holder, profile, kernels, device, tell) {
   box.append(...peakMark(profile, kernels, most, x, y, left, right));
   if (inside) {
     box.append(svg("line", {class: "capacity", x1: left, x2: right, y1: y(inside), y2: y(inside)}),
-      svg("text", {class: "roof-name", x: right - 2, y: y(inside) - 6, "text-anchor": "end", text: `${device.name} holds ${si(inside, "B")}`}));
+      svg("text", {class: "roof-name", x: right - 2, y: y(inside) - 6, "text-anchor": "end",
+        text: `${device.name} holds ${si(inside, "B")}`}));
   }
   box.append(svg("text", {x: right, y: height - 8, "text-anchor": "end", text: `${total.length} steps of the schedule →`}));
   const cursor = svg("line", {class: "cursor", y1: EDGE.top, y2: bottom, x1: -9, x2: -9});
@@ -28,10 +29,14 @@ function drawProfile(holder, profile, kernels, device, tell) {
     cursor.setAttribute("x1", x(step + 0.5));
     cursor.setAttribute("x2", x(step + 0.5));
     const parts = kinds.filter(([, row]) => row[step]).map(([name, row]) => `${name} ${si(row[step], "B")}`);
-    tell(`step ${step + 1}, ${kernels[step] ? `${kernels[step].name} (${kernels[step].kind})` : "inputs"}: ${si(total[step], "B")} = ${parts.join(" + ")}`);
-  }, (clientX) => Math.floor((((clientX - box.getBoundingClientRect().left) * (width / box.getBoundingClientRect().width) - left) / (right - left)) * total.length));
+    const where = kernels[step] ? `${kernels[step].name} (${kernels[step].kind})` : "inputs";
+    tell(`step ${step + 1}, ${where}: ${si(total[step], "B")} = ${parts.join(" + ")}`);
+  }, (clientX) => {
+    const shown = box.getBoundingClientRect(), px = (clientX - shown.left) * (width / shown.width);
+    return Math.floor(((px - left) / (right - left)) * total.length);
+  });
   const legend = html("ul", {class: "legend"}, ...kinds.flatMap(([name, row], i) => (row.some(Boolean) ? [html("li", {},
-    svg("svg", {class: "swatch", width: 14, height: 14, "aria-hidden": "true"}, svg("rect", {class: `held held-${i}`, width: 14, height: 14})), name)] : [])));
+    swatch(svg("rect", {class: `held held-${i}`, width: 14, height: 14})), name)] : [])));
   holder.replaceChildren(box, legend);
 }
 
@@ -64,7 +69,8 @@ function area(steps, upper, below, x, y) {
 }
 
 function levels(top, y, left, right) {
-  const rough = top / 4, scale = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((k) => k * scale >= rough) * scale, parts = [];
+  const rough = top / 4, scale = 10 ** Math.floor(Math.log10(rough)), parts = [];
+  const step = [1, 2, 5, 10].find((k) => k * scale >= rough * 0.9999) * scale;
   for (let value = 0; value <= top; value += step) {
     parts.push(svg("line", {class: "grid", x1: left, x2: right, y1: y(value), y2: y(value)}),
       svg("text", {x: left - 7, y: y(value) + 5, "text-anchor": "end", text: value ? `${plain(value)}B` : "0"}));
@@ -77,7 +83,8 @@ function peakMark(profile, kernels, most, x, y, left, right) {
   const where = kernels[profile.peak]?.name ?? "", room = Math.floor(((side === "end" ? px - left : right - px) - 20) / 8.2);
   const text = tail(`${where}`, Math.max(8, room - 16));
   return [svg("circle", {class: "peak", cx: px, cy: y(most), r: 4.5}),
-    svg("text", {class: "roof-name", x: px + (side === "end" ? -8 : 8), y: y(most) - 7, "text-anchor": side, text: `peak ${si(most, "B")}${text ? `, ${text}` : ""}`})];
+    svg("text", {class: "roof-name", x: px + (side === "end" ? -8 : 8), y: y(most) - 7, "text-anchor": side,
+      text: `peak ${si(most, "B")}${text ? `, ${text}` : ""}`})];
 }
 
 function stepping(box, count, first, show, stepAt) {
@@ -89,7 +96,8 @@ function stepping(box, count, first, show, stepAt) {
   box.addEventListener("pointermove", (event) => go(stepAt(event.clientX)));
   box.addEventListener("focus", () => go(step));
   box.addEventListener("keydown", (event) => {
-    const to = {ArrowRight: step + 1, ArrowLeft: step - 1, Home: 0, End: count - 1, PageDown: step + 10, PageUp: step - 10}[event.key];
+    const to = {ArrowRight: step + 1, ArrowLeft: step - 1, Home: 0, End: count - 1, PageDown: step + 10,
+      PageUp: step - 10}[event.key];
     if (to === undefined) return;
     event.preventDefault();
     go(to);

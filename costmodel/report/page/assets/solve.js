@@ -49,7 +49,9 @@ function peaksAlong(line, choice) {
 function largestFit(line, peak, capacity) {
   const room = BigInt(Math.round(capacity)) * 8n;
   const above = firstTrue((k) => less(room, peak(k)), line.first, line.last);
-  if (above === null) return {all: true, value: line.last === null ? null : line.last * line.step, used: peak(line.last ?? line.first)};
+  if (above === null) {
+    return {all: true, value: line.last === null ? null : line.last * line.step, used: peak(line.last ?? line.first)};
+  }
   if (above === line.first) return {none: true, next: above * line.step, nextUsed: peak(above)};
   return {value: (above - 1n) * line.step, used: peak(above - 1n), next: above * line.step, nextUsed: peak(above)};
 }

@@ -1,5 +1,7 @@
 // The tree of modules: each row sums what is inside it. Headings sort among siblings, names open formulas.
-const COLUMNS = [["params", "parameters"], ["macs", "MACs"], ["flops", "FLOPs"], ["transcendentals", "transc."], ["bytes", "bytes"], ["lower", "time ≥"], ["share", "share"]];
+const COLUMNS = [["params", "parameters"], ["macs", "MACs"], ["flops", "FLOPs"], ["transcendentals", "transc."], ["bytes", "bytes"],
+  ["lower", "time ≥"], ["share", "share"]];
+const COUNTS = COLUMNS.slice(0, 5).map(([key]) => key);
 
 function treeOf() {
   const root = {path: null, name: "", depth: -1, children: [], open: true};
@@ -7,7 +9,8 @@ function treeOf() {
   const node = (path) => {
     if (known.has(path)) return known.get(path);
     const cut = path.lastIndexOf("/"), parent = path === "" || cut < 0 ? root : node(path.slice(0, cut));
-    const here = {path, name: path === "" ? "(root)" : path.slice(cut + 1), depth: parent.depth + 1, children: [], parent, open: false, told: false};
+    const name = path === "" ? "(root)" : path.slice(cut + 1);
+    const here = {path, name, depth: parent.depth + 1, children: [], parent, open: false, told: false};
     parent.children.push(here);
     known.set(path, here);
     return here;
@@ -25,7 +28,9 @@ function fillTree(tree, program, rows, wanted, total) {
     const [work, runs, module] = D.equations[e], found = program.works[work];
     if (!D.works[work].length) continue;
     const run = (count) => times(count, program.v[runs]);
-    parts.push([D.modules[module], branchOf(e), {macs: run(found.macs), flops: integers ? 0n : run(found.flops), transcendentals: run(found.transcendentals)}]);
+    const {macs, flops, transcendentals} = found;
+    parts.push([D.modules[module], branchOf(e),
+      {macs: run(macs), flops: integers ? 0n : run(flops), transcendentals: run(transcendentals)}]);
   }
   for (const k of program.kernels) parts.push([k.module, k.branch, {bytes: times({n: 1n, d: 8n}, times(k.bits, k.runs))}]);
   const below = new Map();
@@ -41,7 +46,7 @@ function fillTree(tree, program, rows, wanted, total) {
   }
   for (const [at, sums] of below) {
     at.values = {lower: 0};
-    for (const column of ["params", "macs", "flops", "transcendentals", "bytes"]) {
+    for (const column of COUNTS) {
       at.values[column] = plus(sums[column] ?? 0n, combine(sums[`${column} sides`] ?? []));
     }
   }
@@ -67,33 +72,45 @@ function drawTree(table, tree) {
     }
   };
   visit(tree.root);
-  table.tHead.replaceChildren(html("tr", {}, heading(tree, "name", "module", table), ...COLUMNS.map(([key, text]) => heading(tree, key, text, table))));
+  table.tHead.replaceChildren(html("tr", {}, ...[["name", "module"], ...COLUMNS].map(([key, text]) => heading(tree, key, text))));
   table.tBodies[0].replaceChildren(...lines);
 }
 const number2 = (x) => (x === undefined ? 0 : typeof x === "number" ? x : number(x));
 
 function heading(tree, key, text) {
   const sorted = tree.sort === key ? (tree.falling ? "descending" : "ascending") : "none";
-  return html("th", {scope: "col", "aria-sort": sorted}, html("button", {type: "button", "data-sort": key, text: text + ({descending: " ↓", ascending: " ↑"}[sorted] ?? "")}));
+  const mark = {descending: " ↓", ascending: " ↑"}[sorted] ?? "";
+  return html("th", {scope: "col", "aria-sort": sorted}, html("button", {type: "button", "data-sort": key, text: text + mark}));
+}
+
+function toggleOf(node) {
+  if (!node.children.some((child) => child.values)) return html("span", {class: "toggle", "aria-hidden": "true"});
+  return html("button", {type: "button", class: "toggle", "data-open": node.path, "aria-expanded": String(node.open),
+    "aria-label": `inside ${node.path}`, text: node.open ? "▾" : "▸"});
 }
 
 function line(node) {
-  const toggle = node.children.some((child) => child.values)
-    ? html("button", {type: "button", class: "toggle", "data-open": node.path, "aria-expanded": String(node.open), "aria-label": `inside ${node.path}`, text: node.open ? "▾" : "▸"})
-    : html("span", {class: "toggle", "aria-hidden": "true"});
-  const name = html("th", {scope: "row"}, toggle, html("button", {type: "button", class: "name", "data-tell": node.path, "aria-expanded": String(node.told), title: node.path, text: node.name}));
+  const told = html("button", {type: "button", class: "name", "data-tell": node.path, "aria-expanded": String(node.told),
+    title: node.path, text: node.name});
+  const name = html("th", {scope: "row"}, toggleOf(node), told), v = node.values, bar = html("i");
   name.style.paddingInlineStart = `${0.3 + 1.1 * node.depth}em`;
-  const v = node.values;
-  const cells = COLUMNS.slice(0, 5).map(([key]) => html("td", {title: grouped(v[key]), "data-exact": isWhole(v[key]) ? v[key] : null, text: v[key] === 0n ? "–" : si(number(v[key]))}));
-  const bar = html("i");
   bar.style.width = `${100 * v.share}%`;
-  return html("tr", {"data-path": node.path}, name, ...cells, html("td", {text: v.lower ? si(v.lower, "s") : "–"}), html("td", {class: "share"}, bar, html("span", {text: v.share ? percent(v.share) : "–"})));
+  const cells = COUNTS.map((key) => html("td", {title: grouped(v[key]), "data-exact": isWhole(v[key]) ? v[key] : null,
+    text: v[key] === 0n ? "–" : si(number(v[key]))}));
+  return html("tr", {"data-path": node.path}, name, ...cells, html("td", {text: v.lower ? si(v.lower, "s") : "–"}),
+    html("td", {class: "share"}, bar, html("span", {text: v.share ? percent(v.share) : "–"})));
 }
 
 function detail(node) {
-  const places = D.parts.of[node.path] ?? [], names = ["parameters", "MACs", "FLOPs"], keys = ["params", "macs", "flops"];
-  const parts = places.flatMap((place, i) => (node.values[keys[i]] === 0n ? [] : [html("div", {class: "formula"}, html("span", {text: `${names[i]} = `}), math(D.parts.texts[place]), html("span", {text: ` = ${grouped(node.values[keys[i]])}`}))]));
-  return html("tr", {class: "detail"}, html("td", {colspan: COLUMNS.length + 1}, html("code", {text: node.path || "(root)"}), ...parts));
+  const places = D.parts.of[node.path] ?? [], names = [["params", "parameters"], ["macs", "MACs"], ["flops", "FLOPs"]];
+  const parts = places.flatMap((place, i) => {
+    const [key, name] = names[i], value = node.values[key];
+    if (value === 0n) return [];
+    return [html("div", {class: "formula"}, html("span", {text: `${name} = `}), math(D.parts.texts[place]),
+      html("span", {text: ` = ${grouped(value)}`}))];
+  });
+  return html("tr", {class: "detail"},
+    html("td", {colspan: COLUMNS.length + 1}, html("code", {text: node.path || "(root)"}), ...parts));
 }
 
 // Presses on the table; what had the focus has it again.
