@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -21,6 +22,17 @@ def found() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def _pipes() -> tuple[tuple[int, int], int, int]:
+    """The browser's ends (what it reads, what it writes), and ours (what we write, what we read). Its ends are numbered far above
+    3 and 4, which the browser expects and a shell puts in their place."""
+    theirs_in, out = os.pipe()
+    into, theirs_out = os.pipe()
+    high = fcntl.fcntl(theirs_in, fcntl.F_DUPFD_CLOEXEC, 20), fcntl.fcntl(theirs_out, fcntl.F_DUPFD_CLOEXEC, 20)
+    os.close(theirs_in)
+    os.close(theirs_out)
+    return high, out, into
+
+
 class Browser:
     """One tab. ``console`` has what the page said or threw, ``requests`` every address it asked for."""
 
@@ -31,13 +43,13 @@ class Browser:
         self._number = 0
         self._rest = b""
         self._home = tempfile.TemporaryDirectory()
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
+        their_ends, self._out, self._in = _pipes()
         command = [str(found()), *FLAGS, f"--user-data-dir={self._home.name}", f"--window-size={width},{height}", "about:blank"]
-        self._process = subprocess.Popen(["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command],
-                                         pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(theirs_in)
-        os.close(theirs_out)
+        script = f'exec "$@" 3<&{their_ends[0]} 4>&{their_ends[1]}'
+        self._process = subprocess.Popen(["sh", "-c", script, "sh", *command], pass_fds=their_ends,
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for end in their_ends:
+            os.close(end)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):

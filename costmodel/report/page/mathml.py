@@ -81,7 +81,7 @@ def _times(parts: list[Expr]) -> str:
 
 def _power(base: Expr, exponent: Expr) -> str:
     inside = mathml(base) if isinstance(base, Symbol | FloorDiv | CeilDiv | CeilLog2 | PeakMax) else _bracketed(base)
-    return f"<msup>{_row(inside)}<mn>{exponent}</mn></msup>"
+    return f"<msup>{inside}<mn>{exponent}</mn></msup>"
 
 
 def _bracketed(expr: Expr) -> str:
