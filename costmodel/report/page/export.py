@@ -16,6 +16,7 @@ from costmodel.pricing.roofline import BATCH
 from costmodel.report.page.devices import TYPES, bits, devices, exported
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas
+from costmodel.report.page.places import Places
 from costmodel.report.page.program import Program
 from costmodel.report.page.settled import settle
 from costmodel.report.page.start import start
@@ -41,7 +42,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
         raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
     point, wanted = start(cost.domain, at), devices(hardware)
     settle(cost, point)
-    forms, lines = Forms(), Forms()
+    forms, lines, texts = Forms(), Forms(), Places[str]()
     program = Program(cost, forms)
     data = program.exported()
     symbols = [symbol(v.name) for v in cost.domain.ordered]
@@ -50,7 +51,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     data |= {
         "name": cost.name, "domain": domain, "start": point, "headline": headline, "types": TYPES,
         "floating": [name for name in (*data["dtypes"], *TYPES) if is_floating(name)], "bits": bits(data["dtypes"]),
-        "devices": exported(wanted, list(program.kinds)), "device": _chosen(wanted), "batch": BATCH,
+        "devices": exported(wanted, list(program.kinds), texts), "texts": list(texts), "device": _chosen(wanted), "batch": BATCH,
         "formulas": headline_formulas(cost), "parts": module_formulas(cost), "notes": [*notes, str(cost.coverage), *_doubts(cost)],
     }
     functions = []

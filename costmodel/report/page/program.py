@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import Any
 
 from costmodel.fusion import Kernel, policies
 from costmodel.memory.buffers import KINDS, lifetimes, memory
@@ -12,17 +11,9 @@ from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import computed, strictest
 from costmodel.report.page.forms import Forms
+from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import Array, Equation, OpKind, Work
-
-H = TypeVar("H", bound=Hashable)
-
-
-class Places(dict[H, int]):
-    """Distinct things, each known by its place."""
-
-    def of(self, thing: H) -> int:
-        return self.setdefault(thing, len(self))
 
 
 class Program:

@@ -26,7 +26,7 @@ function answers() {
   }
   const line = lineOf(state.point, name), peak = peaksAlong(line, now.choice), rows = [];
   if (device.capacity) {
-    rows.push(["fit", `largest ${name} that fits ${device.name}`, fitText(line, largestFit(line, peak, device.capacity[0]))]);
+    rows.push(["fit", `largest ${name} that fits ${device.name}`, fitText(line, largestFit(line, peak, device.capacity))]);
   }
   rows.push(["crossover", `where the bound flips on ${device.name}`, crossText(line, device)]);
   byId("answers").replaceChildren(...rows.flatMap(([key, ask, answer]) =>
@@ -45,7 +45,7 @@ function deviceTable(line, peak) {
   const mine = later;
   const fill = (i) => {
     if (!line || later !== mine || i >= D.devices.length) return;
-    const {capacity} = D.devices[i], fit = capacity && largestFit(line, peak, capacity[0]);
+    const {capacity} = D.devices[i], fit = capacity && largestFit(line, peak, capacity);
     if (fit) lines[i].lastChild.textContent = fit.none ? "none" : fit.value === null ? "any" : fit.value.toString();
     setTimeout(fill, 0, i + 1);
   };
@@ -54,9 +54,9 @@ function deviceTable(line, peak) {
 
 function deviceLine(device, i, line) {
   const can = !missing(now.program.kernels, device, state.dtype).length;
-  const total = can && whole(priced(kernelsOf(state.policy || device.policy), device, state.dtype));
+  const total = can && whole(priced(kernelsOf(state.policy || policyOf(device)), device, state.dtype));
   const cells = [can ? si(total.lower, "s") : "no peak", can ? si(total.upper, "s") : "–", can ? total.bound : "–",
-    device.capacity ? si(device.capacity[0], "B") : "–", ...(line ? [device.capacity ? "…" : "–"] : [])];
+    device.capacity ? si(device.capacity, "B") : "–", ...(line ? [device.capacity ? "…" : "–"] : [])];
   return html("tr", i === state.device ? {class: "chosen"} : {},
     html("th", {scope: "row", title: device.title, text: device.name}), ...cells.map((text) => html("td", {text})));
 }

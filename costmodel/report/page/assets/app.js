@@ -24,6 +24,7 @@ function update() {
   now = compute(found.args);
   showHeadline(now.head, now.total, deviceNow(), now.absent);
   showRoofline(now);
+  showSources();
   showTime(now);
   showMemory(now);
   fillTree(tree, now.program, now.rows, state.dtype, now.total?.lower);
@@ -73,6 +74,7 @@ function listen() {
   byId("time-by").addEventListener("change", () => showTime(now));
   byId("along").addEventListener("change", answers);
   byId("compared").addEventListener("toggle", answers);
+  byId("sources").addEventListener("toggle", showSources);
   byId("open-all").addEventListener("click", () => openAll(true));
   byId("close-all").addEventListener("click", () => openAll(false));
   pressing(byId("modules"), tree, () => drawTree(byId("modules"), tree));

@@ -50,7 +50,7 @@ function marksOf(rows, total) {
 }
 
 function drawRoofline(holder, rows, device, wanted, total, tell) {
-  const marks = marksOf(rows, total), peaks = roofs(rows, device, wanted), speed = device.bandwidth[0];
+  const marks = marksOf(rows, total), peaks = roofs(rows, device, wanted), speed = device.bandwidth;
   holder.replaceChildren();
   if (!marks.length || !peaks.length) return [];
   const width = chartWidth(), height = Math.min(540, Math.max(320, width * 0.56));

@@ -11,10 +11,11 @@ if (bind(state.point).error) for (const [name, value] of Object.entries(D.start)
 const foundDevice = D.devices.findIndex((d) => d.name === START.get("device"));
 if (foundDevice >= 0) state.device = foundDevice;
 if (D.types.includes(START.get("dtype"))) state.dtype = START.get("dtype");
-if (D.policies[START.get("policy")]) state.policy = START.get("policy");
+if (Object.hasOwn(D.policies, START.get("policy"))) state.policy = START.get("policy");
 
 const deviceNow = () => D.devices[state.device];
-const policyNow = () => state.policy || (D.policies[deviceNow().policy] ? deviceNow().policy : Object.keys(D.policies)[0]);
+const policyOf = (device) => (Object.hasOwn(D.policies, device.policy) ? device.policy : Object.keys(D.policies)[0]);
+const policyNow = () => state.policy || policyOf(deviceNow());
 const choiceNow = () => ({policy: policyNow(), dtype: state.dtype, donate: state.donate});
 
 // A symbol's slider is logarithmic, from its least to its greatest value, or far enough beyond the start.

@@ -25,7 +25,7 @@ function priced(kernels, device, wanted) {
       units[unit] = (units[unit] ?? 0) + busy;
       if (!(longest[unit]?.[0] >= busy)) longest[unit] = [busy, typed(D.dtypes[dtype], wanted)];
     }
-    const bytes = number(k.bits) / 8, memory = bytes / device.bandwidth[0], busy = Object.values(units);
+    const bytes = number(k.bits) / 8, memory = bytes / device.bandwidth, busy = Object.values(units);
     const near = Math.min(memory, ...device.levels.map(([, capacity, speed]) => (bytes <= capacity ? bytes / speed : Infinity)));
     const bound = Object.entries(units).reduce((a, b) => (b[1] > a[1] ? b : a), ["memory", memory])[0];
     const compute = Math.max(0, ...busy), done = number(k.done);

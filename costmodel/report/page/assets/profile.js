@@ -2,7 +2,7 @@
 function drawProfile(holder, profile, kernels, device, tell) {
   const width = chartWidth(), height = Math.min(420, Math.max(260, width * 0.38));
   const bytes = (bits) => number(bits) / 8, total = profile.total.map(bytes), most = bytes(profile.most);
-  const capacity = device?.capacity?.[0], inside = capacity && capacity < most * 1.8 ? capacity : 0;
+  const capacity = device?.capacity, inside = capacity && capacity < most * 1.8 ? capacity : 0;
   const top = Math.max(most, inside, 1) * 1.14, left = 74, right = width - 14, bottom = height - 34;
   const x = (step) => left + (step / total.length) * (right - left), y = (value) => bottom - (value / top) * (bottom - EDGE.top);
   const steps = sampled(total, right - left);

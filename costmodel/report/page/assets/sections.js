@@ -25,6 +25,17 @@ function showRoofline({rows, total, absent}) {
     html("span", {class: "value", text: percent(mark.share)}))));
 }
 
+// What is known of the device, and who says so.
+function showSources() {
+  const device = deviceNow(), [told, table] = byId("sources").children;
+  told.textContent = `What is known of ${device.name}, and who says so`;
+  if (!byId("sources").open) return;
+  const say = (value, unit) => (unit === "1" ? String(value) : unit === "FLOP" ? `${value} FLOP` : si(value, unit));
+  table.firstChild.replaceChildren(...device.figures.map(([label, value, unit, source]) => html("tr", {},
+    html("th", {scope: "row", text: D.texts[label]}), html("td", {text: say(value, D.texts[unit])}),
+    html("td", {text: D.texts[source]}))));
+}
+
 function showTime({rows, total}) {
   const say = byId("time-say"), {levels} = deviceNow();
   if (!rows) {
@@ -41,7 +52,7 @@ function showTime({rows, total}) {
 
 function fitsText(device, peak) {
   if (!device.capacity) return `${device.name} states no capacity.`;
-  const [capacity] = device.capacity, name = `${device.name} (${si(capacity, "B")})`;
+  const {capacity} = device, name = `${device.name} (${si(capacity, "B")})`;
   return peak <= capacity ? `It fits ${name}, ${percent(peak / capacity)} of it.`
     : `It does not fit ${name}: ${three(peak / capacity)} times too much.`;
 }

@@ -72,7 +72,7 @@ function crossover(line, device, choice) {
       units[unit] = (units[unit] ?? 0) + seconds[kind] * number(combine(parts));
     }
     const bytes = number(combine(kernels.map((kernel) => [kernel.branch, times(kernel.bits, kernel.runs)]))) / 8;
-    return (Math.max(0, ...Object.values(units)) * device.bandwidth[0]) / bytes;
+    return (Math.max(0, ...Object.values(units)) * device.bandwidth) / bytes;
   };
   const end = line.last ?? 1n << DOUBLINGS, rising = ratio(end) > 1;
   if (ratio(line.first) > 1 === rising) return {becomes: rising ? "compute" : "memory", from: "all along", ratio: ratio(end)};

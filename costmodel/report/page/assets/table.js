@@ -102,7 +102,8 @@ function line(node) {
 }
 
 function detail(node) {
-  const places = D.parts.of[node.path] ?? [], names = [["params", "parameters"], ["macs", "MACs"], ["flops", "FLOPs"]];
+  const places = Object.hasOwn(D.parts.of, node.path) ? D.parts.of[node.path] : [];
+  const names = [["params", "parameters"], ["macs", "MACs"], ["flops", "FLOPs"]];
   const parts = places.flatMap((place, i) => {
     const [key, name] = names[i], value = node.values[key];
     if (value === 0n) return [];
