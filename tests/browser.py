@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def found() -> str | None:
 
 def _pipes() -> tuple[tuple[int, int], int, int]:
     """The browser's ends (what it reads, what it writes), and ours (what we write, what we read). Its ends are numbered far above
-    3 and 4, which the browser expects and a shell puts in their place."""
+    3 and 4, as which the browser will know them."""
     theirs_in, out = os.pipe()
     into, theirs_out = os.pipe()
     high = fcntl.fcntl(theirs_in, fcntl.F_DUPFD_CLOEXEC, 20), fcntl.fcntl(theirs_out, fcntl.F_DUPFD_CLOEXEC, 20)
@@ -45,8 +46,8 @@ class Browser:
         self._home = tempfile.TemporaryDirectory()
         their_ends, self._out, self._in = _pipes()
         command = [str(found()), *FLAGS, f"--user-data-dir={self._home.name}", f"--window-size={width},{height}", "about:blank"]
-        script = f'exec "$@" 3<&{their_ends[0]} 4>&{their_ends[1]}'
-        self._process = subprocess.Popen(["sh", "-c", script, "sh", *command], pass_fds=their_ends,
+        start = f"import os, sys; os.dup2({their_ends[0]}, 3); os.dup2({their_ends[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        self._process = subprocess.Popen([sys.executable, "-c", start, *command], pass_fds=their_ends,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for end in their_ends:
             os.close(end)

@@ -163,5 +163,5 @@ def test_formulas_as_mathml():
     assert mathml(147 * n * c_in * CeilDiv(h, 32)**2 - h * n / 2) == (
         "<mn>147</mn><mi>n</mi><msub><mi>c</mi><mi>in</mi></msub><msup><mrow><mo>⌈</mo><mfrac><mi>h</mi><mn>32</mn></mfrac><mo>⌉</mo></mrow>"
         "<mn>2</mn></msup><mo>−</mo><mfrac><mrow><mi>n</mi><mi>h</mi></mrow><mn>2</mn></mfrac>")
-    assert mathml(-2 * (n + 1) * FloorDiv(h, 3)).startswith("<mo>−</mo><mn>2</mn><mrow><mo>⌊</mo>")
+    assert mathml(-2 * n * FloorDiv(h, 3)).startswith("<mo>−</mo><mn>2</mn><mi>n</mi><mrow><mo>⌊</mo>")
     assert "<mtext>… 2 more</mtext>" in mathml(PeakMax(*(symbol(f"a{i}") for i in range(42))))

@@ -35,6 +35,6 @@ const byId = (id) => document.getElementById(id);
 // MathML that Python wrote; all names in it are escaped there.
 function math(text) {
   const holder = document.createElement("template");
-  holder.innerHTML = `<math>${text}</math>`;
+  holder.innerHTML = `<math displaystyle="true">${text}</math>`;
   return holder.content.firstChild;
 }
