@@ -13,7 +13,8 @@ function compute(args) {
 function troubleText(found) {
   if (found.error) return `${found.error}. The domain is ${D.domain.text || "constant"}.`;
   return unsettled(found.args)
-    ? "At this point jax may trace another program than the one of these formulas: cost.at(…) looks, this file cannot." : "";
+    ? "Here a size decides what jax traces, and the program may be a slightly other one than that of these formulas: cost.at(…) looks."
+    : "";
 }
 
 function update() {
