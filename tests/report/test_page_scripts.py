@@ -39,6 +39,26 @@ def test_bigint_equals_evaluate():
 
 
 @node
+def test_taps_are_counted_at_any_size():
+    """Beside the count by sums over taps where that can be done, and at once where it cannot."""
+    rng = random.Random(6)
+    cases = [[rng.randint(1, 30), rng.randint(1, 9), rng.randint(1, 5), rng.randint(1, 4), rng.randint(1, 4), rng.randint(-2, 5),
+              rng.randint(-2, 5), rng.randint(0, 1)] for _ in range(3000)]
+    program = f"console.log(JSON.stringify({json.dumps(cases)}.map((each) => Number(tapCount(...each.map(BigInt))))));"
+    assert ran(program) == [by_pairs(*case) for case in cases]
+    assert ran("console.log(JSON.stringify(String(tapCount(2n ** 70n, 2n ** 69n, 1n, 1n, 1n, 0n, 0n, 1n))));") == str(
+        2**69 * (2**69 + 1))
+
+
+def by_pairs(size: int, taps: int, stride: int, dilation: int, hole: int, low: int, high: int, valid: int) -> int:
+    """The definition of symbolic/taps.py, pair by pair."""
+    length = (size - 1) * hole + 1
+    outputs = (length + low + high - (taps - 1) * dilation - 1) // stride + 1
+    places = [o * stride + t * dilation - low for o in range(outputs) for t in range(taps)]
+    return sum(p % hole == 0 and (not valid or 0 <= p < length) for p in places)
+
+
+@node
 def test_floors_of_negative_quotients():
     pairs = [(a, b) for a in range(-7, 8) for b in (1, 2, 3, 5)]
     program = (f"console.log(JSON.stringify({json.dumps(pairs)}.map(([a, b]) => [floorDiv(BigInt(a), BigInt(b)), "

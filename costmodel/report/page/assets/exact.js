@@ -6,23 +6,51 @@ function floorDiv(a, b) {
 const ceilDiv = (a, b) => -floorDiv(-a, b);
 const largest = (...values) => values.reduce((a, b) => (b > a ? b : a));
 
-// The pairs of outputs and taps of a window along one dimension; costmodel/symbolic/taps.py says which.
-function tapCount(size, taps, stride, dilation, hole, low, high, valid) {
-  const length = size > 0n ? (size - 1n) * hole + 1n : 0n;
-  const end = floorDiv(length + low + high - (taps - 1n) * dilation - 1n, stride);
+const smallest = (...values) => values.reduce((a, b) => (b < a ? b : a));
+
+// Pairs of outputs and taps in O(log), as costmodel/symbolic/array_forms.py counts them on doubles.
+function floorSum(count, divisor, slope, start) {
   let total = 0n;
-  for (let tap = 0n; tap < taps; tap++) {
-    const begin = low - tap * dilation;
-    const first = valid ? largest(0n, ceilDiv(begin, stride)) : 0n;
-    const inside = floorDiv(length - 1n + begin, stride);
-    const last = valid && inside < end ? inside : end;
-    if (first > last) continue;
-    for (let residue = 0n; residue < hole; residue++) {
-      if ((residue * stride - begin) % hole !== 0n) continue;
-      total += floorDiv(last - residue, hole) - floorDiv(first - 1n - residue, hole);
-    }
+  for (count = largest(count, 0n); count > 0n;) {
+    const whole = floorDiv(slope, divisor), offset = floorDiv(start, divisor);
+    total += ((count * (count - 1n)) / 2n) * whole + count * offset;
+    const reach = (slope - whole * divisor) * count + start - offset * divisor;
+    count = floorDiv(reach, divisor);
+    [divisor, slope, start] = [slope - whole * divisor, divisor, reach - count * divisor];
   }
   return total;
+}
+function euclid(a, b) {
+  let inverse = 0n, factor = 1n;
+  while (a > 0n) {
+    const quotient = floorDiv(b, a);
+    [a, b, inverse, factor] = [b - quotient * a, a, factor, inverse - quotient * factor];
+  }
+  return [b, inverse];
+}
+function tapCount(size, taps, stride, dilation, hole, low, high, valid) {
+  const mod = (a, b) => a - floorDiv(a, b) * b;
+  const end = size > 0n ? (size - 1n) * hole : -1n;
+  const outputs = floorDiv(end + low + high - (taps - 1n) * dilation, stride) + 1n;
+  const [common, inverse] = euclid(stride, hole), [shared, inverseStep] = euclid(dilation, common);
+  if (outputs <= 0n || taps <= 0n || (valid && end < 0n) || mod(low, shared) !== 0n) return 0n;
+  const step = common / shared, period = hole / common;
+  const first = mod(mod(low / shared, step) * inverseStep, step);
+  const residue = mod(mod((low - first * dilation) / common, period) * inverse, period);
+  const turn = mod(mod((-step * dilation) / common, period) * inverse, period);
+  const upTo = (begin, stop, divisor, slope, start) => {
+    const i = ceilDiv(begin - first, step), j = ceilDiv(stop - first, step);
+    const at = slope * (first + i * step) + start - divisor * (residue + i * turn);
+    return floorSum(j - i, divisor * period, slope * step - divisor * turn, at);
+  };
+  if (!valid) return upTo(0n, taps, 1n, 0n, outputs - 1n) - upTo(0n, taps, 1n, 0n, -1n);
+  const most = (outputs - 1n) * stride;
+  const begin = largest(0n, ceilDiv(low - most, dilation));
+  const stop = smallest(taps, floorDiv(end + low, dilation) + 1n);
+  const ends = smallest(largest(floorDiv(end + low - most, dilation) + 1n, begin), stop);
+  const begins = smallest(largest(ceilDiv(low, dilation), begin), stop);
+  return upTo(begin, ends, 1n, 0n, outputs - 1n) + upTo(ends, stop, stride, -dilation, end + low) -
+    upTo(begin, begins, stride, -dilation, low - 1n) - upTo(begins, stop, 1n, 0n, -1n);
 }
 function ceilLog2(n) {
   let levels = 0n;
