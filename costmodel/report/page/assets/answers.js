@@ -9,11 +9,21 @@ function fitText(line, fit) {
   return `${at(fit.value)} takes ${inBytes(fit.used)}; ${at(fit.next)} would take ${inBytes(fit.nextUsed)}`;
 }
 
-function crossText(line, device) {
-  if (missing(now.program.kernels, device, state.dtype).length) return "no peak for this type";
-  const found = crossover(line, device, now.choice);
-  if (found.unknown) return "the ridge is not crossed once";
-  return found.from ? `${found.becomes}-bound all along` : `${found.becomes}-bound from ${line.name} = ${found.value} on`;
+function crossText(line, found) {
+  if (!found.becomes) return "the ridge is not crossed once";
+  const from = found.value === undefined ? "all along" : `from ${line.name} = ${found.value} on`;
+  return `${found.becomes}-bound ${from}`;
+}
+
+// The whole program's crossing, and that of each kind of kernel that computes.
+function crossings(line, device) {
+  if (now.absent.length) return [["crossover", `where the bound flips on ${device.name}`, `no peak for ${now.absent.join(", ")}`]];
+  const loads = loadsAlong(line, now.choice), here = loads(line.first);
+  const kinds = [...here.keys()].filter((kind) => kind && here.get(kind).ops.size);
+  return ["", ...(kinds.length > 1 ? kinds : [])].map((kind) => {
+    const answer = crossText(line, crossover(line, device, now.choice, loads, kind));
+    return kind ? [`crossover-${kind}`, `its ${kind} kernels`, answer] : ["crossover", `where the bound flips on ${device.name}`, answer];
+  });
 }
 
 function answers() {
@@ -28,9 +38,9 @@ function answers() {
   if (device.capacity) {
     rows.push(["fit", `largest ${name} that fits ${device.name}`, fitText(line, largestFit(line, peak, device.capacity))]);
   }
-  rows.push(["crossover", `where the bound flips on ${device.name}`, crossText(line, device)]);
-  byId("answers").replaceChildren(...rows.flatMap(([key, ask, answer]) =>
-    [html("dt", {text: ask}), html("dd", {"data-answer": key, text: answer})]));
+  rows.push(...crossings(line, device));
+  byId("answers").replaceChildren(...rows.map(([key, ask, answer]) => html("div", {class: key.includes("-") ? "kind" : null},
+    html("dt", {text: ask}), html("dd", {"data-answer": key, text: answer}))));
   deviceTable(line, peak);
 }
 

@@ -13,7 +13,7 @@ function compute(args) {
 function troubleText(found) {
   if (found.error) return `${found.error}. The domain is ${D.domain.text || "constant"}.`;
   return unsettled(found.args)
-    ? "Here a size decides what jax traces, and the program may be a slightly other one than that of these formulas: cost.at(…) looks."
+    ? "Here a size decides what jax traces, and the program may be slightly another than that of these formulas: cost.at(…) looks."
     : "";
 }
 

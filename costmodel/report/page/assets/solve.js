@@ -56,26 +56,44 @@ function largestFit(line, peak, capacity) {
   return {value: (above - 1n) * line.step, used: peak(above - 1n), next: above * line.step, nextUsed: peak(above)};
 }
 
-// Where compute takes longer than memory from then on, for the whole program.
-function crossover(line, device, choice) {
-  const ratio = (k) => {
-    const v = settled(forms(...line.args(k)), D.formsBelow), kernels = kernelsAt(v, worksAt(v), choice.policy, choice.dtype);
-    const units = {}, seconds = device.seconds[choice.dtype], kinds = new Map();
-    for (const kernel of kernels) {
-      for (const [kind, count] of kernel.kinds) {
-        if (!kinds.has(kind)) kinds.set(kind, []);
-        kinds.get(kind).push([kernel.branch, times(count, kernel.runs)]);
+// What the whole program ("") and the kernels of each kind do at a value of the symbol, remembered: operations by their kind, and
+// bits moved, as parts on branches.
+function loadsAlong(line, choice) {
+  const known = new Map();
+  return (k) => {
+    if (known.has(k)) return known.get(k);
+    const v = settled(forms(...line.args(k)), D.formsBelow), loads = new Map();
+    for (const kernel of kernelsAt(v, worksAt(v), choice.policy, choice.dtype)) {
+      for (const name of ["", kernel.kind]) {
+        if (!loads.has(name)) loads.set(name, {ops: new Map(), bits: []});
+        const load = loads.get(name);
+        load.bits.push([kernel.branch, times(kernel.bits, kernel.runs)]);
+        for (const [kind, count] of kernel.kinds) {
+          if (!load.ops.has(kind)) load.ops.set(kind, []);
+          load.ops.get(kind).push([kernel.branch, times(count, kernel.runs)]);
+        }
       }
     }
-    for (const [kind, parts] of kinds) {
-      const engine = D.kinds[kind][1], unit = device.oneUnit && engine !== "link" ? "compute" : RUNS_ON[engine];
-      units[unit] = (units[unit] ?? 0) + seconds[kind] * number(combine(parts));
-    }
-    const bytes = number(combine(kernels.map((kernel) => [kernel.branch, times(kernel.bits, kernel.runs)]))) / 8;
-    return (Math.max(0, ...Object.values(units)) * device.bandwidth) / bytes;
+    known.set(k, loads);
+    return loads;
   };
-  const end = line.last ?? 1n << DOUBLINGS, rising = ratio(end) > 1;
-  if (ratio(line.first) > 1 === rising) return {becomes: rising ? "compute" : "memory", from: "all along", ratio: ratio(end)};
-  const k = firstTrue((each) => ratio(each) > 1 === rising, line.first, line.last);
-  return k === null ? {unknown: true} : {becomes: rising ? "compute" : "memory", value: k * line.step};
+}
+
+// Seconds of the busiest unit over those of the memory.
+function ratioOf({ops, bits}, device, choice) {
+  const units = {}, seconds = device.seconds[choice.dtype];
+  for (const [kind, parts] of ops) {
+    const engine = D.kinds[kind][1], unit = device.oneUnit && engine !== "link" ? "compute" : RUNS_ON[engine];
+    units[unit] = (units[unit] ?? 0) + seconds[kind] * number(combine(parts));
+  }
+  return (Math.max(0, ...Object.values(units)) * device.bandwidth) / (number(combine(bits)) / 8);
+}
+
+// Where compute takes longer than memory from then on, or the other way round, for the whole program or kernels of a kind.
+function crossover(line, device, choice, loads, kind = "") {
+  const above = (k) => ratioOf(loads(k).get(kind), device, choice) > 1;
+  const rising = above(line.last ?? 1n << DOUBLINGS), becomes = rising ? "compute" : "memory";
+  if (above(line.first) === rising) return {becomes};
+  const k = firstTrue((each) => above(each) === rising, line.first, line.last);
+  return k === null || (k > line.first && above(k - 1n) === rising) ? {} : {becomes, value: k * line.step};
 }
