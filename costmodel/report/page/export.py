@@ -84,7 +84,7 @@ def _compulsory(table: CostTable) -> Expr:
 def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
     """The variables in the order of the functions' arguments, each with its divisor; relations that must not be negative; and the
     boundaries at which the program may be another one, with those that a concrete trace settled."""
-    regions = cost.origin.regions
+    regions = cost.origin.compared
     return {
         "variables": [{"name": v.symbol, "divisor": bounds.add(v.divisor), "lower": v.lower, "upper": v.upper}
                       for v in cost.domain.ordered],
@@ -97,5 +97,4 @@ def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
 def _doubts(cost: Symbolic) -> list[str]:
     if cost.fitted is None:
         return []
-    return [f"fitted: jax refused the symbols ({cost.fitted.reason}); the forms come from concrete traces and hold where the model "
-            "has the structure that it has there, which this file cannot check: cost.at(…) does"]
+    return [f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not"]

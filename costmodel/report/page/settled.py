@@ -27,7 +27,7 @@ def settle(cost: Symbolic, point: Mapping[str, int]) -> None:
 
 def _beside(cost: Symbolic, point: Mapping[str, int]) -> Iterator[dict[str, int]]:
     """Points of the domain on no boundary, near a point."""
-    regions = cost.origin.regions
+    regions = cost.origin.compared
     if not regions.boundaries or frozenset() in regions.same:
         return
     for factors in ((3, 2), (2, 1), (1, 2), (5, 3)):
