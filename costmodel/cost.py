@@ -378,6 +378,13 @@ class Cost(_Face, Symbolic):
             raise DomainError(f"unknown symbol {', '.join(unknown)}: the symbols here are {', '.join(self.symbols) or 'none'}")
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
+    def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:
+        """Write the live page: one file, without network, in which a reader moves symbols, device, type and policy and everything
+        is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
+        from costmodel.report.page import write_page
+
+        write_page(path, self, hardware, at)
+
     def to_json(self, indent: int | None = None) -> str:
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back. A fitted cost keeps what it rests
         upon; from a file it says where it is not verified, and raises where its model may be another program."""

@@ -3,6 +3,7 @@
 # What other rooms may use.
 __all__ = [
     "closed",
+    "compulsory",
     "core",
     "elasticity",
     "energy",
