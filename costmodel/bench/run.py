@@ -134,15 +134,15 @@ def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "loc
         raise CostModelError(f"{cost.name} touches at least {float(point.bytes('compulsory')) / 1e9:.1f} GB, more than the "
                              f"{memory / 1e9:.1f} GB of this machine; check it at a smaller point")
     try:
-        compiled, arguments, compile_seconds = _compile(cost.request.at(cost.domain, cost.domain.bind(values)).run())
-        samples = _time(compiled, arguments, repeat, warmup)
+        compiled, arguments, compile_seconds = compile_traced(cost.request.at(cost.domain, cost.domain.bind(values)).run())
+        samples = time_calls(compiled, arguments, repeat, warmup)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CostModelError(f"{cost.name} does not run here: {reason}; check it at a smaller point") from error
     if (platform_kind := _kind(backend.platform)) != device.kind:
         notes = (*notes, f"it ran on a {platform_kind}, the bounds are for a {device.kind}: {device.title}")
-    return CheckResult(cost.name, dict(values), device.name, predictions, samples, compile_seconds, warmup, _xla(compiled),
-                       _environment(backend), device.call_overhead.value if device.call_overhead else None, notes)
+    return CheckResult(cost.name, dict(values), device.name, predictions, samples, compile_seconds, warmup, xla_figures(compiled),
+                       environment_of(backend), device.call_overhead.value if device.call_overhead else None, notes)
 
 
 def _device(hardware: str | Hardware) -> tuple[Hardware, tuple[str, ...]]:
@@ -164,7 +164,7 @@ def _prediction(bounds: Roofline, policy: str) -> Prediction:
     return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes)
 
 
-def _compile(traced: Traced) -> tuple[Any, list[Any], float]:
+def compile_traced(traced: Traced) -> tuple[Any, list[Any], float]:
     """The compiled program, its arguments on the device, and the seconds that lowering and compiling took."""
     draw = np.random.default_rng(0)
     arguments = [_materialise(leaf, aval, draw) for leaf, aval in zip(traced.leaves, traced.jaxpr.in_avals, strict=True)]
@@ -188,7 +188,7 @@ def _materialise(leaf: Leaf, aval: Any, draw: np.random.Generator) -> jax.Array:
     return jax.device_put(np.asarray(values).astype(aval.dtype))
 
 
-def _time(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
+def time_calls(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
     for _ in range(warmup):
         jax.block_until_ready(compiled(*arguments))
     samples = []
@@ -199,7 +199,7 @@ def _time(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> 
     return tuple(samples)
 
 
-def _xla(compiled: Any) -> dict[str, float]:
+def xla_figures(compiled: Any) -> dict[str, float]:
     """XLA's own figures; some backends have none."""
     try:
         analysis = compiled.cost_analysis()
@@ -213,7 +213,7 @@ def _kind(platform_name: str) -> str:
     return platform_name if platform_name in ("cpu", "tpu") else "gpu"
 
 
-def _environment(backend: Any) -> dict[str, str]:
+def environment_of(backend: Any) -> dict[str, str]:
     return {
         "machine": machine.cpu_model(),
         "cpus": str(machine.cpu_count()),
