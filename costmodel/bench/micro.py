@@ -1,7 +1,7 @@
-"""Small programs, one kind of kernel each, at sizes from a small layer's to a large one's: what a calibration by kind is read from.
+"""Small programs, one kind of kernel each, at sizes from a small layer's to a large one's: for calibrations by kind.
 
-Each is a :class:`~costmodel.models.ModelEntry` over symbols, so that a record of it (a name and a point) is priced again like that of
-any model. ``POINTS`` are for accelerators; ``SMALL`` for processors.
+Each is a :class:`~costmodel.models.ModelEntry` over symbols, so that a record of it (a name and a point) is priced again like that
+of any model. ``POINTS`` are for accelerators; ``SMALL`` for processors.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in (
 
 _SQUARE = ((256, 256, 256), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096))
 _SKINNY = ((1, 4096, 4096), (64, 4096, 4096), (512, 768, 3072), (512, 3072, 768), (4096, 64, 4096), (6144, 1000, 2048))
-_IMAGES = ((8, 56, 64, 64, 3), (8, 28, 128, 128, 3), (8, 14, 256, 256, 3), (8, 7, 512, 512, 3), (8, 56, 64, 256, 1), (8, 14, 1024, 256, 1),
-           (32, 56, 64, 64, 3), (32, 14, 256, 256, 3), (1, 14, 256, 256, 3))
+_IMAGES = ((8, 56, 64, 64, 3), (8, 28, 128, 128, 3), (8, 14, 256, 256, 3), (8, 7, 512, 512, 3), (8, 56, 64, 256, 1),
+           (8, 14, 1024, 256, 1), (32, 56, 64, 64, 3), (32, 14, 256, 256, 3), (1, 14, 256, 256, 3))
 _CHANNELWISE = ((8, 112, 32, 3), (8, 56, 144, 3), (8, 14, 384, 3), (8, 14, 672, 5), (32, 56, 96, 7), (1, 14, 384, 3))
 _LENGTHS = (2**18, 2**22, 2**25)
 _ROWS = ((1024, 1024), (16384, 512), (8192, 4096))

@@ -50,8 +50,9 @@ def measure(name: str, values: Mapping[str, int], *, repeat: int = 20, warmup: i
     traced = request(program, *inputs, kwargs=entry.kwargs, params=entry.params).run()
     compiled, arguments, seconds = compile_traced(traced)
     samples = time_calls(compiled, arguments, repeat, warmup)
-    return {"format": FORMAT, "name": name, "point": dict(values), "samples": samples, "stream": _stream(compiled, arguments, samples),
-            "compile_seconds": seconds, "xla": xla_figures(compiled), "environment": environment_of(jax.devices()[0])}
+    return {"format": FORMAT, "name": name, "point": dict(values), "samples": samples,
+            "stream": _stream(compiled, arguments, samples), "compile_seconds": seconds, "xla": xla_figures(compiled),
+            "environment": environment_of(jax.devices()[0])}
 
 
 def _stream(compiled: Any, arguments: Sequence[Any], samples: Sequence[float]) -> tuple[float, ...]:

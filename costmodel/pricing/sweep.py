@@ -22,7 +22,7 @@ from costmodel.text import grid, printed, si, titled
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any],
           policy: str | None) -> Any:
     """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
-    throughput and bound; each device under ``policy``, or else under its own.
+    time_predicted (not a number where nothing is calibrated), throughput and bound; each device under ``policy``, or else under its own.
 
     grid: a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     Raises DomainError for a grid that leaves the domain, naming a point outside.
@@ -52,6 +52,8 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         dims = ("hardware", *axes)
         data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
         data["time_upper"] = (dims, np.stack([c.upper for c in priced]), {"unit": "s"})
+        data["time_predicted"] = (dims, np.stack([c.predicted for c in priced]),
+                                  {"unit": "s", "convention": "; ".join(f"{c.device.name}: {c.basis}" for c in priced)})
         data["throughput"] = (dims, np.stack([c.throughput[0] for c in priced]), {"unit": "items/s", "convention": "at best"})
         data["bound"] = (dims, np.stack([c.bound for c in priced]), {"convention": "the resource that is busy longest in total"})
     coords: dict[str, Any] = {name: np.asarray(values) for name, values in axes.items()}
@@ -155,8 +157,8 @@ def _evaluate_grid(exprs: Sequence[Any], env: Mapping[Any, np.ndarray]) -> list[
 
 @dataclass(frozen=True)
 class Curve:
-    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), and items a second
-    at best and at least, each an array over a grid."""
+    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), items a second at
+    best and at least, and the time as predicted, each an array over a grid; ``basis`` says what the prediction stands on."""
 
     device: Hardware
     policy: str
@@ -164,6 +166,8 @@ class Curve:
     upper: np.ndarray
     bound: np.ndarray
     throughput: tuple[np.ndarray, np.ndarray]
+    predicted: np.ndarray
+    basis: str
 
 
 def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware], policy: str | None = None) -> tuple[Curve, ...]:
@@ -183,22 +187,24 @@ def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, 
         chosen = policy_of(device, policy)
         if chosen not in counts:
             counts[chosen] = workload(cost.program, chosen).on(env, shape)
-        lower, upper, bound = (a.reshape(shape) for a in _bounds(price(counts[chosen], device)))
+        times = price(counts[chosen], device)
+        lower, upper, bound, predicted = (a.reshape(shape) for a in _bounds(times))
         for i, point in elsewhere.items():
             there = _bounds(price(workload(point.program, chosen).at(point.env), device))
             bound = bound.astype(object)
-            lower.flat[i], upper.flat[i], bound.flat[i] = (a[0] for a in there)
-        found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper)))
+            lower.flat[i], upper.flat[i], bound.flat[i], predicted.flat[i] = (a[0] for a in there)
+        basis = times.stands.words if times.stands else "not calibrated"
+        found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper), predicted, basis))
     return tuple(found)
 
 
-def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Seconds of the whole program, at least and at most, and what binds, by point."""
-    lower, upper = times.whole("lower"), times.whole("upper")
+def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds of the whole program, at least and at most, what binds, and seconds as predicted, by point."""
+    lower, upper, predicted = times.whole("lower"), times.whole("upper"), times.whole("predicted")
     resources = times.resources()
     # Of equals argmax takes the first: at the ridge, the memory.
     names = sorted(resources, key="memory".__ne__)
-    return lower, upper, np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)]
+    return lower, upper, np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)], predicted
 
 
 def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None) -> str:
@@ -207,14 +213,15 @@ def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
-        out = grid(symbol, "time ≥", "time ≤", "items/s ≤", "items/s ≥", "bound", left=("bound",))
+        expected = ["predicted"] if curve.basis != "not calibrated" else []
+        out = grid(symbol, "time ≥", "time ≤", *expected, "items/s ≤", "items/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
-            out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), f"{most:.4g}", f"{least:.4g}",
+            out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), *[si(curve.predicted[i], "s") for _ in expected], f"{most:.4g}", f"{least:.4g}",
                         str(curve.bound[i]))
         shown_table = titled(f"{name} on {curve.device.title}", out)
         texts.append(f"{printed(shown_table, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that "
-                     "double, the last, and those from which on another resource binds")
+                     f"double, the last, and those from which on another resource binds; predicted: {curve.basis}")
     return "\n\n".join(texts)
 
 

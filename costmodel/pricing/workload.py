@@ -18,6 +18,7 @@ from sympy import Expr, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
+from costmodel.hardware import Standing, standing
 from costmodel.pricing import metrics
 from costmodel.pricing.sides import Sides
 from costmodel.rules.branches import Branches
@@ -65,7 +66,7 @@ class Formulas:
 class Counts:
     """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
     border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
-    runs are exact at a point. ``sides`` says which kernels exclude each other."""
+    runs are exact at a point. ``sides`` says which kernels exclude each other; ``kinds`` are theirs, under ``policy``."""
 
     flops: np.ndarray
     int_ops: np.ndarray
@@ -73,13 +74,15 @@ class Counts:
     times: np.ndarray
     ops: tuple[tuple[OpKind, np.ndarray, np.ndarray], ...]
     sides: Sides
+    kinds: tuple[str, ...] = ()
+    policy: str = ""
 
 
 class Workload:
     """The kernels of a policy, and what each does as functions of the internal symbols. Padding taps are not computed."""
 
-    def __init__(self, kernels: Sequence[Kernel], branches: Branches) -> None:
-        self.kernels = tuple(kernels)
+    def __init__(self, kernels: Sequence[Kernel], branches: Branches, policy: str = "") -> None:
+        self.kernels, self.policy = tuple(kernels), policy
         self.sides = Sides(kernels, branches)
         self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
         by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
@@ -122,7 +125,8 @@ class Workload:
         ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
         ops = tuple((kind, kernels, floats[start:start + len(kernels)])
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
-        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides)
+        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides,
+                      tuple(k.kind for k in self.kernels), self.policy)
 
 
 def computed(kernel: Kernel) -> tuple[Equation, ...]:
@@ -136,7 +140,7 @@ def workload(table: CostTable, policy: str) -> Workload:
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches))
+    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches, policy))
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,8 @@ class Times:
     launch:  seconds a run.
     times:   runs.
     sides:   which kernels exclude each other.
+    kinds:   of the kernels.
+    stands:  the calibration that predictions go by, and in words what they stand on; None where there is none.
     """
 
     device: Hardware
@@ -160,6 +166,8 @@ class Times:
     launch: float
     times: np.ndarray
     sides: Sides
+    kinds: tuple[str, ...] = ()
+    stands: Standing | None = None
 
     @cached_property
     def units(self) -> Mapping[str, np.ndarray]:
@@ -186,6 +194,16 @@ class Times:
         nearest = np.minimum.reduce([self.memory, *self.levels.values()])
         return np.maximum.reduce([nearest, *self.units.values()]) + self.launch
 
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Seconds that a run is likely to take; not a number where nothing is calibrated. More than ``upper`` where ceilings are not
+        reached."""
+        if self.stands is None:
+            return np.full_like(self.memory, np.nan)
+        found = self.stands.calibration
+        reached = np.array([found.of(kind) for kind in self.kinds])[:, None]
+        return sum(self.units.values(), self.memory) / reached + found.launch.value
+
     def resources(self) -> dict[str, np.ndarray]:
         """Seconds by resource over the whole program, an array over the points: units, memory and launch. Of a branch that side
         runs which takes longest at least (or, where the least counts, shortest)."""
@@ -198,8 +216,9 @@ class Times:
         return self.times * self.sides.taken(getattr(self, bound) * self.times)
 
     def whole(self, bound: str) -> np.ndarray:
-        """Seconds of the whole program by a bound, an array over the points."""
-        return (getattr(self, bound) * self.runs(bound)).sum(axis=0)
+        """Seconds of the whole program by a bound, or as predicted, with its call; an array over the points."""
+        call = self.stands.calibration.call if bound == "predicted" and self.stands is not None else None
+        return (getattr(self, bound) * self.runs(bound)).sum(axis=0) + (call.value if call else 0.0)
 
 
 def policy_of(device: Hardware, policy: str | None) -> str:
@@ -226,7 +245,8 @@ def price(counts: Counts, device: Hardware) -> Times:
               for level in device.levels if level.bandwidth}
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     times = counts.times.astype(np.float64)
-    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides)
+    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides,
+                 counts.kinds, standing(device, counts.policy))
 
 
 def seconds_an_operation(device: Hardware, kind: OpKind) -> float:
