@@ -16,8 +16,15 @@ from costmodel.bench.runs import Busy, Run, environment
 from costmodel.errors import CostModelError
 from costmodel.hardware import Calibration, Quantity
 
-LAUNCH = 5e-6  # s a kernel, as eager frameworks and compilers have it on most devices: the prior,
-WEIGHT = 0.03  # which weighs as much as a run in which all launches together take so large a part
+LAUNCH, LAUNCH_DEVIATION = 6e-6, 12e-6  # s a kernel on most devices: what is believed before any run is seen
+DEVIATION = 0.03  # of a run's relative error
+# What kernels of a kind reach with respect to products where only whole networks are known: what is read and written streams
+# nearer to its ceiling than float32 products do to theirs. The value with which 13 eager networks on an H100
+# (docs/measurements/transformers-h100.csv) predict each other best; published latencies of other devices judge it.
+STREAMS = 1.35
+RELATIVE: Mapping[str, Mapping[str, float]] = {
+    "eager": {"dot": 1.0, **dict.fromkeys(("elementwise", "reduce", "copy", "gather", "scatter"), STREAMS)},
+}
 BETWEEN = 0.1  # standard deviation of log(measured / predicted) between models, of published latencies; worth two models
 
 
@@ -37,10 +44,12 @@ class Fit:
         return sum(seconds / self.kinds.get(kind, self.reached) for kind, seconds in busy.seconds.items())
 
 
-def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Mapping[str, float] | None = None) -> Fit:
+def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Mapping[str, float] | None = None,
+        launch: tuple[float, float] = (LAUNCH, LAUNCH_DEVIATION)) -> Fit:
     """The two numbers, and where asked for the seconds of a call, from (seconds, what is busy) of runs.
 
     kinds: what kernels of a kind reach with respect to each other, which is kept: the networks scale all of them together.
+    launch: s a kernel that are believed before, and their standard deviation.
     """
     from scipy.optimize import nnls
 
@@ -48,9 +57,9 @@ def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Ma
         raise CostModelError("there is no run to calibrate with")
     relative = Fit(1.0, 0.0, 0.0, kinds or {})
     rows = [[relative.reached_seconds(b) / t, b.kernels / t, *([1 / t] if call else [])] for t, b in measured]
-    usual = WEIGHT * float(np.mean([row[1] for row in rows]))
-    prior = [0.0, usual, *([0.0] if call else [])]
-    found, _ = nnls(np.array([*rows, prior]), np.array([*np.ones(len(rows)), usual * LAUNCH]))
+    weight = DEVIATION / launch[1]
+    prior = [0.0, weight, *([0.0] if call else [])]
+    found, _ = nnls(np.array([*rows, prior]), np.array([*np.ones(len(rows)), weight * launch[0]]))
     if not found[0] > 0:
         raise CostModelError("the runs are explained by their number of kernels alone; calibrate with longer ones")
     scale = 1 / found[0]

@@ -45,6 +45,9 @@ class Prediction:
     upper: float
     flops: int
     bytes: float
+    predicted: float | None = None
+    interval: tuple[float, float] | None = None
+    basis: str = "not calibrated"
 
     @property
     def attainable(self) -> float:
@@ -150,18 +153,26 @@ def _device(hardware: str | Hardware) -> tuple[Hardware, tuple[str, ...]]:
         return hardware, ()
     if hardware != "local" or "local" in available():
         return load(hardware), ()
+    device, path = local(), user_directory() / "local.toml"
+    return device, (f"this machine was not measured before: done now in {QUICK_SECONDS:g} s and written to {path}; "
+                    "`costmodel hw measure` does it with more care",)
+
+
+def local() -> Hardware:
+    """This machine, measured for some seconds and kept where that was not done before."""
+    if "local" in available():
+        return load("local")
     from costmodel.hardware.measure import measure
 
     device = measure(QUICK_SECONDS)
-    path = write(device, user_directory() / "local.toml")
-    return device, (f"this machine was not measured before: done now in {QUICK_SECONDS:g} s and written to {path}; "
-                    "`costmodel hw measure` does it with more care",)
+    write(device, user_directory() / "local.toml")
+    return device
 
 
 def _prediction(bounds: Roofline, policy: str) -> Prediction:
     if not bounds.lower:
         raise CostModelError(f"{bounds.name} does nothing that takes time at this point; there is nothing to check")
-    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes)
+    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes, bounds.predicted, bounds.interval, bounds.basis)
 
 
 def compile_traced(traced: Traced) -> tuple[Any, list[Any], float]:
@@ -253,10 +264,15 @@ def render(result: CheckResult) -> str:
 
 def _lines_of(result: CheckResult, p: Prediction) -> list[str]:
     achieved = result.achieved(p)
+    expected = []
+    if p.predicted is not None and p.interval is not None:
+        expected = [f"  {'':<14} predicted {si(p.predicted, 's')}, 90 % between {si(p.interval[0], 's')} and {si(p.interval[1], 's')}; "
+                    f"measured / predicted {result.median / p.predicted:.3g}; {p.basis}"]
     return [
         f"  {p.policy:<14} lower {si(p.lower, 's')}, upper {si(p.upper, 's')}; measured / lower {result.median / p.lower:.3g}, "
         f"measured / upper {result.median / p.upper:.3g}",
         f"                 {si(p.flops, 'FLOP')}, {si(p.bytes, 'B')}; achieved {si(achieved, 'FLOP/s')} = "
         f"{100 * p.lower / result.median:.3g}% of the attainable {si(p.attainable, 'FLOP/s')}",
         f"                 {p.verdict(result.median)}",
+        *expected,
     ]

@@ -119,7 +119,7 @@ def _lines(path: Path) -> Iterator[Run]:
         where = record["environment"]
         source = f"measured {where['date'][:10]} on {where['device']}"
         yield Run("", record["name"], MODES[0], tuple(record["point"].items()), statistics.median(record["samples"]), "", "default",
-                  record["name"], source, f"jax {where['jax']}")
+                  record["name"], source, f"jax {where['jax']} on {where['device']}, {where['date'][:10]}")
 
 
 @cache

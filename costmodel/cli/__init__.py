@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from costmodel import __version__
-from costmodel.cli import bench, hw, model, price
+from costmodel.cli import bench, calibrate, hw, model, price
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
 
@@ -52,7 +52,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (model.show, model.explain, price.roofline, price.energy, price.solve, price.compare, bench.check, bench.judge,
-                model.list_models, hw.hw):
+                calibrate.calibrate, model.list_models, hw.hw):
     main.add_command(command)
 
 # What other rooms may use.

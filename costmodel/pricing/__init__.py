@@ -10,5 +10,6 @@ __all__ = [
     "roofline",
     "sweep",
     "table",
+    "tiles",
     "workload",
 ]
