@@ -84,8 +84,9 @@ encoder = partial(ModelEntry, inputs=("b,s:int32", "b,s:int32"), where="s <= 512
 MODELS = (
     encoder("bert_base", partial(BERT, BERT_BASE), summary="BERT-base, 12 layers", published=language("bert_base")),
     encoder("bert_large", partial(BERT, BERT_LARGE), summary="BERT-large, 24 layers", published=language("bert_large")),
-    *(encoder(f"bert_large_{head}", partial(BERT, replace(BERT_LARGE, head=head, dropout=0.1)), summary=f"BERT-large with {told}, masked",
-              inputs=("b,s:int32", "b,s:int32", "b,s:float32"), published=language(f"bert_large_{head}"))
+    *(encoder(f"bert_large_{head}", partial(BERT, replace(BERT_LARGE, head=head, dropout=0.1)),
+              summary=f"BERT-large with {told}, masked", inputs=("b,s:int32", "b,s:int32", "b,s:float32"),
+              published=language(f"bert_large_{head}"))
       for head, told in (("classifier", "two classes"), ("mlm", "its language-model head"))),
     ModelEntry(
         "bert_large_layer",

@@ -13,7 +13,7 @@ import numpy as np
 
 from costmodel.bench import micro
 from costmodel.bench.fitting import RELATIVE, by_kind, calibration, fit, spread
-from costmodel.bench.runs import Busy, Run, busy, environment, load_runs
+from costmodel.bench.runs import Run, busy, environment, load_runs
 from costmodel.bench.timing import measure, suite
 from costmodel.errors import CostModelError
 from costmodel.hardware import Calibration, Hardware, Quantity, load, user_directory
@@ -58,8 +58,8 @@ def told(found: Calibration) -> str:
     """A line about a calibration."""
     kinds = "; " + ", ".join(f"{kind} {q.value:.3g}" for kind, q in found.kinds.items()) if found.kinds else ""
     call = f", {1e6 * found.call.value:.3g} µs a call" if found.call else ""
-    return (f"policy {found.policy!r}: {found.efficiency.value:.3g} of the ceilings, {1e6 * found.launch.value:.3g} µs a kernel{call}; "
-            f"{found.runs} runs of {found.models} models, ±{100 * found.error:.0f} %{kinds}")
+    return (f"policy {found.policy!r}: {found.efficiency.value:.3g} of the ceilings, {1e6 * found.launch.value:.3g} µs a kernel"
+            f"{call}; {found.runs} runs of {found.models} models, ±{100 * found.error:.0f} %{kinds}")
 
 
 def typical(devices: Mapping[Hardware, Sequence[Run]], policy: str) -> Calibration:
@@ -86,10 +86,10 @@ def typical(devices: Mapping[Hardware, Sequence[Run]], policy: str) -> Calibrati
     def part(value: float) -> Quantity:
         return Quantity(float(f"{value:.4g}"), "1", source, measured=True)
 
-    launch = Quantity(float(f"{statistics.median(f.launch for f in fits.values()):.4g}"), "s", f"median of {len(devices)} devices",
-                      measured=True)
+    usual = statistics.median(f.launch for f in fits.values())
+    a_kernel = Quantity(float(f"{usual:.4g}"), "s", f"median of {len(devices)} devices", measured=True)
     kinds = {kind: part(e * reached) for kind, e in RELATIVE.get(policy, {}).items()}
-    return Calibration(policy, part(reached), launch, float(f"{math.sqrt(statistics.fmean(x * x for x in logs)):.4g}"), len(runs),
+    return Calibration(policy, part(reached), a_kernel, float(f"{math.sqrt(statistics.fmean(x * x for x in logs)):.4g}"), len(runs),
                        len({run.family for run in runs}), _date(), environment(runs), None, kinds)
 
 

@@ -1,4 +1,4 @@
-"""A calibration from measured runs: t = Σ over kernels (compute + memory) / e + N · t0 (+ call), by least squares of relative errors.
+"""A calibration from measured runs: t = Σ over kernels (compute + memory) / e + N · t0 (+ call): least squares of relative errors.
 
 Both unknowns enter linearly as 1 / e and t0, so a fit is exact and needs no start. A weak prior holds t0 where only long runs were
 measured. The spread is that of runs of models which the fit did not see; with one model, that between models is taken from others.
@@ -51,7 +51,7 @@ def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Ma
     kinds: what kernels of a kind reach with respect to each other, which is kept: the networks scale all of them together.
     launch: s a kernel that are believed before, and their standard deviation.
     """
-    from scipy.optimize import nnls
+    from scipy.optimize import nnls  # jax brings it
 
     if not measured:
         raise CostModelError("there is no run to calibrate with")

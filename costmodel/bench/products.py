@@ -63,7 +63,9 @@ def fit_products(chip: Chip, measured: Measured) -> Products:
 def _products(chip: Chip, logs: np.ndarray) -> Products:
     values = np.exp(logs)
     count = len(TILES)
-    return Products(chip, tuple(values[:count].tolist()), *(float(v) for v in values[count:count + 5]), 1 + float(values[count + 5]))
+    rest = [float(v) for v in values[count:]]
+    memory, sums, start, launch, again, above = rest
+    return Products(chip, tuple(values[:count].tolist()), memory, sums, start, launch, again, 1 + above)
 
 
 def halves(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -86,9 +88,9 @@ def beaten(chip: Chip, measured: Measured) -> int:
 
 def page(path: Path) -> Iterator[str]:
     """Products of bfloat16 matrices: a random half by a fit to the other; and a device by the other's fit."""
-    yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on an H100 SXM and an A100 SXM "
-           "80GB. A random half of the shapes by tiles and waves fitted to the other half; and all by the numbers of the other device "
-           "(what an uncalibrated device of the class would get).\n")
+    yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on an H100 SXM and\n"
+           "an A100 SXM 80GB. A random half of the shapes by tiles and waves fitted to the other half; and all by the numbers of\n"
+           "the other device (what an uncalibrated device of the class would get).\n")
     found = load_products(path)
     lines = ["| device | products | held out: median % / within 10 % | by the other device: median % | faster than the peak |",
              "|---|---|---|---|---|"]

@@ -172,7 +172,8 @@ def local() -> Hardware:
 def _prediction(bounds: Roofline, policy: str) -> Prediction:
     if not bounds.lower:
         raise CostModelError(f"{bounds.name} does nothing that takes time at this point; there is nothing to check")
-    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes, bounds.predicted, bounds.interval, bounds.basis)
+    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes, bounds.predicted,
+                      bounds.interval, bounds.basis)
 
 
 def compile_traced(traced: Traced) -> tuple[Any, list[Any], float]:
@@ -266,7 +267,8 @@ def _lines_of(result: CheckResult, p: Prediction) -> list[str]:
     achieved = result.achieved(p)
     expected = []
     if p.predicted is not None and p.interval is not None:
-        expected = [f"  {'':<14} predicted {si(p.predicted, 's')}, 90 % between {si(p.interval[0], 's')} and {si(p.interval[1], 's')}; "
+        low, high = (si(each, "s") for each in p.interval)
+        expected = [f"  {'':<14} predicted {si(p.predicted, 's')}, 90 % between {low} and {high}; "
                     f"measured / predicted {result.median / p.predicted:.3g}; {p.basis}"]
     return [
         f"  {p.policy:<14} lower {si(p.lower, 's')}, upper {si(p.upper, 's')}; measured / lower {result.median / p.lower:.3g}, "

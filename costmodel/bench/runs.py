@@ -1,7 +1,7 @@
 """Measured runs, ours and other people's, and what this model says of each: how long the ceilings are busy, by kind of kernel.
 
-A run stands in a file of JSON lines that :mod:`~costmodel.bench.timing` or ``costmodel check --save`` wrote, or in a CSV file with the
-columns
+A run stands in a file of JSON lines that :mod:`~costmodel.bench.timing` or ``costmodel check --save`` wrote, or in a CSV file with
+the columns
 
     device     its name, or empty for the device that is calibrated
     model      a zoo model's name, or package.module:attribute

@@ -81,24 +81,27 @@ def summary(found: Sequence[Row]) -> tuple[str, ...]:
         return f"{100 * statistics.fmean(errors):.1f} / {100 * statistics.fmean(e <= 0.1 for e in errors):.0f}"
 
     beaten = sum(row.run.seconds < row.busy.lower for row in found)
-    return (str(len(found)), *(told(p) for p in PREDICTORS), f"{100 * statistics.fmean(row.inside for row in found):.0f} %", str(beaten))
+    inside = f"{100 * statistics.fmean(row.inside for row in found):.0f} %"
+    return (str(len(found)), *(told(p) for p in PREDICTORS), inside, str(beaten))
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body))
 
 
-def _section(title: str, text: str, groups: Mapping[str, Sequence[Row]], sums: Mapping[str, Callable[[str], bool]]) -> Iterator[str]:
+def _section(title: str, text: str, groups: Mapping[str, Sequence[Row]],
+             sums: Mapping[str, Callable[[str], bool]]) -> Iterator[str]:
     yield f"## {title}\n\n{text}\n"
     head = ("device", "runs", *(f"{p}: mean % / within 10 %" for p in PREDICTORS), "in the 90 % interval", "faster than lower")
     body = [(name, *summary(found)) for name, found in groups.items() if found]
     for name, chosen in sums.items():
-        every = [row for device, found in groups.items() if chosen(device) for row in found]
-        if every:
-            body.append((f"**{name}**", *summary(every)))
+        together = [row for device, found in groups.items() if chosen(device) for row in found]
+        if together:
+            body.append((f"**{name}**", *summary(together)))
     yield _table(head, body) + "\n"
     yield "The rows, worst first:\n"
-    every = sorted(((device, row) for device, found in groups.items() for row in found), key=lambda p: -abs(p[1].error("predicted")))
+    every = [(device, row) for device, found in groups.items() for row in found]
+    every.sort(key=lambda pair: -abs(pair[1].error("predicted")))
     yield _table(("device", "run", "measured", "lower", "upper", "predicted", "error"),
                  [(device, row.run.told, si(row.run.seconds, "s"), si(row.busy.lower, "s"), si(row.busy.upper, "s"),
                    si(row.guesses["predicted"], "s"), f"{100 * row.error('predicted'):+.0f} %") for device, row in every]) + "\n"
@@ -125,8 +128,8 @@ def page(folder: Path) -> Iterator[str]:
     own = by_device(load_runs([folder / "transformers-h100.csv"]))
     yield from _section("Transformers, eager PyTorch, one H100 of ours", "Five models.", own, {})
     networks = by_device(load_runs([folder / "h100-times-2026-11-26.jsonl"]), "h100-sxm", call=True)
-    yield from _section("Networks that XLA compiled, one H100 of ours", "Kernels of policy `xla-gpu`; medians of calls with the wait for "
-                        "their result.", networks, {})
+    yield from _section("Networks that XLA compiled, one H100 of ours", "Kernels of policy `xla-gpu`; medians of calls with "
+                        "the wait for their result.", networks, {})
     yield from products(folder / "products-published.csv")
 
 

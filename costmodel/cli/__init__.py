@@ -52,7 +52,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (model.show, model.explain, price.roofline, price.energy, price.solve, price.compare, bench.check, bench.judge,
-                calibrate.calibrate, model.list_models, hw.hw):
+                calibrate.calibrate, calibrate.mfu, model.list_models, hw.hw):
     main.add_command(command)
 
 # What other rooms may use.

@@ -94,7 +94,8 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
         found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
-    near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
+    near = [each for each in sorted(found) if name and each.startswith(name.lower())][:3]
+    near = near or difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(near)}?" if near else ""
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."

@@ -7,6 +7,7 @@ __all__ = [
     "energy",
     "explain",
     "metrics",
+    "predict",
     "roofline",
     "sweep",
     "table",

@@ -224,11 +224,19 @@ def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
                        sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
                        tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
                        sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows),
-                       predicted=None if any(r.predicted is None for r in rows) else sum((r.predicted or 0.0) * r.times for r in rows))
+                       predicted=_sum((r.predicted, r.times) for r in rows))
 
 
-def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None) -> Roofline:
+def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
+    """Σ seconds · runs; None where one of them is not known."""
+    found = list(parts)
+    return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
+
+
+def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None) -> Roofline:
     """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
+
+    precision: "highest", "high" or "default": what float32 contractions that ask for none run at (default: the device's policy).
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -236,6 +244,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     from costmodel.hardware import Hardware, load
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
+    device = device.at_precision(precision) if precision else device
     policy = policy_of(device, policy)
     work = workload(cost.program, policy)
     counts = work.at(cost.env)
@@ -311,7 +320,8 @@ def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
     def line(label: str, row: RooflineRow, share: float | None) -> None:
         out.add_row(label, row.kind, si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
                     si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
-                    *([si(row.warm, "s")] if nearer else []), *([si(row.predicted or 0.0, "s")] if expected else []), "" if share is None else f"{100 * share:.1f}%")
+                    *([si(row.warm, "s")] if nearer else []), *([si(row.predicted or 0.0, "s")] if expected else []),
+                    "" if share is None else f"{100 * share:.1f}%")
 
     rows = roofline.by(by, depth)
     whole = sum(r.lower * r.times for r in rows if not r.branch)

@@ -22,7 +22,8 @@ from costmodel.text import grid, printed, si, titled
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any],
           policy: str | None) -> Any:
     """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
-    time_predicted (not a number where nothing is calibrated), throughput and bound; each device under ``policy``, or else under its own.
+    time_predicted (not a number where nothing is calibrated), throughput and bound; each device under ``policy``, or else under
+    its own.
 
     grid: a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     Raises DomainError for a grid that leaves the domain, naming a point outside.
@@ -217,8 +218,8 @@ def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[
         out = grid(symbol, "time ≥", "time ≤", *expected, "items/s ≤", "items/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
-            out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), *[si(curve.predicted[i], "s") for _ in expected], f"{most:.4g}", f"{least:.4g}",
-                        str(curve.bound[i]))
+            times = [curve.lower[i], curve.upper[i], *([curve.predicted[i]] if expected else [])]
+            out.add_row(str(values[i]), *(si(t, "s") for t in times), f"{most:.4g}", f"{least:.4g}", str(curve.bound[i]))
         shown_table = titled(f"{name} on {curve.device.title}", out)
         texts.append(f"{printed(shown_table, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that "
                      f"double, the last, and those from which on another resource binds; predicted: {curve.basis}")

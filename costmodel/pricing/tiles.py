@@ -1,8 +1,8 @@
 """Products on processors that compute them tile by tile: the time of m × n × k as a closed form of its shape.
 
 A multiprocessor computes a tile of the result at a time, so ⌈m / rows⌉ · ⌈n / columns⌉ · parts tiles take ⌈tiles / multiprocessors⌉
-waves, each of ⌈k / parts⌉ steps and a ``start``. Where parts of k are computed apart, their sums are written and read once more, by a
-kernel of its own.
+waves, each of ⌈k / parts⌉ steps and a ``start``. Where parts of k are computed apart, their sums are written and read once more, by
+a kernel of its own.
 Libraries choose the best of few tiles. Compute and memory overlap in part, as a norm of order q says (1: not at all):
 
     t = min over tiles ((waves · (steps · seconds of a step + start) + sums)^q + (bytes / bandwidth)^q)^(1/q) + launch
@@ -19,8 +19,8 @@ from sympy import Expr, Integer, Min
 from costmodel.symbolic.forms import CeilDiv
 
 # (rows, columns, parts of k that are computed at the same time)
-TILES = ((256, 128, 1), (128, 256, 1), (128, 128, 1), (128, 64, 1), (64, 128, 1), (64, 64, 1), (64, 32, 1), (32, 32, 1), (128, 64, 4),
-         (64, 64, 4), (64, 32, 4), (64, 64, 16), (64, 32, 16), (64, 32, 64))
+TILES = ((256, 128, 1), (128, 256, 1), (128, 128, 1), (128, 64, 1), (64, 128, 1), (64, 64, 1), (64, 32, 1), (32, 32, 1),
+         (128, 64, 4), (64, 64, 4), (64, 32, 4), (64, 64, 16), (64, 32, 16), (64, 32, 64))
 _SUM = 8  # bytes of a partial sum, in float32, written and read
 
 
@@ -72,8 +72,8 @@ class Products:
 
 @dataclass(frozen=True)
 class Shaped:
-    """Products of given shapes on a chip, as arrays (tile, product): seconds of the steps at the peak, waves, seconds of the partial sums
-    and (product) of the operands and the result at full bandwidth."""
+    """Products of given shapes on a chip, as arrays (tile, product): seconds of the steps at the peak, waves, seconds of
+    the partial sums and (product) of the operands and the result at full bandwidth."""
 
     steps: np.ndarray
     waves: np.ndarray
@@ -81,7 +81,8 @@ class Shaped:
     memory: np.ndarray
 
     def seconds(self, how: Products) -> np.ndarray:
-        compute = self.steps / np.array(how.reached)[:, None] + self.waves * how.start + self.sums / how.sums + (self.sums > 0) * how.again
+        compute = self.steps / np.array(how.reached)[:, None] + self.waves * how.start
+        compute = compute + self.sums / how.sums + (self.sums > 0) * how.again
         best, memory = compute.min(axis=0), self.memory / how.memory
         return (best**how.order + memory**how.order) ** (1 / how.order) + how.launch
 
@@ -97,4 +98,5 @@ def shaped(chip: Chip, m: np.ndarray, n: np.ndarray, k: np.ndarray) -> Shaped:
         waves.append(count)
         steps.append(count * -(-k // parts) * (2 * rows * columns * chip.multiprocessors / chip.peak))
         sums.append(m * n * parts * _SUM / chip.bandwidth if parts > 1 else np.zeros(len(m)))
-    return Shaped(np.array(steps), np.array(waves, dtype=float), np.array(sums), (m * k + k * n + m * n) * chip.width / chip.bandwidth)
+    memory = (m * k + k * n + m * n) * chip.width / chip.bandwidth
+    return Shaped(np.array(steps), np.array(waves, dtype=float), np.array(sums), memory)

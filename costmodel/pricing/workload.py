@@ -196,8 +196,8 @@ class Times:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Seconds that a run is likely to take; not a number where nothing is calibrated. More than ``upper`` where ceilings are not
-        reached."""
+        """Seconds that a run is likely to take; not a number where nothing is calibrated. More than ``upper`` where ceilings are
+        not reached."""
         if self.stands is None:
             return np.full_like(self.memory, np.nan)
         found = self.stands.calibration

@@ -144,8 +144,8 @@ def max_batch(cost: Symbolic, symbol: str, device: str | Hardware, latency: floa
               bound: str = "upper", policy: str | None = None) -> Within:
     """The largest value of a symbol, such as the batch, whose time bound stays within a latency (seconds, or text such as "50ms").
 
-    bound: "upper" (nothing overlaps: the safe side), "lower" (everything does: what these kernels cannot beat) or "predicted" (by the
-           device's calibration).
+    bound: "upper" (nothing overlaps: the safe side), "lower" (everything does: what these kernels cannot beat) or "predicted" (by
+           the device's calibration).
     """
     found, longest = _device(device), seconds_of(latency)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
