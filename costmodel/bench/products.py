@@ -88,7 +88,7 @@ def beaten(chip: Chip, measured: Measured) -> int:
 
 def page(path: Path) -> Iterator[str]:
     """Products of bfloat16 matrices: a random half by a fit to the other; and a device by the other's fit."""
-    yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on an H100 SXM and\n"
+    yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on H100 SXM and\n"
            "an A100 SXM 80GB. A random half of the shapes by tiles and waves fitted to the other half; and all by the numbers of\n"
            "the other device (what an uncalibrated device of the class would get).\n")
     found = load_products(path)

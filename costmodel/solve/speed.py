@@ -15,7 +15,7 @@ from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
-from costmodel.pricing.workload import RUNS_ON, computed, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
@@ -101,6 +101,8 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
                 unit = unit_of(device, RUNS_ON[kind.engine])
                 units[unit] = units.get(unit, 0.0) + seconds_an_operation(device, kind) * share(valid * kernel.times)
         memory = share(kernel.bytes * kernel.times) / device.bandwidth.value
+        if needless(kernel):
+            continue
         seconds.append((kernel.branch, max(memory, *units.values(), 0.0) + launch * share(kernel.times)))
     branches = line.cost.program.branches
 
