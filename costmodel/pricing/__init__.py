@@ -11,9 +11,11 @@ __all__ = [
     "grown",
     "grown_table",
     "metrics",
+    "predict",
     "regional",
     "roofline",
     "sweep",
     "table",
+    "tiles",
     "workload",
 ]
