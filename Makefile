@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser mutants bench judge lint docs clean
+.PHONY: demo test test-slow browser mutants bench judge truth lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ COMPILER ?= xla-cpu
 judge: $(READY)
 	$(BIN)/python -m costmodel.bench.judged make $(COMPILER) tests/data/compilers
 	$(BIN)/python -m costmodel.bench.judged page tests/data/compilers > docs/compilers.md
+
+truth: $(READY)
+	$(BIN)/python -m costmodel.bench.truth docs/measurements > docs/truth.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

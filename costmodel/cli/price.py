@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import model_options, say_verified, width
+from costmodel.cli.options import PRECISION, model_options, say_verified, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
-def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by: str, depth: int | None,
+def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
              output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
@@ -36,7 +37,7 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     """
     from costmodel.points import split_range
 
-    wanted = _devices(names)  # before the model, which takes longer
+    wanted = _devices(names, precision)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if output:
@@ -85,10 +86,11 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     say_verified(answer)
 
 
-def _devices(names: str) -> list[Hardware]:
+def _devices(names: str, precision: str | None = None) -> list[Hardware]:
     from costmodel.hardware import load
 
     wanted = [load(name.strip()) for name in names.split(",") if name.strip()]
+    wanted = [device.at_precision(precision) for device in wanted] if precision else wanted
     if not wanted:
         raise CostModelError("--hw names no device; `costmodel hw list` shows all")
     return wanted
@@ -127,8 +129,10 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
-          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None) -> None:
+          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None,
+          precision: str | None) -> None:
     """What batch fits, saturates or meets a latency, and from which on MODEL is compute-bound. Symbols without --at: as quoted."""
     from costmodel import solve as ask
 
@@ -138,7 +142,7 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
         raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
     click.echo(cost.name + (f" at {_text(at)}" if at else ""))
@@ -177,12 +181,14 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of both (default: as quoted).")
 @_POLICY
 @_DTYPE
-def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
+@PRECISION
+def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None,
+            precision: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked
     from costmodel.solve.compare import compare as side_by_side
 
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
     found = []
     for name in (first, second):
         answer, at = _symbolic(Asked(name, verify=False), points, None)

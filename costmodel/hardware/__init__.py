@@ -17,6 +17,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
     Calibration,
     Energies,
@@ -29,6 +30,7 @@ from costmodel.hardware.model import (
     MissingPeak,
     Passes,
     Quantity,
+    Standing,
     UnknownHardware,
 )
 from costmodel.hardware.schema import NAME, parse
@@ -48,8 +50,10 @@ __all__ = [
     "MissingPeak",
     "Passes",
     "Quantity",
+    "Standing",
     "UnknownHardware",
     "available",
+    "calibration",
     "check",
     "energy_tables",
     "load",
@@ -57,6 +61,7 @@ __all__ = [
     "measure",
     "read",
     "schema",
+    "standing",
     "template",
     "user_directory",
     "write",
@@ -90,7 +95,8 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
         found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
-    near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
+    near = [each for each in sorted(found) if name and each.startswith(name.lower())][:3]
+    near = near or difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(near)}?" if near else ""
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."

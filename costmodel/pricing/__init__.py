@@ -12,9 +12,11 @@ __all__ = [
     "grown",
     "grown_table",
     "metrics",
+    "predict",
     "regional",
     "roofline",
     "sweep",
     "table",
+    "tiles",
     "workload",
 ]

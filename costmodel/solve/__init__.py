@@ -24,6 +24,7 @@ from costmodel.solve.speed import (
     devices_for,
     max_batch,
     saturation,
+    seconds_of,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "max_batch",
     "max_fit",
     "saturation",
+    "seconds_of",
 ]

@@ -29,6 +29,7 @@ _NARROW = 2**16  # so many points of the inner axes may be held whole
 # Variables of devices: unit, convention.
 TIMED = {
     "time_lower": {"unit": "s"}, "time_upper": {"unit": "s"},
+    "time_predicted": {"unit": "s"},
     "throughput": {"unit": "items/s", "convention": "at best"},
     "bound": {"convention": "the resource that is busy longest in total"},
     "energy": {"unit": "J", "convention": "of stated energies; else full power for the upper bound of the time"},
@@ -70,6 +71,11 @@ class Job:
     @property
     def policies(self) -> tuple[str, ...]:
         return tuple(clock["policy"] for clock in self.plan.clocks)
+
+    @property
+    def stands(self) -> tuple[str, ...]:
+        """What each device's predictions stand on, in words."""
+        return tuple(clock["stands"] for clock in self.plan.clocks)
 
     @cached_property
     def lengths(self) -> dict[str, int]:
@@ -155,9 +161,11 @@ def apply(patches: Iterable[Patch], found: Mapping[str, np.ndarray]) -> None:
     """Write patches into the variables of a chunk."""
     for patch in patches:
         for name, values in patch.values.items():
-            index: Any = (slice(None), *patch.indices) if name in TIMED else patch.indices
-            alone = values[:, 0] if name in TIMED else values[0]
-            found[name][index] = values if patch.indices else alone
+            if name in TIMED:
+                place: tuple[Any, ...] = (slice(None), *patch.indices)
+                found[name][place] = values if patch.indices else values[:, 0]
+            else:
+                found[name][patch.indices] = values if patch.indices else values[0]
 
 
 def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], devices: Sequence[Hardware], labels: Sequence[str],
@@ -173,8 +181,11 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     about = {variable(name): {"unit": found.unit, "convention": found.convention}
              for name in metrics if name != "energy" for found, _ in [metric_registry.get_form(name)]}
     axes = {figure_symbol(name).name: a for name, a in figures.items()}
-    return Job(replace(plan, units=units), bound, axes, tuple(labels), patches,
-               {**about, **{name: TIMED[name] for name in plan.variables if name in TIMED}},
+    timed = {name: TIMED[name] for name in plan.variables if name in TIMED}
+    if timed:
+        basis = "; ".join(f"{label}: {clock['stands']}" for label, clock in zip(labels, plan.clocks, strict=True))
+        timed["time_predicted"] = {**TIMED["time_predicted"], "convention": basis}
+    return Job(replace(plan, units=units), bound, axes, tuple(labels), patches, {**about, **timed},
                {"model": cost.name, "domain": str(cost.domain)})
 
 

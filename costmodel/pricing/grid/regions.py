@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -57,11 +56,12 @@ def _of(grid: Grid, members: Members) -> Points:
 
 def _points(grid: Grid, places: np.ndarray) -> Points:
     """Places of a grid with the values there."""
-    indices: tuple[Any, ...] = np.unravel_index(places, grid.shape) if grid.shape else ()
+    indices = np.unravel_index(places, grid.shape) if grid.shape else ()
 
     def at(array: np.ndarray) -> np.ndarray:
-        own: np.ndarray = array.reshape(array.shape[:len(grid.shape)])
-        index = tuple(i if own.shape[axis] > 1 else 0 for axis, i in enumerate(indices))
+        lengths: tuple[int, ...] = array.shape[:len(grid.shape)]
+        own = array.reshape(lengths)
+        index = tuple(i if n > 1 else 0 for i, n in zip(indices, lengths, strict=True))
         return np.broadcast_to(own[index], places.shape)
 
     return Points({symbol(name): at(a) for name, a in grid.variables.items()},

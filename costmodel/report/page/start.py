@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from costmodel.errors import DomainError
 from costmodel.pricing.roofline import BATCH
@@ -33,7 +34,8 @@ def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
 
 def near(domain: Domain, wanted: Mapping[str, int], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
     """``wanted``, but for what is fixed, moved to values that divisors and bounds of each symbol allow, whatever relates them."""
-    point, internal = {}, {}
+    point: dict[str, int] = {}
+    internal: dict[Any, int] = {}
     for v in domain.ordered:
         divisor = int(evaluate(v.divisor, internal))
         units = -(-max(v.lower, wanted[v.symbol]) // divisor)
