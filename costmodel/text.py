@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
+
+
+def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str:
+    """What an error says after naming something that is not there: a space and the nearest of the names that are, or nothing.
+
+    >>> did_you_mean("flop", ["flops", "macs"]), did_you_mean("magic", ["flops", "macs"])
+    (' did you mean flops?', '')
+    """
+    known = {each.lower(): each for each in among}
+    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=cutoff)
+    return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
 def cell(value: Any) -> str:

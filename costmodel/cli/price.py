@@ -9,6 +9,7 @@ import click
 
 from costmodel.cli.options import model_options, say_verified, width
 from costmodel.errors import CostModelError
+from costmodel.text import did_you_mean
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
@@ -39,6 +40,8 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     wanted = _devices(names)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
+        if by != "kernel" or depth is not None:
+            raise CostModelError("--by and --depth are of a table at a point: give them without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
         _over(asked, fixed, span, wanted, policy, dtype)
@@ -46,12 +49,14 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
     priced = [point.roofline(device, policy=policy) for device in wanted]
-    click.echo("\n\n".join(each.text(width(), by, depth) for each in priced))
-    say_verified(answer)
-    if output:
+    text = "\n\n".join(each.text(width(), by, depth) for each in priced)
+    if output:  # before anything is printed, since who reads it may go away
         from costmodel.report.plot import plot_rooflines
 
         plot_rooflines(priced, output, by=by, depth=depth)
+    click.echo(text)
+    say_verified(answer)
+    if output:
         click.echo(f"drawn in {output}")
 
 
@@ -105,9 +110,12 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
     from costmodel.arguments import point
     from costmodel.models import model
 
+    given = point(fixed)
+    if symbol in given:
+        raise CostModelError(f"--at gives {symbol}={given[symbol]}, and {symbol} is what is looked for: leave it out of --at")
     answer = replace(asked, points=()).answer()
     quoted = {name: value for name, value in model(asked.model).at.items() if name in answer.cost.symbols}
-    return answer, {name: value for name, value in {**quoted, **point(fixed)}.items() if name != symbol}
+    return answer, {name: value for name, value in {**quoted, **given}.items() if name != symbol}
 
 
 @click.command()
@@ -168,19 +176,28 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices on which to compare the time too.")
-@click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of both (default: as quoted).")
+@click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of either (default: as quoted).")
+@click.option("--at-a", "points_a", multiple=True, metavar="NAME=INT,…", help="Values for symbols of A alone.")
+@click.option("--at-b", "points_b", multiple=True, metavar="NAME=INT,…", help="Values for symbols of B alone.")
 @_POLICY
 @_DTYPE
-def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
+def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
-    from costmodel.arguments import Asked
+    from costmodel.arguments import Asked, point
     from costmodel.solve.compare import compare as side_by_side
 
     devices = _devices(names) if names else []
+    shared, own = point(points), [point(points_a), point(points_b)]
+    answers = [_symbolic(Asked(name, verify=False), (), None) for name in (first, second)]
+    every = sorted({symbol for answer, _ in answers for symbol in answer.cost.symbols})
+    if unknown := [symbol for symbol in shared if symbol not in every]:
+        raise CostModelError(f"--at: neither model has a symbol {unknown[0]};{did_you_mean(unknown[0], every)} they have "
+                             f"{', '.join(every) or 'none'}")
     found = []
-    for name in (first, second):
-        answer, at = _symbolic(Asked(name, verify=False), points, None)
-        found.append(_typed(answer.cost, dtype).at(**at))
+    for (answer, quoted), of_one in zip(answers, own, strict=True):
+        of_both = {symbol: value for symbol, value in shared.items() if symbol in answer.cost.symbols}
+        found.append(_typed(answer.cost, dtype).at(**{**quoted, **of_both, **of_one}))
     click.echo(side_by_side(found[0], found[1], devices, policy).text(width()))
 
 

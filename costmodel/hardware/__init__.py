@@ -11,7 +11,6 @@ same name. Tables of energies that belong to no device stand in the folder ``ene
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from importlib.resources import files
@@ -34,6 +33,7 @@ from costmodel.hardware.model import (
 )
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.write import write
+from costmodel.text import did_you_mean
 
 __all__ = [
     "Calibration",
@@ -89,8 +89,7 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
         found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
-    near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(name, found)
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."
     names = ", ".join(sorted(found))
@@ -119,9 +118,12 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def template(name: str) -> str:
-    """The text of a device file whose figures are to be filled in."""
+    """The text of a device file whose figures are to be filled in. Raises HardwareFileError for a name that is none, or is taken:
+    the new file would stand before the device that has it."""
     if not NAME.fullmatch(name):
         raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
+    if name in (*available(), *energy_tables()):
+        raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
     return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
 
 

@@ -114,8 +114,10 @@ class Symbolic(Priced):
     def price(self, metric: str, **options: Any) -> Expr:
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
+            asked = metrics.get(metric)
+            asked.check(options)
             with collector.paused():
-                self._prices[key] = metrics.get(metric).price(self.program, **options)
+                self._prices[key] = asked.price(self.program, **options)
         return self._prices[key]
 
     @property

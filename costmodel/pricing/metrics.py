@@ -8,8 +8,9 @@ To add a metric, write one decorated function of the table:
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sympy import Add, Expr, Rational
@@ -23,6 +24,7 @@ from costmodel.memory.saved import RULES, has_backward, saved_bytes
 from costmodel.pricing.compulsory import compulsory_bytes, handed_on
 from costmodel.rules.work import CostTable, OpKind, Work, is_floating, total, weighted
 from costmodel.symbolic.forms import ONE
+from costmodel.text import did_you_mean
 
 
 def _always(table: CostTable) -> bool:
@@ -47,6 +49,17 @@ class Metric:
     option: tuple[str, Forms] = ("", ())
     applies: Callable[[CostTable], bool] = _always
 
+    def check(self, options: Mapping[str, object]) -> None:
+        """Raises CostModelError for an option that the metric does not have, or a form that its option does not have."""
+        known = list(inspect.signature(self.price).parameters)[1:]
+        for name, value in options.items():
+            if name not in known:
+                raise CostModelError(f"{self.name} has no option {name!r};{did_you_mean(name, known)} its options are "
+                                     f"{', '.join(known) or 'none'}")
+            if name == "taps" and value not in self.forms:
+                raise CostModelError(f"{value!r} is no form of {self.name};{did_you_mean(value, self.forms)} choose one of "
+                                     f"{', '.join(self.forms)}")
+
     @property
     def forms(self) -> tuple[str, ...]:
         """The values of its option."""
@@ -69,10 +82,12 @@ def metric(name: str, *, unit: str, convention: str, option: tuple[str, Forms] =
 
 
 def get(name: str) -> Metric:
+    """The metric of that name. Raises CostModelError naming those that there are."""
     try:
         return _registry[name]
     except KeyError:
-        raise CostModelError(f"unknown metric {name!r}; the metrics are {', '.join(_registry)}") from None
+        raise CostModelError(f"unknown metric {name!r};{did_you_mean(name, _registry)} the metrics are "
+                             f"{', '.join(_registry)}") from None
 
 
 def get_form(text: str) -> tuple[Metric, dict[str, str]]:
@@ -81,11 +96,13 @@ def get_form(text: str) -> tuple[Metric, dict[str, str]]:
     found = get(name)
     key, forms = found.option[0], found.forms
     if form and form not in forms:
-        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
+        raise CostModelError(f"{form!r} is no form of {name};{did_you_mean(form, forms)} choose one of "
+                             f"{', '.join(forms) or 'none'}")
     return found, {key: form} if form else {}
 
 
 def available() -> tuple[str, ...]:
+    """The names of all metrics."""
     return tuple(_registry)
 
 
@@ -183,7 +200,8 @@ def bytes_(table: CostTable, form: str) -> Expr:
     if form == "compulsory":
         return compulsory_bytes(table)
     if form not in policies():
-        raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
+        raise CostModelError(f"unknown form of bytes {form!r};{did_you_mean(form, _forms_of_bytes())} choose one of "
+                             f"{', '.join(_forms_of_bytes())}")
     crossing = [(k.branch, (v, elements, k.times)) for k in plan(table, form) for v, elements in (*k.reads, *k.writes)]
     copied = [((), (v, v.array.size, ONE)) for v in handed_on(table) for _ in ("read", "written")]
     return table.combined([*crossing, *copied], weighted)

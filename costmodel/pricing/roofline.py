@@ -22,7 +22,7 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import grid, printed, si, titled
+from costmodel.text import did_you_mean, grid, printed, si, titled
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware
@@ -162,6 +162,10 @@ class Roofline:
         ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
         another sum.
         """
+        if depth is not None and what != "module":
+            raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
+        if depth is not None and depth < 1:
+            raise CostModelError(f"depth={depth} must be at least 1")
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
@@ -171,7 +175,8 @@ class Roofline:
         keys: dict[str, Callable[[RooflineRow], str]] = {
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
-            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
+            near = did_you_mean(what, ("kernel", *keys, "equation"))
+            raise CostModelError(f"a roofline has no rows by {what!r};{near} it is by kernel, {', '.join(keys)} or equation")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
             if not row.branch:

@@ -21,6 +21,7 @@ from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
 from costmodel.symbolic.forms import symbol as internal_symbol
+from costmodel.text import did_you_mean
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
 # Uses of memory that are values the program receives, by their origins.
@@ -189,7 +190,8 @@ def bytes_used(cost: Symbolic, uses: str | Expr) -> Expr:
     if isinstance(uses, Expr):
         unknown = {s.name for s in uses.free_symbols} - set(cost.symbols)
         if unknown:
-            raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}: the symbols here are {', '.join(cost.symbols)}")
+            near = did_you_mean(sorted(unknown)[0], cost.symbols)
+            raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}:{near} the symbols here are {', '.join(cost.symbols)}")
         return uses.xreplace({internal_symbol(v.symbol): _user_value(cost, v) for v in cost.domain.variables}).expand()
     if uses in _RECEIVED:
         return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])
