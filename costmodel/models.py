@@ -22,6 +22,7 @@ from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
 ENTRY_POINT_GROUP = "costmodel.models"
+FOLDERS = "COSTMODEL_MODELS"  # an environment variable: where package.module:attribute is looked for after the working directory
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class ModelEntry:
     at:        the point that publications quote, e.g. ``{"n": 1, "h": 224, "w": 224}``.
     published: figures to be met exactly; every zoo file has some, with their source.
     params:    for a plain function, which argument holds the parameters (as in ``analyze(..., params=0)``).
+    tokens:    for a language model, the symbols whose product is how many tokens a call takes: ``"b s"``. Throughputs are in
+               tokens a second then.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ModelEntry:
     at: Mapping[str, int] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     params: int | None = None
+    tokens: str = ""
 
     def make(self) -> tuple[Any, tuple[Any, ...]]:
         """The model and its abstract inputs, over the declared symbolic dimensions."""
@@ -79,7 +83,7 @@ class ModelEntry:
         model, inputs = self.make()
         options.setdefault("params", self.params)
         cost = analyze(model, *inputs, kwargs={**self.kwargs, **options.pop("kwargs", {})}, **options)
-        cost.name = self.name
+        cost.name, cost.tokens = self.name, tuple(self.tokens.split())
         return cost
 
     def analyze_step(self, optimizer: str, **options: Any) -> Any:
@@ -96,7 +100,7 @@ class ModelEntry:
         kwargs = {name: True if name == "train" else value for name, value in self.kwargs.items()}
         cost = analyze_training(model, *inputs, loss=lambda y: (jax.tree.leaves(y)[0] ** 2).mean(), optimizer=update,
                                 kwargs={**kwargs, **options.pop("kwargs", {})}, **options)
-        cost.name = f"{self.name}, {optimizer} step"
+        cost.name, cost.tokens = f"{self.name}, {optimizer} step", tuple(self.tokens.split())
         return cost
 
     def with_inputs(self, inputs: Iterable[str], where: str | None = None, kwargs: Mapping[str, Any] | None = None) -> ModelEntry:
@@ -201,13 +205,14 @@ def model(name: str) -> ModelEntry:
 def _attribute(name: str) -> ModelEntry:
     module_name, _, attribute = name.partition(":")
     try:
-        # A user's own file in the working directory, as `python -m` would find it.
-        with _importing(module_name.split(".")[0], ["", *sys.path]):
+        # A user's own file in the working directory, as `python -m` would find it, or where they keep their models.
+        own = ["", *filter(None, os.environ.get(FOLDERS, "").split(os.pathsep))]
+        with _importing(module_name.split(".")[0], [*own, *sys.path]):
             found: Any = importlib.import_module(module_name)
     except Exception as error:  # the user's module may fail in any way; its reason is what they need
         reason = str(error).splitlines()[0] if str(error) else ""
         raise CostModelError(f"{module_name} does not import: {type(error).__name__}: {reason}; run from the folder that holds it, "
-                             "or install it") from error
+                             f"name that folder in {FOLDERS}, or install it") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             near = did_you_mean(part, [n for n in dir(found) if not n.startswith("_")], cutoff=0.4)

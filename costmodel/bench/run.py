@@ -96,6 +96,7 @@ class CheckResult:
 
     @property
     def median(self) -> float:
+        """Seconds of a run: half of the runs took less."""
         return self.quartiles[1]
 
     def achieved(self, prediction: Prediction) -> float:

@@ -78,6 +78,7 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
           dtype: str | None) -> None:
+    from costmodel.pricing.roofline import item_of
     from costmodel.pricing.sweep import curves, curves_text
     from costmodel.solve.line import line_of
 
@@ -86,7 +87,7 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     cost = _typed(answer.cost, dtype)
     values = line_of(cost, symbol, at).between(low, high)
     found = curves(cost, {**at, symbol: values}, devices, policy)
-    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width()))
+    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width(), item_of(cost.tokens)))
     say_verified(answer)
 
 

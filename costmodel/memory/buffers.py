@@ -55,6 +55,7 @@ class Content:
 
     @property
     def kind(self) -> str:
+        """What it is held for: parameters, inputs, outputs, activations, temporaries …"""
         if self.value.origin != "equation":
             return _OF_ORIGIN[self.value.origin]
         return "outputs" if self.output else "activations" if self.shown else "temporaries"

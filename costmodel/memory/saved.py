@@ -22,6 +22,7 @@ BACKWARD_PHASES = ("backward", "recompute")
 
 
 def has_backward(table: CostTable) -> bool:
+    """Whether the program is a training step."""
     return any(e.phase in BACKWARD_PHASES for e in table)
 
 

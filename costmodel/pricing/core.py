@@ -69,13 +69,16 @@ class Point(Priced):
         self._memo: dict[Expr, Any] = {}
 
     def evaluate(self, expr: Expr) -> Any:
+        """An internal expression as an exact number."""
         return evaluate(expr, self.env, self._memo)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric of the registry as an internal expression."""
         return self.cost.price(metric, **options)
 
     @property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return self.cost.coverage
 
 
@@ -105,13 +108,16 @@ class Symbolic(Priced):
         self.change = change
         self.regions = regions or Regions(boundaries(domain)[0])
         self.fitted: Fit | None = fitted if source is None else source.fitted
+        self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 
     def evaluate(self, expr: Expr) -> Expr:
+        """An internal expression in the user's symbols."""
         return self.domain.in_user_symbols(expr)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric as an internal expression, computed once. Raises CostModelError for an unknown metric or option."""
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
             asked = metrics.get(metric)
@@ -132,6 +138,7 @@ class Symbolic(Priced):
 
     @cached_property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return Coverage(self.program)
 
     def at(self, /, **values: int) -> Any:
@@ -143,7 +150,9 @@ class Symbolic(Priced):
         raises DomainError where the program is another one.
         """
         env = self.domain.bind(values)
-        return self.at_a_point(self._settled(env, values), values, env)
+        settled = self._settled(env, values)
+        settled.tokens = self.tokens
+        return self.at_a_point(settled, values, env)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
         """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""

@@ -44,6 +44,7 @@ class EnergyRow:
 
     @property
     def total(self) -> Any:
+        """J of all parts."""
         return _sum(self.parts.values())
 
     def of(self, group: str) -> Any:
@@ -63,6 +64,7 @@ class Energy:
 
     @property
     def whole(self) -> EnergyRow:
+        """All rows as one, in J."""
         return _together(self.name, self.rows)
 
     @property

@@ -25,6 +25,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Explanation:
+    """The equations of a module (``path``), one line of text, rule and formulas each."""
+
     path: str
     lines: tuple[Line, ...]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -68,6 +68,7 @@ class RooflineRow(NamedTuple):
 
     @property
     def operations(self) -> int:
+        """Floating-point and integer operations of one run; two a multiply-accumulate."""
         return self.flops + self.int_ops
 
     @property
@@ -94,8 +95,8 @@ class RooflineRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Roofline:
-    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the value of the
-    symbol n, b or batch, else 1."""
+    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
+    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
 
     name: str
     hardware: Hardware
@@ -105,6 +106,7 @@ class Roofline:
     batch: int
     coverage: str = ""
     cost: Point | None = field(default=None, repr=False, compare=False)
+    item: str = "items"
 
     @cached_property
     def total(self) -> RooflineRow:
@@ -123,23 +125,27 @@ class Roofline:
 
     @property
     def latency(self) -> tuple[float, float]:
+        """Seconds: (at least, at most)."""
         return self.lower, self.upper
 
     @property
     def throughput(self) -> tuple[float, float]:
-        """Items a second: (at most, at least)."""
+        """Items (or tokens, see ``item``) a second: (at most, at least)."""
         return self.batch / self.lower, self.batch / self.upper
 
     @property
     def flops(self) -> int:
+        """Floating-point operations of the whole program."""
         return self.total.flops
 
     @property
     def bytes(self) -> float:
+        """Bytes across all kernels' borders."""
         return self.total.bytes
 
     @property
     def intensity(self) -> float:
+        """Operations a byte of the whole program."""
         return self.total.intensity
 
     @property
@@ -176,7 +182,7 @@ class Roofline:
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
             near = did_you_mean(what, ("kernel", *keys, "equation"))
-            raise CostModelError(f"a roofline has no rows by {what!r};{near} it is by kernel, {', '.join(keys)} or equation")
+            raise CostModelError(f"unknown rows {what!r};{near} a roofline is by kernel, {', '.join(keys)} or equation")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
             if not row.branch:
@@ -220,11 +226,19 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     work = workload(cost.program, policy)
     counts = work.at(cost.env)
     rows = _rows(work, counts, price(counts, device))
-    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values), str(cost.coverage), cost)
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, cost.cost.tokens),
+                    str(cost.coverage), cost, item=item_of(cost.cost.tokens))
 
 
-def batch(values: Mapping[str, Any]) -> Any:
-    """What throughput counts, at a point or on a grid."""
+def item_of(tokens: Sequence[str]) -> str:
+    """What a throughput counts, in words."""
+    return "tokens" if tokens else "items"
+
+
+def batch(values: Mapping[str, Any], tokens: Sequence[str] = ()) -> Any:
+    """What throughput counts, at a point or on a grid; ``tokens`` are the symbols whose product it is in a language model."""
+    if tokens and set(tokens) <= set(values):
+        return prod(values[name] for name in tokens)
     return next((values[name] for name in BATCH if name in values), 1)
 
 
@@ -305,7 +319,8 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        yield f"throughput {slow:.4g} to {fast:.4g} items/s" + (f"; time follows {_follows(roofline)}" if roofline.cost else "")
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
+        yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
               else "the device states no launch overhead: none is added")
     policy = "unfused" if by == "equation" else roofline.policy

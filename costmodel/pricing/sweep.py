@@ -11,7 +11,7 @@ import numpy as np
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.core import Point, Symbolic
-from costmodel.pricing.roofline import batch
+from costmodel.pricing.roofline import batch, item_of
 from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.domain import Domain
@@ -52,7 +52,8 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         dims = ("hardware", *axes)
         data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
         data["time_upper"] = (dims, np.stack([c.upper for c in priced]), {"unit": "s"})
-        data["throughput"] = (dims, np.stack([c.throughput[0] for c in priced]), {"unit": "items/s", "convention": "at best"})
+        data["throughput"] = (dims, np.stack([c.throughput[0] for c in priced]),
+                              {"unit": f"{item_of(cost.tokens)}/s", "convention": "at best"})
         data["bound"] = (dims, np.stack([c.bound for c in priced]), {"convention": "the resource that is busy longest in total"})
     coords: dict[str, Any] = {name: np.asarray(values) for name, values in axes.items()}
     if priced:
@@ -176,7 +177,7 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
 
 def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...],
             devices: Sequence[Hardware], policy: str | None, elsewhere: Mapping[int, Point]) -> tuple[Curve, ...]:
-    items = batch(arrays)
+    items = batch(arrays, cost.tokens)
     found = []
     counts: dict[str, Counts] = {}
     for device in devices:
@@ -201,13 +202,14 @@ def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lower, upper, np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)]
 
 
-def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None) -> str:
+def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None,
+                item: str = "items") -> str:
     """Time and throughput over a symbol, a table a device. Of a long range the values that double, the last, and those from which
     on another resource binds are shown."""
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
-        out = grid(symbol, "time ≥", "time ≤", "items/s ≤", "items/s ≥", "bound", left=("bound",))
+        out = grid(symbol, "time ≥", "time ≤", f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
             out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), f"{most:.4g}", f"{least:.4g}",

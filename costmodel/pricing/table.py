@@ -81,8 +81,9 @@ _STORED = _COLUMNS[:1]  # is there whichever branch runs
 
 
 def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
+    """The table of a cost; see :meth:`costmodel.Cost.table`."""
     if by not in _BUILDERS:
-        raise CostModelError(f"a table has no rows by {by!r};{did_you_mean(by, _BUILDERS)} it is by {', '.join(_BUILDERS)}")
+        raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
     if depth is not None and depth < 1:
         raise CostModelError(f"depth={depth} must be at least 1")
     if depth is not None and by in ("op", "phase"):

@@ -113,10 +113,12 @@ class Need:
 
     @property
     def ok(self) -> bool:
+        """Whether it fits."""
         return self.used <= self.capacity
 
     @property
     def ratio(self) -> float:
+        """The part of the capacity that is used; above 1 it does not fit."""
         return self.used / self.capacity
 
     def __str__(self) -> str:

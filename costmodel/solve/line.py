@@ -30,6 +30,7 @@ class Line:
     last: int | None
 
     def value(self, i: int) -> int:
+        """The symbol's value at a step."""
         return self.step * i
 
     def point(self, i: int) -> Point:
@@ -46,6 +47,7 @@ class Line:
 
     @property
     def unknown(self) -> Symbol:
+        """The internal variable of the symbol."""
         return symbol(self.variable.name)
 
     def along(self, expr: Expr) -> Expr:
@@ -136,4 +138,5 @@ def _rises(factor: Expr) -> bool:
 
 
 def text(at: Mapping[str, int]) -> str:
+    """A point as text: "n=1, h=224"."""
     return ", ".join(f"{k}={v}" for k, v in at.items())

@@ -33,6 +33,7 @@ class Condition:
     equal: bool
 
     def holds(self, env: Mapping[Symbol, int]) -> bool:
+        """How the comparison comes out at a point."""
         found = evaluate(self.difference, env)
         return found == 0 if self.equal else found >= 0
 
@@ -55,6 +56,7 @@ class Conditions:
     complete: bool = False
 
     def outcome(self, env: Mapping[Symbol, int]) -> tuple[bool, ...]:
+        """How each comparison comes out at a point."""
         return tuple(test.holds(env) for test in self.tests)
 
     def separating(self, inside: Sequence[Mapping[Symbol, int]],

@@ -40,6 +40,7 @@ class Fitted:
 
     @property
     def asked(self) -> int:
+        """How many points were asked."""
         return len(self.points) + len(self.verified) + len(self.elsewhere)
 
 
@@ -66,6 +67,7 @@ class Asked:
 
     @property
     def left(self) -> int:
+        """How many points may still be asked."""
         return self.budget - self.spent
 
     def like(self) -> list[Point]:
@@ -74,10 +76,12 @@ class Asked:
 
     @property
     def inside(self) -> list[Point]:
+        """The points that have this structure."""
         return [p for p, answer in self.answers.items() if answer is not None]
 
     @property
     def elsewhere(self) -> list[Point]:
+        """The points that have another structure, or none."""
         return [p for p, answer in self.answers.items() if answer is None]
 
 
