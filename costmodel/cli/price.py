@@ -149,12 +149,12 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
     devices = _devices(names) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
-    click.echo(cost.name + (f" at {_text(at)}" if at else ""))
+    told = [cost.name + (f" at {_text(at)}" if at else "")]
     if not over:
         point = cost.at(**at)
         answers = [*(ask.fits(point, fit, uses=uses) if fit else ()),
                    *(ask.devices_for(point, latency, among=devices or None, policy=policy) if latency else ())]
-        click.echo("\n".join(map(str, answers)))
+        click.echo("\n".join([*told, *map(str, answers)]))
         say_verified(answer)
         return
     if fit and (layer or kind):
@@ -162,14 +162,15 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
     if fit and policy and uses == "live_peak":
         uses = f"live_peak:{policy}"
     if fit:
-        click.echo(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
+        told.append(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
     for device in devices:
         if latency:
-            click.echo(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
+            told.append(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
         if saturation:
-            click.echo(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
+            told.append(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
         if crossover:
-            click.echo(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
+            told.append(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
+    click.echo("\n".join(told))
     say_verified(answer)
 
 

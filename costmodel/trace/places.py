@@ -60,8 +60,10 @@ def place_of(error: BaseException) -> Place | None:
         return None
     frame, told = frames[own[-1]], traceback.extract_tb(error.__traceback__)[own[-1]]
     text = _source(told)
+    tree = _tree(text)
+    shown = text if tree is not None else told.line or ""  # of a statement over several lines, the first
     called = frames[own[-1] + 1].f_code.co_name if own[-1] + 1 < len(frames) else ""
-    return Place(f"{os.path.basename(told.filename)}:{told.lineno}", " ".join(text.split()), _tree(text), frame.f_globals, called)
+    return Place(f"{os.path.basename(told.filename)}:{told.lineno}", " ".join(shown.split()), tree, frame.f_globals, called)
 
 
 def _of_a_library(file: str) -> bool:

@@ -44,7 +44,8 @@ def _cures(mistake: UsersMistake) -> Iterator[str]:
     error, place, text = mistake.error, mistake.place, _one_line(mistake.error)
     if mistake.undecided is not None:
         yield from _deciding(*mistake.undecided)
-    about_dimensions = (isinstance(error, compat.InconclusiveDimensionOperation) or "_DimExpr" in text or "Symbolic dimension" in text or "concrete values" in text
+    about_dimensions = (isinstance(error, compat.InconclusiveDimensionOperation)
+                        or any(words in text for words in ("_DimExpr", "Symbolic dimension", "concrete values"))
                         or isinstance(error, IndexError | jax.errors.TracerBoolConversionError) or _repeats_a_list(place))
     if place is not None and about_dimensions:
         yield from (cure for applies, cure in _OF_SOURCE if applies(place))
@@ -88,7 +89,8 @@ _OF_SOURCE: tuple[tuple[Callable[[Place], bool], str], ...] = (
     (_calls("range"), "`range()` of a dimension: use lax.scan or lax.fori_loop, or give the dimension as an integer"),
     (lambda place: place.calls() == "float" or place.calls().startswith("math."),
      "Python's floats take no dimension: use jnp, e.g. `jnp.sqrt(n)`"),
-    (lambda place: isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.Pow), "a root of a dimension: use `jnp.sqrt(n)`"),
+    (lambda place: isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.Pow),
+     "a root of a dimension: use `jnp.sqrt(n)`"),
     (lambda place: place.called in ("__iter__", "_chunk_iter"),
      "a Python loop over a symbolic axis: use lax.scan or jax.vmap, or give the dimension as an integer"),
     (_repeats_a_list, "a list as long as a dimension: use jnp.broadcast_to or jnp.repeat"),

@@ -67,7 +67,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "roofline: --depth by kind": ("roofline mlp --hw lecture --depth 1 --by kind", "--by module"),
     "roofline: --by over a range": ("roofline mlp --hw lecture --at n=1..4 --by module", "without a range"),
     "show: --depth by op": ("show mlp --by op --depth 1", "--by module"),
-    "show: two forms": ("show mlp --csv --json", "--json and --csv are different forms"),
+    "show: two forms": ("show mlp --csv --json", "--csv and --json are different forms"),
     "show: three forms": ("show mlp --latex --csv --json", "give one of them"),
     "show: a policy without kernels": ("show mlp --policy layer", "by='kernel'"),
     "solve: a layer of a fit": ("solve mlp --over n --fit 1GB --layer linear1", "whole model"),

@@ -30,7 +30,7 @@ WRITTEN = {
     "integer": ("int(x.shape[0])", "`int()` of a dimension: leave it out, and divide by `//`"),
     "length": ("len(x)", "use `x.shape[0]`"),
     "steps": ("range(x.shape[0])", "use lax.scan or lax.fori_loop"),
-    "rows": ("x", "use lax.scan or jax.vmap"),
+    "rows": ("for row in x:", "use lax.scan or jax.vmap"),
     "real": ("float(x.shape[1])", "`jnp.sqrt(n)`"),
     "root": ("math.sqrt(x.shape[1])", "`jnp.sqrt(n)`"),
     "power": ("x.shape[1] ** 0.5", "`jnp.sqrt(n)`"),
