@@ -10,7 +10,7 @@ from typing import Any
 def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str:
     """What an error says after naming something that is not there: a space and the nearest of the names that are, or nothing.
 
-    >>> did_you_mean("flop", ["flops", "macs"]), did_you_mean("magic", ["flops", "macs"])
+    >>> did_you_mean("flop", ["flops", "macs"]), did_you_mean("banana", ["flops", "macs"])
     (' did you mean flops?', '')
     >>> did_you_mean("a100", ["h100-sxm", "a100-sxm-80gb"])
     ' did you mean a100-sxm-80gb?'

@@ -173,6 +173,8 @@ def capacity(memory: int | str | Hardware) -> int:
             raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
                                  f"{', '.join(_SIZES)}")
         return int(Decimal(match[1]) * _SIZES[match[2]])
+    if isinstance(memory, str) and (memory.strip() in _SIZES or memory.strip().replace(".", "", 1).isdigit()):
+        raise CostModelError(f"{memory!r} is half a size: write a number with its unit, as 80GB")
     if isinstance(memory, str):
         memory = load(memory)
     if not isinstance(memory, Hardware):
