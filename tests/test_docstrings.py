@@ -26,7 +26,8 @@ def members(owner: type) -> Iterator[tuple[str, Any, str]]:
     """(name, member, docstring) of a class's own public methods and properties; what a class overrides may have it. Functions that
     are a dataclass's defaults are told of by its own docstring."""
     for name, member in vars(owner).items():
-        if name.startswith("_") or name in getattr(owner, "__dataclass_fields__", {}) or not (inspect.isfunction(_function(member)) and _is_written(member, owner)):
+        written = inspect.isfunction(_function(member)) and _is_written(member, owner)
+        if not written or name.startswith("_") or name in getattr(owner, "__dataclass_fields__", {}):
             continue
         docs = [getattr(vars(base)[name], "__doc__", None) for base in owner.__mro__ if name in vars(base)]
         yield name, member, next(filter(None, docs), "")
