@@ -54,6 +54,12 @@ def constrain(greater: Any, smaller: Any) -> None:
     SCOPE._clear_caches()
 
 
+def where(dim: Any, values: dict[str, int]) -> Any:
+    """A dimension with integers for some of its variables."""
+    found = dim._evaluate({name: values.get(name, variable(name)) for name in dim._get_vars()})
+    return found if is_symbolic(found) else int(found)
+
+
 def dim_terms(dim: Any) -> list[tuple[int, list[tuple[Any, int]]]]:
     """A dimension as a sum: [(coefficient, [(factor, exponent), …]), …]; a factor is a variable name or
     (operation, *operands) with operation one of floordiv, mod, max, min."""

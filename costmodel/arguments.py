@@ -123,7 +123,7 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            if cost.at(**values).cost is cost:
+            if cost.program_of(cost.at(**values).formulas):
                 return f"verified against a concrete trace at {_text(values)}"
             return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:
@@ -136,6 +136,8 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
 def _candidates(cost: Cost, entry: ModelEntry) -> Iterator[Mapping[str, int]]:
     if inside(cost.domain, entry.at):
         yield entry.at
+    if cost.fitted is not None:  # as deep as the sample, not as deep as a middling size
+        yield from cost.fitted.verified
     yield from sample_points(cost.domain)
 
 

@@ -10,6 +10,7 @@ import click
 
 from costmodel.cli.options import columns, help_if_alone
 from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware, Quantity
@@ -58,19 +59,19 @@ def hw_show(device: str) -> None:
 
     found = read(device)
     if isinstance(found, Energies):
-        click.echo(f"{found.name}: {found.title} (energies)")
+        click.echo(f"{found.name}: {shown(found.title)} (energies)")
         click.echo(_with_notes([("figure", "value", "source"), *_energies(found)]))
         return
-    click.echo(f"{found.name}: {found.title} ({found.kind}{f', {found.year}' if found.year else ''})")
+    click.echo(f"{found.name}: {shown(found.title)} ({found.kind}{f', {found.year}' if found.year else ''})")
     if found.measurement:
-        click.echo(f"measured on {found.measurement.machine}, {found.measurement.date}")
+        click.echo(shown(f"measured on {found.measurement.machine}, {found.measurement.date}"))
     click.echo(_with_notes(list(_figures(found))))
     policy = [f"{name} {how.dtype}" + (f" x{how.passes}" if how.passes > 1 else "") for name, how in found.float32.items()]
-    click.echo(f"float32 contractions run as: {', '.join(policy)} ({found.float32_source})")
+    click.echo(f"float32 contractions run as: {', '.join(policy)} ({shown(found.float32_source)})")
     if found.vector_runs_as:
         runs_as = ", ".join(f"{dtype} as {to}" for dtype, to in found.vector_runs_as.items())
-        click.echo(f"on the vector engine: {runs_as} ({found.vector_source})")
-    click.echo(f"fusion policy: {found.fusion}")
+        click.echo(f"on the vector engine: {runs_as} ({shown(found.vector_source)})")
+    click.echo(f"fusion policy: {shown(found.fusion)}")
 
 
 def _with_notes(rows: list[tuple[str, ...]]) -> str:

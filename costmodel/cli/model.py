@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costmodel.cli.options import columns, model_options, one_form, say_verified, width
+from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
@@ -50,13 +51,24 @@ def _headline(answer: Answer, taps: str) -> Iterator[str]:
     def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
         valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
                  for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
-        return [*priced.headline(), ("live peak, unfused", priced.live_peak(), "B"), *(valid if taps == "valid" else [])]
+        return [*priced.headline(), *_peak(priced), *(valid if taps == "valid" else [])]
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
-    for (label, formula, unit), (_, value, _) in zip(lines(cost), lines(answer.result), strict=True):
-        equals = f" = {cell(value)}" if answer.at and formula.free_symbols else ""
-        yield f"  {label:<20} {cell(formula)}{equals} {unit}"
+    formulas = {label: formula for label, formula, _ in lines(cost)}
+    for label, value, unit in lines(answer.result):
+        formula = formulas.get(label)
+        text = "no closed form" if formula is None else cell(formula)
+        equals = f" = {cell(value)}" if answer.at and (formula is None or formula.free_symbols) else ""
+        yield f"  {label:<20} {text}{equals} {unit}"
+
+
+def _peak(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
+    """The live peak; nothing where it has no closed form in a depth."""
+    try:
+        return [("live peak, unfused", priced.live_peak(), "B")]
+    except CostModelError:
+        return []
 
 
 def _json(answer: Answer) -> str:
@@ -68,7 +80,7 @@ def _json(answer: Answer) -> str:
     flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
     for name in metrics.available():
         option, choices = metrics.get(name).option[0], metrics.get(name).forms
-        if not metrics.get(name).applies(answer.cost.program):
+        if not metrics.get(name).applies(answer.result.program):
             continue
         for choice in choices or ("",):
             value = answer.result.metric(name, **({option: choice} if option else {}))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
@@ -72,6 +73,7 @@ def help_if_alone(context: click.Context) -> None:
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:
-    """Rows as text, their cells aligned to the left."""
+    """Rows as lines, what others chose in them as text."""
+    rows = [tuple(map(shown, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)

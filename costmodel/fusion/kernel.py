@@ -112,6 +112,12 @@ def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None 
     return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)
 
 
+def of_part(e: Equation, operand: Value, elements: Expr, wanted: Expr) -> Expr:
+    """Elements of an operand that ``wanted`` elements of a result need, of which the whole needs so many: what takes elements at
+    places that are data reads one an element, each once."""
+    return at_most(wanted, elements) if Trait.INDEXED in e.traits and operand is e.ins[0] else elements
+
+
 def running(kernels: Iterable[Kernel], branches: Branches, each: Callable[[Kernel], float]) -> tuple[Kernel, ...]:
     """The kernels that run where of every branch that side is taken of whose kernels the numbers sum to most (or least)."""
     def joined(parts: Iterable[tuple[float, list[Kernel]]]) -> tuple[float, list[Kernel]]:

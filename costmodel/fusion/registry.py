@@ -15,10 +15,13 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sympy import Expr
+
 from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
+from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
 
@@ -31,12 +34,14 @@ class Policy:
     kernels:        the kernels of a program, in an order in which they can run. Structure only: it never looks at sizes.
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
+    workspace:      bytes that an equation's kernel needs beside what it reads and writes, while it runs.
     """
 
     name: str
     summary: str
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
     buffer_sharing: Callable[[Equation], bool] | None = None
+    workspace: Callable[[Equation], Expr] = lambda e: ZERO
 
 
 _registry: dict[str, Policy] = {}

@@ -12,7 +12,6 @@ same name. Tables of energies that belong to no device stand in the folder ``ene
 from __future__ import annotations
 
 import os
-import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -32,8 +31,9 @@ from costmodel.hardware.model import (
     UnknownHardware,
 )
 from costmodel.hardware.schema import NAME, parse
+from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
-from costmodel.text import did_you_mean
+from costmodel.text import did_you_mean, shown
 
 __all__ = [
     "Calibration",
@@ -142,8 +142,10 @@ def _files(folder: str) -> dict[str, Traversable]:
 
 
 def _read(file: Traversable) -> Hardware | Energies:
+    with file.open("rb") as opened:
+        raw = opened.read(MAX_BYTES + 1)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HardwareFileError(f"{file.name}: not a TOML file: {error}") from error
+        data = parse_toml(raw)
+    except (ValueError, RecursionError) as error:  # what tomllib raises of what it does not read, or not so deep
+        raise HardwareFileError(f"{shown(file.name)}: not a TOML file: {shown(str(error), 200)}") from error
     return parse(data, file.name)

@@ -7,7 +7,10 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from costmodel.hardware.model import Quantity
+from costmodel.text import shown
 
+MAX_PROBLEMS = 100  # who has so many looks at the file
+MAX_LINE = 1000
 BLANK = "?"  # what a template has where its reader is to fill something in
 
 # unit -> (base unit, factor); decimal, so that 66.9 TFLOP/s is 66.9e12 FLOP/s to the last bit
@@ -71,8 +74,10 @@ class Table:
         self.problems: list[str] = [] if problems is None else problems
 
     def note(self, key: str, expectation: str) -> None:
-        """Add a problem: at this key something else was expected."""
-        self.problems.append(f"{self.file}: {self.where(key)}: {expectation}")
+        """Add a problem: at this key something else was expected. Raises Refused where there are too many."""
+        self.problems.append(shown(f"{self.file}: {self.where(key)}: {expectation}", MAX_LINE))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise Refused
 
     def fail(self, key: str, expectation: str) -> NoReturn:
         """Add a problem without which nothing else can be read. Raises Refused."""

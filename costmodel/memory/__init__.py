@@ -4,6 +4,7 @@ scratchpad keeps on the chip.
 
 # What other rooms may use.
 __all__ = [
+    "difference",
     "liveness",
     "residency",
     "rules",

@@ -2,11 +2,15 @@
 
 # What other rooms may use.
 __all__ = [
+    "closed",
     "core",
     "elasticity",
     "energy",
     "explain",
+    "grown",
+    "grown_table",
     "metrics",
+    "regional",
     "roofline",
     "sweep",
     "table",

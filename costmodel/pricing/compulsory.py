@@ -9,7 +9,7 @@ from collections import Counter
 from sympy import Expr, Rational
 
 from costmodel.fusion.graph import aliases, views
-from costmodel.fusion.kernel import read_once
+from costmodel.fusion.kernel import of_part, read_once
 from costmodel.fusion.predicates import loop
 from costmodel.rules.branches import Branches
 from costmodel.rules.traits import Trait
@@ -72,7 +72,9 @@ def _needs(table: CostTable) -> Needs:
         part = None if any(root(out) in whole for out in e.outs) else _partly(e, needs)
         for v, elements in zip(e.ins, e.work.read, strict=True):
             if elements is not ZERO:
-                needed = part if part is not None and elements == e.outs[0].array.size else elements
+                needed = elements
+                if part is not None:
+                    needed = part if elements == e.outs[0].array.size else of_part(e, v, elements, part)
                 _add(needs, root(v), needed, e.times)
     return needs
 

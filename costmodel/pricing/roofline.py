@@ -22,7 +22,7 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import did_you_mean, grid, printed, si, titled
+from costmodel.text import did_you_mean, grid, printed, shown, si, titled
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware
@@ -299,7 +299,7 @@ def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
                left=(layer, "kind", "bound"))
 
     def line(label: str, row: RooflineRow, share: float | None) -> None:
-        out.add_row(label, row.kind, si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
+        out.add_row(shown(label), shown(row.kind), si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
                     si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
                     *([si(row.warm, "s")] if nearer else []), "" if share is None else f"{100 * share:.1f}%")
 
@@ -330,7 +330,7 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
               for level in device.levels if level.bandwidth]
     if nearer:
         yield f"warm: lower, if a kernel whose whole traffic fits in {' or '.join(nearer)} finds it there"
-    yield roofline.coverage
+    yield shown(roofline.coverage)
 
 
 def _follows(roofline: Roofline) -> str:

@@ -94,11 +94,17 @@ def as_pads(program: RawProgram) -> RawProgram:
         if r.jax == "broadcast_in_dim" and r.ins[0] in blank:
             blank.add(r.outs[0])
         placed = _PLACED.get(r.jax)
-        if (placed is not None and r.ins[0] in blank and r.params.get("unique_indices", True)
+        if (placed is not None and r.ins[0] in blank and (r.params.get("unique_indices", True) or _one_window(r))
                 and all(is_immediate(v) or v in derived for v in _indices(r))):
             r = replace(r, primitive="pad", ins=(r.ins[placed],))
         made.append(r)
     return replace(program, equations=tuple(made))
+
+
+def _one_window(r: Raw) -> bool:
+    """A scatter at one place: nothing is added twice."""
+    indices = r.ins[1].array
+    return bool(indices.shape) and indices.size == indices.shape[-1]
 
 
 def _indices(r: Raw) -> tuple[Value, ...]:

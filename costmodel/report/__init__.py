@@ -5,4 +5,5 @@ __all__ = [
     "html",
     "latex",
     "plot",
+    "sweeps",
 ]

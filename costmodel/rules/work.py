@@ -232,6 +232,12 @@ class CostTable:
         return frozenset(out for e in self.equations for out in e.outs)
 
     @cached_property
+    def dimensions(self) -> tuple[Expr, ...]:
+        """The different dimensions of its arrays that are no numbers."""
+        arrays = dict.fromkeys(v.array for v in (*self.inputs, *(v for e in self.equations for v in (*e.ins, *e.outs))))
+        return tuple(dict.fromkeys(d for array in arrays for d in array.shape if not d.is_number))
+
+    @cached_property
     def parameters(self) -> tuple[Value, ...]:
         """The inputs that are trainable parameters."""
         return tuple(v for v in self.inputs if v.origin == "parameter")

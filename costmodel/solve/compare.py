@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from costmodel.hardware import Hardware
 from costmodel.pricing.core import Point
 from costmodel.pricing.roofline import roofline
-from costmodel.text import cell, grid, plain, printed, si
+from costmodel.text import cell, grid, printed, shown, si
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def compare(first: Point, second: Point, devices: Sequence[Hardware] = (), polic
 
 
 def _text(comparison: Comparison, width: int | None = None) -> str:
-    heads = [f"{name}\n{', '.join(f'{k}={v}' for k, v in at.items())}"
+    heads = [f"{shown(name)}\n{', '.join(f'{k}={v}' for k, v in at.items())}"
              for name, at in zip(comparison.names, comparison.points, strict=True)]
     out = grid("quantity", *heads, "ratio", left=("quantity",))
     for line in comparison.lines:
         exact = line.unit in ("elements", "MAC", "FLOP", "B")
         cells = (cell(v) if exact else si(v, line.unit) for v in (line.first, line.second))
-        out.add_row(plain(f"{line.name} [{line.unit}]"), *cells, f"{line.ratio:.3g}")
+        out.add_row(f"{line.name} [{line.unit}]", *cells, f"{line.ratio:.3g}")
     return printed(out, width)

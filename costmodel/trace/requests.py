@@ -59,7 +59,12 @@ class Traced:
 class Traceable(Protocol):
     """What can be traced, again at a point: a request, or a training step."""
 
+    @property
+    def model(self) -> Any: ...
+
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
+
+    def where(self, values: Mapping[str, int]) -> Traceable: ...
 
     def run(self) -> Traced: ...
 
@@ -153,13 +158,20 @@ class Request:
 
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Request:
         """The same request with every symbolic dimension replaced by its integer, in inputs and in the model's attributes."""
-        def concrete(dim: Any) -> Any:
-            return evaluate(internal(dim), env) if compat.is_symbolic(dim) else dim
+        return self._with(lambda dim: evaluate(internal(dim), env))
+
+    def where(self, values: Mapping[str, int]) -> Request:
+        """The same request with integers for some of the internal variables, by name."""
+        return self._with(lambda dim: compat.where(dim, dict(values)))
+
+    def _with(self, instead: Callable[[Any], Any]) -> Request:
+        def dimension(x: Any) -> Any:
+            return instead(x) if compat.is_symbolic(x) else x
 
         def leaf(x: Any) -> Any:
-            if compat.is_symbolic(x):
-                return concrete(x)
-            return jax.ShapeDtypeStruct(tuple(map(concrete, x.shape)), x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
+            if isinstance(x, jax.ShapeDtypeStruct):
+                return jax.ShapeDtypeStruct(tuple(map(dimension, x.shape)), x.dtype)
+            return dimension(x)
 
         return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
                        jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
