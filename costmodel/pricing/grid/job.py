@@ -19,6 +19,7 @@ from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.regions import elsewhere
 from costmodel.pricing.parts import Part
+from costmodel.pricing.roofline import item_of
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.blocks import Slices, chunk_shape
 
@@ -174,8 +175,9 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     about = {variable(name): {"unit": found.unit, "convention": found.convention}
              for name in metrics if name != "energy" for found, _ in [metric_registry.get_form(name)]}
     axes = {figure_symbol(name).name: a for name, a in figures.items()}
+    timed = {**TIMED, "throughput": {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}}
     return Job(replace(plan, units=units), bound, axes, tuple(labels), patches,
-               {**about, **{name: TIMED[name] for name in plan.variables if name in TIMED}},
+               {**about, **{name: timed[name] for name in plan.variables if name in timed}},
                {"model": cost.name, "domain": str(cost.domain)})
 
 

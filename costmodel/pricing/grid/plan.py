@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Plan:
     metrics: (name, tree, mode).
     clocks:  of each device its formulas: lower, upper, busy (see :func:`.build.clock_data`), and energy where asked for.
     units:   what can bind on any device, memory first; ``bound`` is an index into it.
-    items:   the symbol that throughput counts, or "".
+    items:   the symbols whose product throughput counts, with spaces between; "" for one item.
     """
 
     axes: tuple[str, ...]
@@ -105,7 +106,7 @@ class Sheet:
         if self._timed:
             env = {name: np.asarray(a, np.float64) for name, a in values.items()}
             self._times.into([found[name][which, ...] for which, name, _ in self._timed], env)
-            items = env[plan.items] if plan.items else 1
+            items = prod((env[name] for name in plan.items.split()), start=1.0)
             np.divide(items, found["time_lower"], out=found["throughput"])
         return found
 
@@ -150,7 +151,7 @@ class Sheet:
             for (_, name, _), value in zip(self._timed, self._times.traced(reals, shape), strict=True):
                 rows.setdefault(name, []).append(value)
             found |= {name: jnp.stack(each) for name, each in rows.items()}
-            found["throughput"] = (reals[plan.items] if plan.items else 1.0) / found["time_lower"]
+            found["throughput"] = prod((reals[name] for name in plan.items.split()), start=1.0) / found["time_lower"]
             found["bound"] = found["bound"].astype("int8")
         return {name: found[name] for name in plan.variables}
 
