@@ -182,7 +182,8 @@ class Roofline:
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
             near = did_you_mean(what, ("kernel", *keys, "equation"))
-            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them{near and ':' + near}")
+            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them"
+                                 f"{near and ':' + near}")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
             if not row.branch:

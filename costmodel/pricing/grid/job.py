@@ -70,6 +70,7 @@ class Job:
 
     @property
     def policies(self) -> tuple[str, ...]:
+        """The fusion policy on each device."""
         return tuple(clock["policy"] for clock in self.plan.clocks)
 
     @cached_property
@@ -79,10 +80,12 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis that is cut."""
         return tuple(self.lengths.values())
 
     @property
     def count(self) -> int:
+        """How many points the grid has."""
         return prod(self.shape)
 
     def full_shape(self, name: str) -> tuple[int, ...]:

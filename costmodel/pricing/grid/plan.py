@@ -52,6 +52,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
+        """The plan that :meth:`to_json` wrote."""
         data = json.loads(text)
         if data.pop("format", None) != FORMAT:
             raise CostModelError(f"not the plan of a sweep: expected format {FORMAT!r}")
@@ -73,6 +74,7 @@ class Plan:
         return ("hardware", *self.axes, *self.figures)
 
     def dtype(self, variable: str) -> Any:
+        """The type of a variable's array."""
         modes = {name: mode for name, _, mode in self.metrics}
         if variable in modes:
             return np.dtype(np.int64 if modes[variable] == "int64" else np.float64)
