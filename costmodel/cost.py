@@ -254,11 +254,11 @@ def _origins(donate: Sequence[str]) -> Any:
 class CostAt(_Face, Point):
     """A cost at a point: every metric is an exact number."""
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Roofline:
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.pricing.roofline import roofline
 
-        return roofline(self, hardware, policy=policy)
+        return roofline(self, hardware, policy=policy, precision=precision)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
@@ -280,6 +280,12 @@ class Cost(_Face, Symbolic):
     def __init__(self, *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
         self._by_key: dict[str, Cost] = {}  # costs of other regions, by structure
+
+    def predicted(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Expr:
+        """Seconds that a call is likely to take, in closed form; see :func:`costmodel.pricing.predict.predicted`."""
+        from costmodel.pricing.predict import predicted
+
+        return predicted(self, hardware, policy=policy)
 
     def region(self, **values: int) -> Cost:
         """The closed forms that hold at a point: of a fitted cost, those of the structure that its model has there. With some of
@@ -347,10 +353,12 @@ class Cost(_Face, Symbolic):
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, **values: int) -> Roofline:
-        """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput. ``policy`` says
-        which equations share a kernel; by default the device's own."""
-        return self.at(**values).roofline(hardware, policy=policy)
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
+                 **values: int) -> Roofline:
+        """Time per kernel on a device: compute and memory bounds, which of them binds, what is predicted, latency and throughput.
+        ``policy`` says which equations share a kernel (by default the device's own), ``precision`` ("highest", "high", "default")
+        what float32 contractions that ask for none run at."""
+        return self.at(**values).roofline(hardware, policy=policy, precision=precision)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
               vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
@@ -384,6 +392,13 @@ class Cost(_Face, Symbolic):
             raise DomainError(f"unknown symbol {', '.join(unknown)}:{did_you_mean(unknown[0], self.symbols)} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
+
+    def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:
+        """Write the live page: one file, without network, in which a reader moves symbols, device, type and policy and everything
+        is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
+        from costmodel.report.page import write_page
+
+        write_page(path, self, hardware, at)
 
     def to_json(self, indent: int | None = None) -> str:
         """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back. A fitted cost keeps what it rests

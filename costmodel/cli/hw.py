@@ -104,10 +104,13 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
             yield _figure(f"{level.name} bandwidth", level.bandwidth, "")
     for link in device.links:
         yield _figure(f"{link.name}, {link.direction}", link.bandwidth, "")
-    for kind, calibration in device.calibration.items():
-        for what, part in (("compute", calibration.compute), ("bandwidth", calibration.bandwidth)):
-            if part is not None:
-                yield _figure(f"{kind}: reached of {what}, version {calibration.version}, {calibration.date}", part, "")
+    for policy, found in device.calibration.items():
+        on = f"{found.runs} runs of {found.models} models, {found.date}, ±{100 * found.error:.0f} %"
+        yield _figure(f"{policy}: reached of the ceilings", found.efficiency, on)
+        yield from (_figure(f"{policy}, {kind}: reached", part, "") for kind, part in found.kinds.items())
+        yield _figure(f"{policy}: a kernel", found.launch, "")
+        if found.call is not None:
+            yield _figure(f"{policy}: a call", found.call, "")
     if device.energies is not None:
         yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
 

@@ -47,6 +47,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+PRECISION = click.option("--precision", type=click.Choice(["highest", "high", "default"]),
+                         help="What float32 contractions that ask for none run at (default: the device's policy).")
+
+
 def width() -> int:
     """Columns of the terminal; 200 where the output is no terminal."""
     return shutil.get_terminal_size((200, 24)).columns

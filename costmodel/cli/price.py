@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import model_options, say_verified, width
+from costmodel.cli.options import PRECISION, model_options, say_verified, width
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
@@ -26,10 +26,11 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
-def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by: str, depth: int | None,
+def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
              output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
@@ -37,7 +38,7 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     """
     from costmodel.points import split_range
 
-    wanted = _devices(names)  # before the model, which takes longer
+    wanted = _devices(names, precision)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if by != "kernel" or depth is not None:
@@ -91,10 +92,11 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     say_verified(answer)
 
 
-def _devices(names: str) -> list[Hardware]:
+def _devices(names: str, precision: str | None = None) -> list[Hardware]:
     from costmodel.hardware import load
 
     wanted = [load(name.strip()) for name in names.split(",") if name.strip()]
+    wanted = [device.at_precision(precision) for device in wanted] if precision else wanted
     if not wanted:
         raise CostModelError("--hw names no device; `costmodel hw list` shows all")
     return wanted
@@ -135,8 +137,10 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
-          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None) -> None:
+          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None,
+          precision: str | None) -> None:
     """What batch fits, saturates or meets a latency, and from which on MODEL is compute-bound. Symbols without --at: as quoted."""
     from costmodel import solve as ask
 
@@ -146,7 +150,7 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
         raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
     told = [cost.name + (f" at {_text(at)}" if at else "")]
@@ -183,13 +187,14 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @click.option("--at-b", "points_b", multiple=True, metavar="NAME=INT,…", help="Values for symbols of B alone.")
 @_POLICY
 @_DTYPE
+@PRECISION
 def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
-            points_b: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked, point
     from costmodel.solve.compare import compare as side_by_side
 
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
     shared, own = point(points), [point(points_a), point(points_b)]
     answers = [_symbolic(Asked(name, verify=False), (), None) for name in (first, second)]
     every = sorted({symbol for answer, _ in answers for symbol in answer.cost.symbols})

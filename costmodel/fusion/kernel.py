@@ -15,8 +15,8 @@ from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Equation, Value, total
 from costmodel.symbolic.forms import at_most
 
-KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
-         "fft", "linear algebra", "collective")
+KINDS = ("dot", "conv", "grouped conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort",
+         "cumulative", "fft", "linear algebra", "collective")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +78,8 @@ def kind_of(equations: Sequence[Equation]) -> str:
     """The kind of a kernel of these equations: that of its anchor, else of what its loop does."""
     for e in equations:
         kind = anchor_kind(e)
-        if kind == "conv" and depthwise(e):
-            return "depthwise conv"
+        if kind == "conv" and grouped(e):
+            return "depthwise conv" if depthwise(e) else "grouped conv"
         if kind is not None:
             return kind
     engines = {kind.engine for e in equations for kind, _, _ in e.work.ops}
@@ -92,12 +92,14 @@ def kind_of(equations: Sequence[Equation]) -> str:
     return "elementwise" if engines else "copy"
 
 
+def grouped(e: Equation) -> bool:
+    """A convolution in groups of channels, forward or in a gradient."""
+    return isinstance(e.params, Convolution) and (e.params.feature_groups != 1 or e.params.batch_groups != 1)
+
+
 def depthwise(e: Equation) -> bool:
     """A convolution with one input channel a group, forward or in a gradient: no sum over channels."""
-    if not isinstance(e.params, Convolution):
-        return False
-    grouped = e.params.feature_groups != 1 or e.params.batch_groups != 1
-    return grouped and 1 in e.ins[1].array.shape[-2:]
+    return grouped(e) and 1 in e.ins[1].array.shape[-2:]
 
 
 def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None = None) -> Expr:

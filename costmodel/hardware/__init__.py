@@ -16,6 +16,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
     Calibration,
     Energies,
@@ -28,6 +29,7 @@ from costmodel.hardware.model import (
     MissingPeak,
     Passes,
     Quantity,
+    Standing,
     UnknownHardware,
 )
 from costmodel.hardware.schema import NAME, parse
@@ -47,8 +49,10 @@ __all__ = [
     "MissingPeak",
     "Passes",
     "Quantity",
+    "Standing",
     "UnknownHardware",
     "available",
+    "calibration",
     "check",
     "energy_tables",
     "load",
@@ -56,6 +60,7 @@ __all__ = [
     "measure",
     "read",
     "schema",
+    "standing",
     "template",
     "user_directory",
     "write",

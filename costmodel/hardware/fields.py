@@ -57,7 +57,7 @@ PLAUSIBLE: Mapping[str, tuple[float, float]] = {
     "FLOP": (0.1, 1e5),
     "J": (1e-17, 1e-6),
     "J/B": (1e-16, 1e-6),
-    "1": (1e-4, 1.0),
+    "1": (1e-4, 100.0),
 }
 
 

@@ -88,12 +88,14 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`."""
+    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`; ``array`` is what
+    they hold first."""
 
     bytes: Expr
     kind: str
     first: int
     last: int
+    array: Array
 
 
 def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
@@ -382,12 +384,13 @@ class _Lifetimes:
 
     def _held(self, members: list[Content]) -> Iterator[Buffer]:
         """When the memory of these contents is held; between two branches it is not."""
-        size, kind = members[0].value.bytes, min((c.kind for c in members), key=KINDS.index)
+        array, kind = members[0].value.array, min((c.kind for c in members), key=KINDS.index)
+        size = members[0].value.bytes
         spans = sorted(self.interval[c] for c in members)
         first, last = spans[0]
         for start, end in spans:
             if start > last + 1:
-                yield Buffer(size, kind, first, last)
+                yield Buffer(size, kind, first, last, array)
                 first = start
             last = max(last, end)
-        yield Buffer(size, kind, first, last)
+        yield Buffer(size, kind, first, last, array)

@@ -3,6 +3,7 @@
 # What other rooms may use.
 __all__ = [
     "closed",
+    "compulsory",
     "core",
     "elasticity",
     "energy",
@@ -10,9 +11,11 @@ __all__ = [
     "grown",
     "grown_table",
     "metrics",
+    "predict",
     "regional",
     "roofline",
     "sweep",
     "table",
+    "tiles",
     "workload",
 ]

@@ -17,9 +17,9 @@ from sympy import Add, Expr, Rational, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
-from costmodel.hardware import Hardware
+from costmodel.hardware import Hardware, Standing, standing
 from costmodel.hardware import Quantity as Figure
-from costmodel.pricing.workload import RUNS_ON, computed, seconds_an_operation, unit_of
+from costmodel.pricing.workload import RUNS_ON, computed, needless, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.work import CostTable, OpKind, total
 from costmodel.symbolic.forms import ONE, ZERO, symbol
@@ -30,11 +30,14 @@ FIGURES = ("bandwidth", "launch_overhead", "link")
 
 @dataclass(frozen=True)
 class Work:
-    """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together."""
+    """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together;
+    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`)."""
 
     bytes: Expr
     ops: tuple[tuple[OpKind, Expr], ...]
     times: Expr
+    kind: str
+    needed: bool
     branch: Branch = ()
 
 
@@ -54,9 +57,9 @@ def _merged(kernels: Sequence[Any]) -> tuple[Work, ...]:
             for kind, _, valid in e.work.ops:
                 counts[kind].append(valid)
         ops = tuple((kind, count) for kind, parts in counts.items() if (count := total(parts)) != 0)
-        runs[kernel.bytes, frozenset(ops), kernel.branch].append(kernel.times)
-    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), branch)
-                 for (crossing, ops, branch), times in runs.items())
+        runs[kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch].append(kernel.times)
+    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch)
+                 for (crossing, ops, kind, needed, branch), times in runs.items())
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,14 @@ Sum = Mapping[Expr, Rational]
 
 @dataclass(frozen=True)
 class Kernel:
-    """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs."""
+    """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs; ``reached``: how
+    much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``."""
 
     times: Expr
     resources: Mapping[str, Expr]
     branch: Branch = ()
+    needed: bool = True
+    reached: Expr | None = None
 
     @property
     def longest(self) -> tuple[Expr, ...]:
@@ -170,11 +176,18 @@ def _covers(greater: Sum, smaller: Sum) -> bool:
 
 @dataclass(frozen=True)
 class Clock:
-    """A program's time on a device, its launches in seconds a run, and how branches are chosen."""
+    """A program's time on a device, its launches in seconds a run, how branches are chosen, and the calibration that predictions
+    go by."""
 
     kernels: tuple[Kernel, ...]
     launch: Expr
     branches: Branches
+    stands: Standing | None = None
+
+    @property
+    def needed(self) -> tuple[Kernel, ...]:
+        """The kernels that a lower bound has."""
+        return tuple(k for k in self.kernels if k.needed)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -195,7 +208,7 @@ class Clock:
         the kernels that have it."""
         settled: list[Expr] = []
         left: dict[tuple[Expr, ...], list[Expr]] = defaultdict(list)
-        for kernel in self.kernels:
+        for kernel in self.needed:
             longest = kernel.longest
             settled.append(kernel.times * self.launch)
             if len(longest) == 1:
@@ -208,12 +221,17 @@ class Clock:
         """Seconds at most, where nothing overlaps."""
         return self._whole(lambda k: k.times * Add(*k.resources.values(), self.launch))
 
+    def likely(self, kernel: Kernel) -> Expr:
+        """Seconds of all runs of a kernel as predicted. Only with a calibration."""
+        assert self.stands is not None
+        return kernel.times * (Add(*kernel.resources.values()) / kernel.reached + exact(self.stands.calibration.launch.value))
+
     def _whole(self, seconds: Callable[[Kernel], Expr]) -> Expr:
         return combined([(k.branch, seconds(k)) for k in self.kernels], self.branches, add=_add, join=_add)
 
     def busy(self, unit: str) -> Expr:
         """Seconds of a resource over the whole program, where no branch is chosen."""
-        return Add(*(k.times * self.seconds(unit, k) for k in self.kernels)).expand()
+        return Add(*(k.times * self.seconds(unit, k) for k in self.needed)).expand()
 
 
 def _add(parts: Sequence[Expr]) -> Expr:
@@ -226,7 +244,7 @@ def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Sy
 
     Raises MissingPeak where the device has none for a type that the program computes in.
     """
-    rates = Rates(device, free or {})
+    rates, stands = Rates(device, free or {}), standing(device, policy)
     seconds: dict[OpKind, Expr] = {}
     kernels = []
     for work in merged(table, policy):
@@ -235,8 +253,10 @@ def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Sy
             if kind not in seconds:
                 seconds[kind] = rates.operation(kind)
             resources.setdefault(unit_of(device, RUNS_ON[kind.engine]), []).append(count * seconds[kind])
-        kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch))
-    return Clock(tuple(kernels), rates.launch, table.branches)
+        reached = None if stands is None else exact(stands.calibration.of(work.kind))
+        kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch, work.needed,
+                              reached))
+    return Clock(tuple(kernels), rates.launch, table.branches, stands)
 
 
 def figure_symbol(name: str) -> Symbol:

@@ -30,7 +30,8 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
           vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
           pareto: str | Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy") -> Any:
     """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
-    throughput and bound; each device under ``policy``, or else under its own.
+    time_predicted (not a number where nothing is calibrated), throughput and bound; each device under ``policy``, or else under
+    its own.
 
     grid:    a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     metrics: names, with a form as ``bytes:xla-gpu``; ``energy`` is by hardware.
@@ -194,8 +195,8 @@ def dataset(job: Job, variables: Mapping[str, Any] | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Curve:
-    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), and items a second
-    at best and at least, each an array over a grid."""
+    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), items a second at
+    best and at least, and the time as predicted, each an array over a grid; ``basis`` says what the prediction stands on."""
 
     device: Hardware
     policy: str
@@ -203,6 +204,8 @@ class Curve:
     upper: np.ndarray
     bound: np.ndarray
     throughput: tuple[np.ndarray, np.ndarray]
+    predicted: np.ndarray
+    basis: str
 
 
 def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware], policy: str | None = None) -> tuple[Curve, ...]:
@@ -216,7 +219,8 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     found, items = arrays(job), batch(job.grid.values, cost.tokens)
     bound = job.labels("bound", found["bound"])
     return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
-                       (found["throughput"][i], items / found["time_upper"][i])) for i, device in enumerate(devices))
+                       (found["throughput"][i], items / found["time_upper"][i]), found["time_predicted"][i], job.stands[i])
+                 for i, device in enumerate(devices))
 
 
 def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None,
@@ -226,14 +230,15 @@ def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
-        out = grid(symbol, "time ≥", "time ≤", f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
+        expected = ["predicted"] if curve.basis != "not calibrated" else []
+        out = grid(symbol, "time ≥", "time ≤", *expected, f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
-            out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), f"{most:.4g}", f"{least:.4g}",
-                        str(curve.bound[i]))
+            times = [curve.lower[i], curve.upper[i], *([curve.predicted[i]] if expected else [])]
+            out.add_row(str(values[i]), *(si(t, "s") for t in times), f"{most:.4g}", f"{least:.4g}", str(curve.bound[i]))
         shown_table = titled(f"{name} on {curve.device.title}", out)
         texts.append(f"{printed(shown_table, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that "
-                     "double, the last, and those from which on another resource binds")
+                     f"double, the last, and those from which on another resource binds; predicted: {curve.basis}")
     return "\n\n".join(texts)
 
 

@@ -4,6 +4,7 @@
 __all__ = [
     "html",
     "latex",
+    "page",
     "plot",
     "sweeps",
 ]

@@ -23,6 +23,7 @@ from costmodel.solve.speed import (
     devices_for,
     max_batch,
     saturation,
+    seconds_of,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "max_batch",
     "max_fit",
     "saturation",
+    "seconds_of",
 ]

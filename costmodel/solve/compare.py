@@ -61,6 +61,8 @@ def compare(first: Point, second: Point, devices: Sequence[Hardware] = (), polic
         a, b = (roofline(point, device, policy=policy) for point in (first, second))
         lines += [Line(f"time on {device.name}, at least", "s", a.lower, b.lower),
                   Line(f"time on {device.name}, at most", "s", a.upper, b.upper),
+                  *([Line(f"time on {device.name}, {a.basis}", "s", a.predicted, b.predicted)]
+                    if a.predicted is not None and b.predicted is not None else []),
                   Line(f"intensity, {a.policy}", "OP/B", a.intensity, b.intensity)]
     return Comparison((first.name, second.name), (first.values, second.values), tuple(lines))
 

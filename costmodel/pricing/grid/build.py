@@ -19,7 +19,7 @@ from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined
 from costmodel.symbolic.blocks import EXACT
-from costmodel.symbolic.forms import PeakMax
+from costmodel.symbolic.forms import ZERO, PeakMax
 from costmodel.symbolic.magnitude import magnitude_bound
 from costmodel.symbolic.quotients import is_whole_valued, over_common_denominator
 from costmodel.symbolic.tree import to_tree
@@ -100,7 +100,8 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
     """The formulas of a device's times as trees."""
     found = clock(cost.program, device, policy, {name: figure_symbol(name) for name in figures})
     upper = _upper(found)
-    data = {"device": device.name, "policy": policy, "lower": _lower(found), "upper": upper,
+    data = {"device": device.name, "policy": policy, "lower": _lower(found), "upper": upper, "predicted": _predicted(found),
+            "stands": found.stands.words if found.stands else "not calibrated",
             "busy": [(unit, _busy(found, unit)) for unit in found.units if unit != "launch" or found.launch != 0]}
     return {**data, "energy": _energy(cost, device, policy, upper)} if energy else data
 
@@ -108,7 +109,7 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
 def _lower(found: Clock) -> Any:
     """Kernels in which one resource is busiest everywhere are one polynomial; of the others those that choose between the same."""
     if found.chosen:
-        return _combined(found, lambda k: k.times * (_peak(k) + found.launch))
+        return _combined(found, lambda k: k.times * (_peak(k) + found.launch) if k.needed else ZERO)
     settled, left = found.grouped()
     return _sum([tree_of(settled), *(tree_of(times * PeakMax.opaque(*longest)) for longest, times in left.items())])
 
@@ -124,11 +125,20 @@ def _upper(found: Clock) -> Any:
     return tree_of(found.upper().expand())
 
 
+def _predicted(found: Clock) -> Any:
+    if found.stands is None:
+        return None
+    call = found.stands.calibration.call
+    whole = _combined(found, lambda k: found.likely(k).expand()) if found.chosen else tree_of(
+        Add(*map(found.likely, found.kernels)).expand())
+    return _sum([whole, tree_of(exact(call.value))]) if call else whole
+
+
 def _busy(found: Clock, unit: str) -> Any:
     """Seconds of a resource; of branches those of the side whose lower bound counts."""
     if not found.chosen:
         return tree_of(found.busy(unit))
-    parts = [(k.branch, (k.times * (_peak(k) + found.launch), (k.times * found.seconds(unit, k)).expand())) for k in found.kernels]
+    parts = [(k.branch, (k.times * (_peak(k) + found.launch), (k.times * found.seconds(unit, k)).expand())) for k in found.needed]
     sums = _picked(parts, found.branches)
     return sums[1]
 

@@ -30,6 +30,7 @@ _NARROW = 2**16  # so many points of the inner axes may be held whole
 # Variables of devices: unit, convention.
 TIMED = {
     "time_lower": {"unit": "s"}, "time_upper": {"unit": "s"},
+    "time_predicted": {"unit": "s"},
     "throughput": {"unit": "items/s", "convention": "at best"},
     "bound": {"convention": "the resource that is busy longest in total"},
     "energy": {"unit": "J", "convention": "of stated energies; else full power for the upper bound of the time"},
@@ -72,6 +73,11 @@ class Job:
     def policies(self) -> tuple[str, ...]:
         """The fusion policy on each device."""
         return tuple(clock["policy"] for clock in self.plan.clocks)
+
+    @property
+    def stands(self) -> tuple[str, ...]:
+        """What each device's predictions stand on, in words."""
+        return tuple(clock["stands"] for clock in self.plan.clocks)
 
     @cached_property
     def lengths(self) -> dict[str, int]:
@@ -160,7 +166,8 @@ def apply(patches: Iterable[Patch], found: Mapping[str, np.ndarray]) -> None:
     for patch in patches:
         for name, values in patch.values.items():
             if name in TIMED:
-                found[name][(slice(None), *patch.indices)] = values if patch.indices else values[:, 0]
+                place: tuple[Any, ...] = (slice(None), *patch.indices)
+                found[name][place] = values if patch.indices else values[:, 0]
             else:
                 found[name][patch.indices] = values if patch.indices else values[0]
 
@@ -178,9 +185,12 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     about = {variable(name): {"unit": found.unit, "convention": found.convention}
              for name in metrics if name != "energy" for found, _ in [metric_registry.get_form(name)]}
     axes = {figure_symbol(name).name: a for name, a in figures.items()}
-    timed = {**TIMED, "throughput": {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}}
-    return Job(replace(plan, units=units), bound, axes, tuple(labels), patches,
-               {**about, **{name: timed[name] for name in plan.variables if name in timed}},
+    timed = {name: TIMED[name] for name in plan.variables if name in TIMED}
+    if timed:
+        basis = "; ".join(f"{label}: {clock['stands']}" for label, clock in zip(labels, plan.clocks, strict=True))
+        timed["time_predicted"] = {**TIMED["time_predicted"], "convention": basis}
+        timed["throughput"] = {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}
+    return Job(replace(plan, units=units), bound, axes, tuple(labels), patches, {**about, **timed},
                {"model": cost.name, "domain": str(cost.domain)})
 
 

@@ -32,7 +32,8 @@ class Plan:
     axes:    names of the axes of symbols, and ``figures`` of those of a device's figures, which follow.
     bits:    variable -> the axes that it depends on.
     metrics: (name, tree, mode).
-    clocks:  of each device its formulas: lower, upper, busy (see :func:`.build.clock_data`), and energy where asked for.
+    clocks:  of each device its formulas: lower, upper, predicted (None without a calibration), busy (see
+             :func:`.build.clock_data`), and energy where asked for.
     units:   what can bind on any device, memory first; ``bound`` is an index into it.
     items:   the symbols whose product throughput counts, with spaces between; "" for one item.
     """
@@ -63,7 +64,7 @@ class Plan:
     @property
     def variables(self) -> tuple[str, ...]:
         """The names of the variables that are computed, in order."""
-        timed = ("time_lower", "time_upper", "throughput", "bound") if self.clocks else ()
+        timed = ("time_lower", "time_upper", "time_predicted", "throughput", "bound") if self.clocks else ()
         energy = ("energy",) if self.clocks and "energy" in self.clocks[0] else ()
         return (*(name for name, _, _ in self.metrics), *timed, *energy)
 
@@ -107,6 +108,7 @@ class Sheet:
                 self._measure(mode, [found[name] for name, _ in entries], symbols, own)
         if self._timed:
             env = {name: np.asarray(a, np.float64) for name, a in values.items()}
+            found["time_predicted"][...] = np.nan  # where nothing is calibrated
             self._times.into([found[name][which, ...] for which, name, _ in self._timed], env)
             items = prod((env[name] for name in plan.items.split()), start=1.0)
             np.divide(items, found["time_lower"], out=found["throughput"])
@@ -152,7 +154,11 @@ class Sheet:
             rows: dict[str, list[Any]] = {}
             for (_, name, _), value in zip(self._timed, self._times.traced(reals, shape), strict=True):
                 rows.setdefault(name, []).append(value)
+            predicted = iter(rows.pop("time_predicted", ()))
             found |= {name: jnp.stack(each) for name, each in rows.items()}
+            nothing = jnp.full_like(found["time_lower"][0], jnp.nan)
+            found["time_predicted"] = jnp.stack([nothing if clock["predicted"] is None else next(predicted)
+                                                 for clock in plan.clocks])
             found["throughput"] = prod((reals[name] for name in plan.items.split()), start=1.0) / found["time_lower"]
             found["bound"] = found["bound"].astype("int8")
         return {name: found[name] for name in plan.variables}
@@ -160,6 +166,8 @@ class Sheet:
 
 def _clock_nodes(graph: Graph, clock: Mapping[str, Any], units: Sequence[str]) -> dict[str, Node]:
     found = {"time_lower": _node(graph, clock["lower"]), "time_upper": _node(graph, clock["upper"])}
+    if clock["predicted"] is not None:
+        found["time_predicted"] = _node(graph, clock["predicted"])
     busy = {name: _node(graph, tree) for name, tree in clock["busy"]}
     codes = [graph.constant(float(units.index(name))) for name in busy]
     found["bound"] = graph.node("pick", *busy.values(), *codes, leaf=True) if len(busy) > 1 else codes[0]

@@ -59,8 +59,9 @@ def _points(grid: Grid, places: np.ndarray) -> Points:
     indices = np.unravel_index(places, grid.shape) if grid.shape else ()
 
     def at(array: np.ndarray) -> np.ndarray:
-        own = array.reshape(array.shape[:len(grid.shape)])
-        index = tuple(i if n > 1 else 0 for i, n in zip(indices, own.shape, strict=True))
+        lengths: tuple[int, ...] = array.shape[:len(grid.shape)]
+        own = array.reshape(lengths)
+        index = tuple(i if n > 1 else 0 for i, n in zip(indices, lengths, strict=True))
         return np.broadcast_to(own[index], places.shape)
 
     return Points({symbol(name): at(a) for name, a in grid.variables.items()},
