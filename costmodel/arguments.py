@@ -72,6 +72,7 @@ class Answer:
 
     @property
     def at_text(self) -> str:
+        """The point as text: "n=1, h=224"."""
         return _text(self.at)
 
 

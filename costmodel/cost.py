@@ -21,8 +21,9 @@ from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.symbolic.forms import symbol
-from costmodel.text import cell, shown
+from costmodel.text import cell, did_you_mean, shown
 from costmodel.trace.requests import Traceable, request
+from costmodel.trace.words import Phase
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -245,8 +246,9 @@ class _Face(Priced):
         return summary_latex(self)
 
 
-def _origins(donate: Sequence[str]) -> tuple[str, ...]:
-    return (donate,) if isinstance(donate, str) else tuple(sorted(donate))
+def _origins(donate: Sequence[str]) -> Any:
+    """As a key; text is left to be refused."""
+    return donate if isinstance(donate, str) else tuple(sorted(donate))
 
 
 class CostAt(_Face, Point):
@@ -327,6 +329,9 @@ class Cost(_Face, Symbolic):
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
+        if phase not in tuple(Phase):
+            raise CostModelError(f"no phase is called {phase!r};{did_you_mean(phase, Phase)} choose one of "
+                                 f"{', '.join(repr(str(each)) for each in Phase)}")
         return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
 
     def reprice(self, dtype: str) -> Cost:
@@ -334,7 +339,8 @@ class Cost(_Face, Symbolic):
         stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
         wanted = DTYPE_ALIASES.get(dtype, dtype)
         if wanted not in BITS:
-            raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
+            known = sorted([*BITS, *DTYPE_ALIASES])
+            raise CostModelError(f"{dtype!r} is not a dtype to price in;{did_you_mean(dtype, known)} use one of {', '.join(known)}")
         return self._derived(f"{self.name} in {wanted}",
                              lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
 
@@ -383,7 +389,8 @@ class Cost(_Face, Symbolic):
             return in_parameters(price, self.params)
         unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
         if unknown:
-            raise DomainError(f"unknown symbol {', '.join(unknown)}: the symbols here are {', '.join(self.symbols) or 'none'}")
+            raise DomainError(f"unknown symbol {', '.join(unknown)}:{did_you_mean(unknown[0], self.symbols)} "
+                              f"the symbols here are {', '.join(self.symbols) or 'none'}")
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
+
+
+def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str:
+    """What an error says after naming something that is not there: a space and the nearest of the names that are, or nothing.
+
+    >>> did_you_mean("flop", ["flops", "macs"]), did_you_mean("banana", ["flops", "macs"])
+    (' did you mean flops?', '')
+    >>> did_you_mean("a100", ["h100-sxm", "a100-sxm-80gb"])
+    ' did you mean a100-sxm-80gb?'
+    """
+    wanted, known = str(name).lower(), {each.lower(): each for each in among}
+    begun = [each for each in known if len(wanted) > 1 and each.startswith(wanted)]
+    near = begun[:3] or difflib.get_close_matches(wanted, known, n=3, cutoff=cutoff)
+    return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
 def cell(value: Any) -> str:

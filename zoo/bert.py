@@ -79,7 +79,7 @@ class BERT(nn.Module):
         return (x, pooled) if c.head == "pooler" else nn.Dense(2, name="classifier")(dropped(dropout)(pooled))
 
 
-encoder = partial(ModelEntry, inputs=("b,s:int32", "b,s:int32"), where="s <= 512", at={"b": 1, "s": 512})
+encoder = partial(ModelEntry, inputs=("b,s:int32", "b,s:int32"), where="s <= 512", at={"b": 1, "s": 512}, tokens="b s")
 
 MODELS = (
     encoder("bert_base", partial(BERT, BERT_BASE), summary="BERT-base, 12 layers", published=language("bert_base")),

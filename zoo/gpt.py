@@ -166,6 +166,7 @@ def language_model(name: str, config: Config, summary: str) -> ModelEntry:
         where=f"s <= {config.context}",
         summary=summary,
         at={"b": 1, "s": config.context},
+        tokens="b s",
         published=language(name),
     )
 
@@ -179,6 +180,7 @@ def decoding_step(name: str, config: Config, summary: str) -> ModelEntry:
         where=f"t >= 2, t <= {config.context}",  # the first token comes by a forward pass
         summary=summary,
         at={"b": 1, "t": config.context},
+        tokens="b",
         published=language(name),
     )
 

@@ -38,9 +38,11 @@ class Fit:
     kinds: Mapping[str, float]
 
     def predicted(self, busy: Busy) -> float:
+        """Seconds of a run, its launches and its call included."""
         return self.reached_seconds(busy) + self.launch * busy.kernels + self.call
 
     def reached_seconds(self, busy: Busy) -> float:
+        """Seconds of a run at what its kinds of kernels reach."""
         return sum(seconds / self.kinds.get(kind, self.reached) for kind, seconds in busy.seconds.items())
 
 

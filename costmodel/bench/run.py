@@ -99,6 +99,7 @@ class CheckResult:
 
     @property
     def median(self) -> float:
+        """Seconds of a run: half of the runs took less."""
         return self.quartiles[1]
 
     def achieved(self, prediction: Prediction) -> float:
@@ -201,6 +202,7 @@ def _materialise(leaf: Leaf, aval: Any, draw: np.random.Generator) -> jax.Array:
 
 
 def time_calls(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
+    """Seconds of each of ``repeat`` calls, after ``warmup`` untimed ones."""
     for _ in range(warmup):
         jax.block_until_ready(compiled(*arguments))
     samples = []
@@ -226,6 +228,7 @@ def _kind(platform_name: str) -> str:
 
 
 def environment_of(backend: Any) -> dict[str, str]:
+    """The machine and the versions that a measurement was made with."""
     return {
         "machine": machine.cpu_model(),
         "cpus": str(machine.cpu_count()),

@@ -88,6 +88,7 @@ def suite(programs: Iterable[tuple[str, Mapping[str, int]]], save: str, seconds:
 
 
 def main() -> None:
+    """What `python -m costmodel.bench.timing FILE PROGRAMS…` does."""
     parser = argparse.ArgumentParser(description="Time programs on this machine and append records to FILE.")
     parser.add_argument("file")
     parser.add_argument("--seconds", type=float, default=300.0)

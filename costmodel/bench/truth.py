@@ -38,6 +38,7 @@ class Row:
     inside: bool
 
     def error(self, predictor: str) -> float:
+        """The part by which a prediction is above the measured seconds; below zero, under them."""
         return self.guesses[predictor] / self.run.seconds - 1
 
 
@@ -108,6 +109,7 @@ def _section(title: str, text: str, groups: Mapping[str, Sequence[Row]],
 
 
 def by_device(runs: Sequence[Run], default: str = "", call: bool = False) -> dict[str, list[Row]]:
+    """The rows of each device, by name."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.device or default, []).append(run)
@@ -115,6 +117,7 @@ def by_device(runs: Sequence[Run], default: str = "", call: bool = False) -> dic
 
 
 def is_amd(device: str) -> bool:
+    """Whether a device's name is one of AMD's."""
     return device.startswith("mi")
 
 

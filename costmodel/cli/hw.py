@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from costmodel.text import shown
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware, Quantity
+
+
+_DOUBT = "; doubt: "
 
 
 @click.group("hw", invoke_without_command=True)
@@ -56,18 +60,30 @@ def hw_show(device: str) -> None:
     found = read(device)
     if isinstance(found, Energies):
         click.echo(f"{found.name}: {shown(found.title)} (energies)")
-        click.echo(columns([("figure", "value", "source"), *_energies(found)]))
+        click.echo(_with_notes([("figure", "value", "source"), *_energies(found)]))
         return
     click.echo(f"{found.name}: {shown(found.title)} ({found.kind}{f', {found.year}' if found.year else ''})")
     if found.measurement:
         click.echo(shown(f"measured on {found.measurement.machine}, {found.measurement.date}"))
-    click.echo(columns(list(_figures(found))))
+    click.echo(_with_notes(list(_figures(found))))
     policy = [f"{name} {how.dtype}" + (f" x{how.passes}" if how.passes > 1 else "") for name, how in found.float32.items()]
     click.echo(f"float32 contractions run as: {', '.join(policy)} ({shown(found.float32_source)})")
     if found.vector_runs_as:
         runs_as = ", ".join(f"{dtype} as {to}" for dtype, to in found.vector_runs_as.items())
         click.echo(f"on the vector engine: {runs_as} ({shown(found.vector_source)})")
     click.echo(f"fusion policy: {shown(found.fusion)}")
+
+
+def _with_notes(rows: list[tuple[str, ...]]) -> str:
+    """The rows as columns; a source that several figures have stands once, below, by a number in its place."""
+    sources = Counter(row[-1].split(_DOUBT)[0] for row in rows)
+    numbers = {source: f"[{i}]" for i, source in enumerate((s for s, times in sources.items() if times > 1), start=1)}
+
+    def short(row: tuple[str, ...]) -> tuple[str, ...]:
+        source, *doubt = row[-1].split(_DOUBT)
+        return *row[:-1], _DOUBT.join([numbers.get(source, source), *doubt])
+
+    return "\n".join([columns(list(map(short, rows))), *(f"{number} {source}" for source, number in numbers.items())])
 
 
 def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
@@ -115,7 +131,7 @@ def _energies(energies: Energies) -> Iterator[tuple[str, ...]]:
 def _figure(label: str, quantity: Quantity, *between: str) -> tuple[str, ...]:
     from costmodel.text import si
 
-    doubt = f"; doubt: {quantity.doubt}" if quantity.doubt else ""
+    doubt = f"{_DOUBT}{quantity.doubt}" if quantity.doubt else ""
     if quantity.unit == "1":
         value = f"{quantity.value:g}"
     elif quantity.unit in ("J", "J/B"):  # of one operation or byte: femtojoules to nanojoules, all in the unit of the field

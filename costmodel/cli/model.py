@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import columns, model_options, say_verified, width
+from costmodel.cli.options import columns, model_options, one_form, say_verified, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 @click.option("--policy", help="With --by kernel: which operations share one, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
-@click.option("--json", "form", flag_value="json", help="The whole result, loss-free; with --at the metrics there.")
-@click.option("--csv", "form", flag_value="csv", help="The table as CSV.")
-@click.option("--latex", "form", flag_value="latex", help="The headline formulas and the table as LaTeX.")
-def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, form: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The whole result, loss-free; with --at the metrics there.")
+@click.option("--csv", "as_csv", is_flag=True, help="The table as CSV.")
+@click.option("--latex", "as_latex", is_flag=True, help="The headline formulas and the table as LaTeX.")
+def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, **forms: bool) -> None:
     """Closed forms and a table of MODEL; with --at also their values."""
+    form = one_form(forms)
     answer = asked.answer()
     table = answer.result.table(depth=depth, by=by, policy=policy)
     if form == "json":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from costmodel.errors import CostModelError
 from costmodel.text import shown
 
 if TYPE_CHECKING:
@@ -55,12 +56,22 @@ def width() -> int:
     return shutil.get_terminal_size((200, 24)).columns
 
 
+def one_form(forms: Mapping[str, bool]) -> str | None:
+    """Which of the flags ``as_json``, ``as_csv`` … was given, without its ``as_``. Raises CostModelError for more than one."""
+    given = [name.removeprefix("as_") for name, wanted in forms.items() if wanted]
+    if len(given) > 1:
+        raise CostModelError(f"{' and '.join(f'--{name}' for name in given)} are different forms of one result: give one of them")
+    return given[0] if given else None
+
+
 def say_verified(answer: Answer, err: bool = False) -> None:
+    """Prints how the answer was verified, if it was to be; on stderr where stdout is for another program."""
     if answer.verified:
         click.echo(answer.verified, err=err)
 
 
 def help_if_alone(context: click.Context) -> None:
+    """Prints a group's help where no command of it was given."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

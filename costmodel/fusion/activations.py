@@ -72,6 +72,7 @@ def _bounds(e: Equation) -> bool:
 
 
 def clamp(reading: Reading, e: Equation) -> Composite | None:
+    """A minimum after a maximum (or the other way round) as one operation, if the equation ends one."""
     if not _clamps(reading, e):
         return None
     before = reading.maker(reading.variables(e)[0])

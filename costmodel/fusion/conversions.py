@@ -98,4 +98,5 @@ def transposed(graph: Graph, anchor: Equation, consumer: Equation, operand: int)
 
 
 def only_transposes(graph: Graph, members: Iterable[Equation]) -> bool:
+    """Whether all of these equations transpose."""
     return all(Trait.TRANSPOSE in e.traits for e in members)

@@ -38,6 +38,7 @@ def summands(reading: Reading, e: Equation) -> tuple[list[Equation], list[Value]
 
 
 def accumulates(e: Equation) -> bool:
+    """Whether the equation adds two arrays."""
     return arithmetic(e) and computes(e, _SUM)
 
 

@@ -45,6 +45,7 @@ class Kernel:
 
     @property
     def times(self) -> Expr:
+        """How many runs the program makes of it."""
         return self.main.times
 
     @property
@@ -54,6 +55,7 @@ class Kernel:
 
     @property
     def path(self) -> tuple[str, ...]:
+        """The modules that its main equation is in, outermost first."""
         return self.main.path
 
     @cached_property

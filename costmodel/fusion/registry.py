@@ -22,6 +22,7 @@ from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
 from costmodel.symbolic.forms import ZERO
+from costmodel.text import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def policy(name: str) -> Policy:
     try:
         return _registry[name]
     except KeyError:
-        raise CostModelError(f"unknown fusion policy {name!r}; choose one of {', '.join(policies())}") from None
+        raise CostModelError(f"unknown fusion policy {name!r};{did_you_mean(name, policies())} choose one of "
+                             f"{', '.join(policies())}") from None
 
 
 def policies() -> tuple[str, ...]:

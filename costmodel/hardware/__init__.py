@@ -11,7 +11,6 @@ same name. Tables of energies that belong to no device stand in the folder ``ene
 
 from __future__ import annotations
 
-import difflib
 import os
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -36,7 +35,7 @@ from costmodel.hardware.model import (
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
-from costmodel.text import shown
+from costmodel.text import did_you_mean, shown
 
 __all__ = [
     "Calibration",
@@ -95,9 +94,7 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
         found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
-    near = [each for each in sorted(found) if name and each.startswith(name.lower())][:3]
-    near = near or difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(name, found)
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."
     names = ", ".join(sorted(found))
@@ -126,9 +123,12 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def template(name: str) -> str:
-    """The text of a device file whose figures are to be filled in."""
+    """The text of a device file whose figures are to be filled in. Raises HardwareFileError for a name that is none, or is taken:
+    the new file would stand before the device that has it."""
     if not NAME.fullmatch(name):
         raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
+    if name in (*available(), *energy_tables()):
+        raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
     return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
 
 

@@ -349,10 +349,11 @@ class Hardware:
         if quantity is None:
             has = ", ".join(self.dtypes(engine)) or "none"
             via = "" if dtype == asked else f" (run as {dtype})"
-            raise MissingPeak(
-                f"{self.name} has no {engine} peak for {asked}{via}; it has: {has}. "
-                f"Price the counts in one of these with reprice(dtype=…), or add the peak to the device's file"
-            )
+            # A repricing changes floating-point types and no others.
+            cure = ("Analyse the program with inputs of one of these types" if asked.startswith(("int", "uint", "bool")) else
+                    "Price the counts in one of these with reprice(dtype=…)")
+            raise MissingPeak(f"{self.name} has no {engine} peak for {asked}{via}; it has: {has}. {cure}, or add the peak to the "
+                              "device's file")
         return quantity.value
 
 

@@ -29,6 +29,7 @@ from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value, total
+from costmodel.text import did_you_mean
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
 KINDS = ("parameters", "optimizer", "inputs", "outputs", "activations", "temporaries")
@@ -55,6 +56,7 @@ class Content:
 
     @property
     def kind(self) -> str:
+        """What it is held for: parameters, inputs, outputs, activations, temporaries …"""
         if self.value.origin != "equation":
             return _OF_ORIGIN[self.value.origin]
         return "outputs" if self.output else "activations" if self.shown else "temporaries"
@@ -102,9 +104,12 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
 
     Raises CostModelError for an unknown policy or origin.
     """
+    if isinstance(donate, str):  # whose letters are no origins
+        raise CostModelError(f"donate={donate!r} is text: give the origins as a tuple, donate=({donate!r},)")
     unknown = [name for name in donate if name not in ORIGINS or name in ("literal", "equation")]
     if unknown:
-        raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated; choose from "
+        raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated;"
+                             f"{did_you_mean(unknown[0], ORIGINS)} choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
     chosen = policy_named(policy)
     return table.remember(("memory", chosen, donate), lambda: _Reader(table, plan(table, policy), donate, chosen).memory())

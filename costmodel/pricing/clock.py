@@ -71,10 +71,12 @@ class Rates:
 
     @property
     def byte(self) -> Expr:
+        """Seconds to move one byte of the main memory."""
         return ONE / self._figure("bandwidth", self.device.bandwidth.value)
 
     @property
     def launch(self) -> Expr:
+        """Seconds that a kernel takes to start."""
         stated = self.device.launch_overhead
         return self._figure("launch_overhead", stated.value if stated else 0.0)
 

@@ -89,13 +89,16 @@ class Point(Priced):
         self._memo: dict[Expr, Any] = {}
 
     def evaluate(self, expr: Expr) -> Any:
+        """An internal expression as an exact number."""
         return evaluate(expr, self.env, self._memo)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric of the registry as an internal expression."""
         return self.cost.price(metric, **options)
 
     @property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return self.cost.coverage
 
 
@@ -127,19 +130,24 @@ class Symbolic(Priced):
         self.compared = regions or Regions(boundaries(domain)[0])
         self.fitted: Any = fitted if source is None else source.fitted
         self.alone = alone
+        self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
         self._ones: dict[frozenset[str], tuple[Symbolic, bool]] = {}  # by the variables that are 1 there: what holds, and if alike
         self._alike: set[tuple[tuple[str, int], ...]] = set()  # points at which another program has the same equations
 
     def evaluate(self, expr: Expr) -> Expr:
+        """An internal expression in the user's symbols."""
         return self.domain.in_user_symbols(expr)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric as an internal expression, computed once. Raises CostModelError for an unknown metric or option."""
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
+            asked = metrics.get(metric)
+            asked.check(options)
             with collector.paused():
-                self._prices[key] = metrics.get(metric).price(self.program, **options)
+                self._prices[key] = asked.price(self.program, **options)
         return self._prices[key]
 
     @property
@@ -154,6 +162,7 @@ class Symbolic(Priced):
 
     @cached_property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return Coverage(self.program)
 
     def at(self, /, **values: int) -> Any:
@@ -165,6 +174,7 @@ class Symbolic(Priced):
         """
         env = self.domain.bind(values)
         there = self._settled(env, values)
+        there.tokens = self.tokens
         return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self._alike else None)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:

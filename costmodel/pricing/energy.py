@@ -45,6 +45,7 @@ class EnergyRow:
 
     @property
     def total(self) -> Any:
+        """J of all parts."""
         return _sum(self.parts.values())
 
     def of(self, group: str) -> Any:
@@ -64,6 +65,7 @@ class Energy:
 
     @property
     def whole(self) -> EnergyRow:
+        """All rows as one, in J."""
         return _together(self.name, self.rows)
 
     @property

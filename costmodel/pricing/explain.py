@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
 from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
-from costmodel.text import cell, shown
+from costmodel.text import cell, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Explanation:
+    """The equations of a module (``path``), one line of text, rule and formulas each."""
+
     path: str
     lines: tuple[Line, ...]
 
@@ -41,14 +42,14 @@ class Explanation:
 
 def explain(cost: Priced, path: str) -> Explanation:
     """Explain the module ``path`` ("layer1_0/conv2") and everything below it. Raises CostModelError for an unknown path."""
-    wanted = tuple(p for p in path.split("/") if p)
+    wanted = tuple(p for p in path.split("/") if p not in ("", "~"))  # Haiku's own paths have a ~, which is no level
     program = cost.formulas.program if isinstance(cost, Point) else cost.program
     equations = [e for e in program if e.path[:len(wanted)] == wanted]
     if not equations:
         known = sorted({"/".join(e.path[:d]) for e in program for d in range(1, len(e.path) + 1)})
-        near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
-        meant = ", ".join(map(shown, near)) or "a function without modules"
-        raise CostModelError(f"no layer {path!r} in {shown(cost.name)}; did you mean {meant}?")
+        some = ", ".join(known[:3]) or "none: it is a function without modules"
+        near = did_you_mean(path, known, cutoff=0.3) or f" its layers are {some}"
+        raise CostModelError(f"no layer {path!r} in {shown(cost.name)};{shown(near)}")
     return Explanation(path, tuple(_line(cost, e) for e in equations))
 
 

@@ -71,6 +71,7 @@ class Growth:
 
     @property
     def depths(self) -> tuple[int, ...]:
+        """The depths that were traced."""
         return tuple(sorted(self.made))
 
     @property
@@ -108,6 +109,7 @@ class Sampled:
         return self.depths[:_FIRST]
 
     def at(self, depth: int) -> Symbolic:
+        """The cost at a depth."""
         if depth not in self.made:
             self.made[depth] = self.make(depth)
         return self.made[depth]

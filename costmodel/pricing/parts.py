@@ -34,6 +34,7 @@ class Points:
 
     @classmethod
     def of(cls, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Points:
+        """Every point of a grid, as one axis."""
         def flat(a: np.ndarray) -> np.ndarray:
             return np.broadcast_to(a, shape).ravel()
 
@@ -44,6 +45,7 @@ class Points:
         return len(self.places)
 
     def some(self, which: np.ndarray) -> Points:
+        """Those of these indices."""
         return Points({s: a[which] for s, a in self.env.items()}, {name: a[which] for name, a in self.values.items()},
                       self.places[which])
 
@@ -54,12 +56,15 @@ class Points:
                       {name: a for name, a in self.values.items() if name in domain.symbols}, self.places)
 
     def at(self, i: int) -> dict[str, int]:
+        """One of them, as values by symbol."""
         return {name: int(a[i]) for name, a in self.values.items()}
 
     def internal(self, i: int) -> dict[Symbol, int]:
+        """One of them, as values by internal variable."""
         return {s: int(a[i]) for s, a in self.env.items()}
 
     def evaluate(self, expr: Expr) -> np.ndarray:
+        """An expression at every point."""
         return np.broadcast_to(Formulas([expr]).on(self.env)[0], (len(self),))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import grid, printed, shown, si, titled
+from costmodel.text import did_you_mean, grid, printed, shown, si, titled
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware, Standing
@@ -70,6 +70,7 @@ class RooflineRow(NamedTuple):
 
     @property
     def operations(self) -> int:
+        """Floating-point and integer operations of one run; two a multiply-accumulate."""
         return self.flops + self.int_ops
 
     @property
@@ -96,8 +97,8 @@ class RooflineRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Roofline:
-    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the value of the
-    symbol n, b or batch, else 1."""
+    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
+    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
 
     name: str
     hardware: Hardware
@@ -108,6 +109,7 @@ class Roofline:
     coverage: str = ""
     cost: Point | None = field(default=None, repr=False, compare=False)
     stands: Standing | None = field(default=None, repr=False, compare=False)
+    item: str = "items"
 
     @cached_property
     def total(self) -> RooflineRow:
@@ -147,23 +149,27 @@ class Roofline:
 
     @property
     def latency(self) -> tuple[float, float]:
+        """Seconds: (at least, at most)."""
         return self.lower, self.upper
 
     @property
     def throughput(self) -> tuple[float, float]:
-        """Items a second: (at most, at least)."""
+        """Items (or tokens, see ``item``) a second: (at most, at least)."""
         return self.batch / self.lower, self.batch / self.upper
 
     @property
     def flops(self) -> int:
+        """Floating-point operations of the whole program."""
         return self.total.flops
 
     @property
     def bytes(self) -> float:
+        """Bytes across all kernels' borders."""
         return self.total.bytes
 
     @property
     def intensity(self) -> float:
+        """Operations a byte of the whole program."""
         return self.total.intensity
 
     @property
@@ -186,6 +192,10 @@ class Roofline:
         ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
         another sum.
         """
+        if depth is not None and what != "module":
+            raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
+        if depth is not None and depth < 1:
+            raise CostModelError(f"depth={depth} must be at least 1")
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
@@ -195,7 +205,9 @@ class Roofline:
         keys: dict[str, Callable[[RooflineRow], str]] = {
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
-            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
+            near = did_you_mean(what, ("kernel", *keys, "equation"))
+            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them"
+                                 f"{near and ':' + near}")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
             if not row.branch:
@@ -250,11 +262,20 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     counts = work.at(cost.env)
     times = price(counts, device)
     rows = _rows(work, counts, times)
-    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values), str(cost.coverage), cost, times.stands)
+    tokens = cost.cost.tokens
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
+                    times.stands, item_of(tokens))
 
 
-def batch(values: Mapping[str, Any]) -> Any:
-    """What throughput counts, at a point or on a grid."""
+def item_of(tokens: Sequence[str]) -> str:
+    """What a throughput counts, in words."""
+    return "tokens" if tokens else "items"
+
+
+def batch(values: Mapping[str, Any], tokens: Sequence[str] = ()) -> Any:
+    """What throughput counts, at a point or on a grid; ``tokens`` are the symbols whose product it is in a language model."""
+    if tokens and set(tokens) <= set(values):
+        return prod(values[name] for name in tokens)
     return next((values[name] for name in BATCH if name in values), 1)
 
 
@@ -339,7 +360,8 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        yield f"throughput {slow:.4g} to {fast:.4g} items/s" + (f"; time follows {_follows(roofline)}" if roofline.cost else "")
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
+        yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
               else "the device states no launch overhead: none is added")

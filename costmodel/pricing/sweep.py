@@ -216,21 +216,22 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
         cost = cost.region(**{name: v for name, v in grid.items() if name in cost.symbols and isinstance(v, int)})
         grid = {name: v for name, v in grid.items() if name in cost.symbols}
     job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
-    found, items = arrays(job), batch(job.grid.values)
+    found, items = arrays(job), batch(job.grid.values, cost.tokens)
     bound = job.labels("bound", found["bound"])
     return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
                        (found["throughput"][i], items / found["time_upper"][i]), found["time_predicted"][i], job.stands[i])
                  for i, device in enumerate(devices))
 
 
-def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None) -> str:
+def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None,
+                item: str = "items") -> str:
     """Time and throughput over a symbol, a table a device. Of a long range the values that double, the last, and those from which
     on another resource binds are shown."""
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
         expected = ["predicted"] if curve.basis != "not calibrated" else []
-        out = grid(symbol, "time ≥", "time ≤", *expected, "items/s ≤", "items/s ≥", "bound", left=("bound",))
+        out = grid(symbol, "time ≥", "time ≤", *expected, f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
             times = [curve.lower[i], curve.upper[i], *([curve.predicted[i]] if expected else [])]

@@ -20,7 +20,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.symbolic.forms import ZERO
-from costmodel.text import cell, grid, printed, shown, titled
+from costmodel.text import cell, did_you_mean, grid, printed, shown, titled
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,13 @@ _STORED = _COLUMNS[:1]  # is there whichever branch runs
 
 
 def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
+    """The table of a cost; see :meth:`costmodel.Cost.table`."""
     if by not in _BUILDERS:
-        raise CostModelError(f"a table is by {', '.join(_BUILDERS)}; {by!r} is none of them")
+        raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
     if depth is not None and depth < 1:
         raise CostModelError(f"depth={depth} must be at least 1")
+    if depth is not None and by in ("op", "phase"):
+        raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
     if (by == "kernel") != (policy is not None):
         raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(policies())}, and nothing else does")
     builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)

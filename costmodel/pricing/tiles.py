@@ -81,6 +81,7 @@ class Shaped:
     memory: np.ndarray
 
     def seconds(self, how: Products) -> np.ndarray:
+        """Seconds of each product."""
         compute = self.steps / np.array(how.reached)[:, None] + self.waves * how.start
         compute = compute + self.sums / how.sums + (self.sums > 0) * how.again
         best, memory = compute.min(axis=0), self.memory / how.memory
@@ -92,6 +93,7 @@ class Shaped:
 
 
 def shaped(chip: Chip, m: np.ndarray, n: np.ndarray, k: np.ndarray) -> Shaped:
+    """What products of these sizes are made of on a chip, for each shape of tile."""
     steps, waves, sums = [], [], []
     for rows, columns, parts in TILES:
         count = -(-(-(-m // rows) * -(-n // columns) * parts) // chip.multiprocessors)

@@ -43,6 +43,7 @@ class Formulas:
 
     @cached_property
     def names(self) -> list[Symbol]:
+        """The symbols that the expressions take, in the order of the compiled arguments."""
         return sorted(set().union(*(e.free_symbols for e in self.exprs)), key=str)
 
     @cached_property

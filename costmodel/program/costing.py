@@ -158,6 +158,7 @@ def _equation(index: int, r: Raw, c: _Costed, work: Work, status: str) -> Equati
 
 
 def unknown_message(r: Raw, view: Eqn) -> str:
+    """What is said of an equation whose primitive has no rule."""
     where = "/".join(r.path) or "the top level"
     shapes = ", ".join(map(str, view.ins))
     return (f"primitive {r.primitive!r} at {where} on ({shapes}) has no cost rule; register one with "

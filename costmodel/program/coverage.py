@@ -19,6 +19,7 @@ class Coverage:
         self.total = len(program.equations)
 
     def count(self, status: str) -> int:
+        """How many equations have a status: exact, bounded, free, unknown …"""
         return sum(self.by_status.get(status, {}).values())
 
     @property

@@ -97,6 +97,7 @@ class Inliner:
         return made
 
     def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:
+        """The value that an atom of the jaxpr stands for."""
         return self.constant(atom, atom.val) if compat.is_literal(atom) else env[atom]
 
     # -- what handlers ask for -------------------------------------------------------------------------------------------------
@@ -114,6 +115,7 @@ class Inliner:
 
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
              effects: bool = False, source: Any = None) -> None:
+        """Append an equation at a place of the program."""
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
                                   bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch, source=source,
                                   transposes=at.transposes))

@@ -39,6 +39,7 @@ DTYPE_ALIASES = {"fp32": "float32", "f32": "float32", "fp16": "float16", "f16": 
 
 
 def is_floating(dtype: str) -> bool:
+    """Whether the type is of real or complex floating-point numbers."""
     return dtype.startswith(("float", "bfloat", "complex"))
 
 
@@ -169,6 +170,7 @@ class Equation:
 
     @property
     def module(self) -> str:
+        """The modules that it is in: "layer1_0/conv2"."""
         return "/".join(self.path)
 
 
@@ -196,6 +198,7 @@ class CostTable:
         return iter(self.equations)
 
     def filter_by(self, select: Callable[[Equation], bool]) -> CostTable:
+        """The program with some of its equations only."""
         return replace(self, equations=tuple(e for e in self.equations if select(e)))
 
     def taking(self, sides: Mapping[int, int]) -> CostTable:
@@ -236,10 +239,12 @@ class CostTable:
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:
+        """The inputs that are trainable parameters."""
         return tuple(v for v in self.inputs if v.origin == "parameter")
 
     @cached_property
     def buffers(self) -> tuple[Value, ...]:
+        """The inputs that are state and not trained."""
         return tuple(v for v in self.inputs if v.origin == "buffer")
 
 

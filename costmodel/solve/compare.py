@@ -22,6 +22,7 @@ class Line:
 
     @property
     def ratio(self) -> float:
+        """How many times the first's the second's is; infinite if only the first is none, 1 if both are."""
         return self.second / self.first if self.first else float("inf") if self.second else 1.0
 
 

@@ -126,6 +126,7 @@ class Within:
 
     @property
     def throughput(self) -> float | None:
+        """Items a second at the answer."""
         return self.answer / self.seconds if self.answer and self.seconds else None
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ import sympy
 
 from costmodel.errors import DomainError
 from costmodel.symbolic.forms import ONE, Assumptions, Expr, Symbol, evaluate, symbol
+from costmodel.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,8 @@ class Domain:
         """The values, one of every symbol, as Python integers."""
         unknown = sorted(set(values) - set(self.symbols))
         if unknown:
-            raise DomainError(f"unknown symbol{'s' * (len(unknown) > 1)} {', '.join(unknown)}: "
+            near = did_you_mean(unknown[0], self.symbols)
+            raise DomainError(f"unknown symbol{'s' * (len(unknown) > 1)} {', '.join(unknown)}:{near} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
         missing = sorted(set(self.symbols) - set(values))
         if missing:

@@ -86,6 +86,7 @@ class Graph:
         return self._nodes[key]
 
     def constant(self, value: Any) -> Node:
+        """The node of a number."""
         return self.node("constant", leaf=value)
 
     def sum(self, nodes: Sequence[Node]) -> Node:

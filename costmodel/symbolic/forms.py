@@ -88,6 +88,7 @@ class CeilLog2(Function):
 
     @staticmethod
     def exact(n: int) -> int:
+        """⌈log₂ n⌉ of an integer."""
         return (int(n) - 1).bit_length() if n > 0 else 0
 
     def _eval_is_integer(self):

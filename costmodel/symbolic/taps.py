@@ -53,6 +53,7 @@ class TapCount(Function):
 
     @staticmethod
     def exact(*args):
+        """The number of taps, of integers."""
         return count_pairs(*args)
 
     def _latex(self, printer, exp=None):

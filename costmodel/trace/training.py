@@ -62,6 +62,7 @@ class Step:
 
     @property
     def model(self) -> Any:
+        """The model that is trained."""
         return self.forward.model
 
     @property

@@ -33,6 +33,7 @@ class Condition:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The variables that it is about."""
         return (self.left, *([self.right] if isinstance(self.right, str) else []))
 
 
@@ -80,6 +81,7 @@ class Chunk:
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """The axes that it runs along."""
         return all_dims(self.job)
 
     def whole(self, name: str) -> np.ndarray:
@@ -97,6 +99,7 @@ class Chunk:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Its length along each axis."""
         own = tuple(s.stop - s.start for s in self.slices)
         return (len(self.job.devices), *own) if self.job.devices else own
 
@@ -110,10 +113,12 @@ class Chunk:
 
 
 def all_dims(job: Job) -> tuple[str, ...]:
+    """Every axis that a variable may have, in order."""
     return (*(["hardware"] if job.devices else []), *job.lengths)
 
 
 def lengths(job: Job) -> dict[str, int]:
+    """The length of each axis, by name."""
     return {**({"hardware": len(job.devices)} if job.devices else {}), **job.lengths}
 
 

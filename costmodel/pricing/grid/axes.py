@@ -39,6 +39,7 @@ class Grid:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return tuple(len(values) for values in self.axes.values())
 
     @property

@@ -91,6 +91,7 @@ class Places:
 
     @property
     def count(self) -> int:
+        """How many places there are."""
         if self.listed is not None:
             return len(self.listed)
         return prod(map(len, self.choices)) - self._left_out()

@@ -38,7 +38,8 @@ def plan_of(cost: Symbolic, grid: Grid, metrics: Sequence[str], devices: Sequenc
     units = tuple(dict.fromkeys(["memory", *(name for each in clocks for name, _ in each["busy"])]))
     bits = dict(grid.axes_of) | {figure_symbol(name).name: 1 << (len(grid.axes) + i) for i, name in enumerate(figures)}
     _check_clashes(grid, figures)
-    items = next((name for name in BATCH if name in grid.values), "")
+    tokens = cost.tokens if set(cost.tokens) <= set(grid.values) else ()
+    items = " ".join(tokens) or next((name for name in BATCH if name in grid.values), "")
     names = tuple(figure_symbol(name).name for name in figures)
     return Plan(tuple(grid.axes), names, bits, tuple(entries), tuple(clocks), units, items)
 

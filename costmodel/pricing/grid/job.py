@@ -19,6 +19,7 @@ from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.regions import elsewhere
 from costmodel.pricing.parts import Part
+from costmodel.pricing.roofline import item_of
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.blocks import Slices, chunk_shape
 
@@ -70,6 +71,7 @@ class Job:
 
     @property
     def policies(self) -> tuple[str, ...]:
+        """The fusion policy on each device."""
         return tuple(clock["policy"] for clock in self.plan.clocks)
 
     @property
@@ -84,10 +86,12 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis that is cut."""
         return tuple(self.lengths.values())
 
     @property
     def count(self) -> int:
+        """How many points the grid has."""
         return prod(self.shape)
 
     def full_shape(self, name: str) -> tuple[int, ...]:
@@ -185,6 +189,7 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
     if timed:
         basis = "; ".join(f"{label}: {clock['stands']}" for label, clock in zip(labels, plan.clocks, strict=True))
         timed["time_predicted"] = {**TIMED["time_predicted"], "convention": basis}
+        timed["throughput"] = {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}
     return Job(replace(plan, units=units), bound, axes, tuple(labels), patches, {**about, **timed},
                {"model": cost.name, "domain": str(cost.domain)})
 

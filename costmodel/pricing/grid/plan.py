@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Plan:
     clocks:  of each device its formulas: lower, upper, predicted (None without a calibration), busy (see
              :func:`.build.clock_data`), and energy where asked for.
     units:   what can bind on any device, memory first; ``bound`` is an index into it.
-    items:   the symbol that throughput counts, or "".
+    items:   the symbols whose product throughput counts, with spaces between; "" for one item.
     """
 
     axes: tuple[str, ...]
@@ -52,6 +53,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
+        """The plan that :meth:`to_json` wrote."""
         data = json.loads(text)
         if data.pop("format", None) != FORMAT:
             raise CostModelError(f"not the plan of a sweep: expected format {FORMAT!r}")
@@ -73,6 +75,7 @@ class Plan:
         return ("hardware", *self.axes, *self.figures)
 
     def dtype(self, variable: str) -> Any:
+        """The type of a variable's array."""
         modes = {name: mode for name, _, mode in self.metrics}
         if variable in modes:
             return np.dtype(np.int64 if modes[variable] == "int64" else np.float64)
@@ -107,7 +110,7 @@ class Sheet:
             env = {name: np.asarray(a, np.float64) for name, a in values.items()}
             found["time_predicted"][...] = np.nan  # where nothing is calibrated
             self._times.into([found[name][which, ...] for which, name, _ in self._timed], env)
-            items = env[plan.items] if plan.items else 1
+            items = prod((env[name] for name in plan.items.split()), start=1.0)
             np.divide(items, found["time_lower"], out=found["throughput"])
         return found
 
@@ -156,7 +159,7 @@ class Sheet:
             nothing = jnp.full_like(found["time_lower"][0], jnp.nan)
             found["time_predicted"] = jnp.stack([nothing if clock["predicted"] is None else next(predicted)
                                                  for clock in plan.clocks])
-            found["throughput"] = (reals[plan.items] if plan.items else 1.0) / found["time_lower"]
+            found["throughput"] = prod((reals[name] for name in plan.items.split()), start=1.0) / found["time_lower"]
             found["bound"] = found["bound"].astype("int8")
         return {name: found[name] for name in plan.variables}
 

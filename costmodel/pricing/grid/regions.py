@@ -89,6 +89,7 @@ class Members:
 
     @property
     def count(self) -> int:
+        """How many points belong to it."""
         return prod([places.count for _, places in self.parts] + [length for _, length in self.free])
 
     def __iter__(self) -> Iterator[Place]:

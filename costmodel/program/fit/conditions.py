@@ -38,6 +38,7 @@ class Condition:
     equal: bool
 
     def holds(self, env: Mapping[Symbol, int]) -> bool:
+        """How the comparison comes out at a point."""
         found = evaluate(self.difference, env)
         return found == 0 if self.equal else found >= 0
 
@@ -60,6 +61,7 @@ class Conditions:
     complete: bool = False
 
     def outcome(self, env: Mapping[Symbol, int]) -> tuple[bool, ...]:
+        """How each comparison comes out at a point."""
         return tuple(test.holds(env) for test in self.tests)
 
     def separating(self, inside: Sequence[Env], outside: Sequence[Env]) -> tuple[list[tuple[Condition, bool]], list[Env]]:

@@ -29,6 +29,7 @@ class Grows:
 
     @property
     def symbol(self) -> Symbol:
+        """The symbol that is the depth."""
         return symbol(self.depth.name)
 
     @property

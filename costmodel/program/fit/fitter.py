@@ -42,6 +42,7 @@ class Fitted:
 
     @property
     def asked(self) -> int:
+        """How many points were asked."""
         return len(self.points) + len(self.verified) + len(self.elsewhere)
 
 
@@ -68,6 +69,7 @@ class Asked:
 
     @property
     def left(self) -> int:
+        """How many points may still be asked."""
         return self.budget - self.spent
 
     def like(self) -> list[Point]:
@@ -76,10 +78,12 @@ class Asked:
 
     @property
     def inside(self) -> list[Point]:
+        """The points that have this structure."""
         return [p for p, answer in self.answers.items() if answer is not None]
 
     @property
     def elsewhere(self) -> list[Point]:
+        """The points that have another structure, or none."""
         return [p for p, answer in self.answers.items() if answer is None]
 
 

@@ -57,6 +57,7 @@ class Tracer:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The internal variables, in the order of a point."""
         return tuple(v.name for v in self.domain.variables)
 
     def __call__(self, point: Point) -> Aligned | TraceError:
@@ -87,6 +88,7 @@ class Tracer:
         return found
 
     def key(self, point: Point) -> str | None:
+        """What tells structures apart, of the program at a point; None where there is none."""
         found = self(point)
         return found.key if isinstance(found, Aligned) else None
 

@@ -67,6 +67,7 @@ class SavedFit:
 
     @property
     def traces(self) -> int:
+        """How many concrete traces it rests upon."""
         return len(self.inside) + len(self.checked) + len(self.outside)
 
     def _user(self, point: Point) -> dict[str, int]:
@@ -121,6 +122,7 @@ class SavedFit:
                           f"there{said}; evaluate it at such a point before to_json()")
 
     def key_at(self, env: Mapping[Symbol, int]) -> str:
+        """Nothing: a file has no program to tell structures apart by."""
         return ""
 
     def _text(self, env: Mapping[Symbol, int]) -> str:

@@ -12,4 +12,5 @@ class Places(dict[H, int]):
     """Thing -> place, in order of first appearance."""
 
     def of(self, thing: H) -> int:
+        """A thing's place; that of a new one is the next."""
         return self.setdefault(thing, len(self))

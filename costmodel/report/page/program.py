@@ -46,6 +46,7 @@ class Program:
         return [self.forms.add(array.size), self.dtypes.of(array.dtype)]
 
     def exported(self) -> dict[str, Any]:
+        """The program as data that JSON can hold."""
         table = self.cost.program
         own = [self.equation(e) for e in table]
         params = [[self.modules.of("/".join(v.name.split("/")[:-1])), *self._size(v.array)] for v in table.parameters]
