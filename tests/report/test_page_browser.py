@@ -114,6 +114,9 @@ def _compare_times(here: Any, there: Any, choice: dict[str, str], policy: str) -
         assert here["time"] == ""
         return
     lower, upper = map(float, here["time"].split())
+    assert (priced.predicted is None) == ("predicted" not in here)
+    if priced.predicted is not None:
+        assert float(here["predicted"]) == pytest.approx(priced.predicted, rel=1e-12)
     assert lower == pytest.approx(priced.lower, rel=1e-12) and upper == pytest.approx(priced.upper, rel=1e-12)
     assert float(here["intensity"]) == pytest.approx(priced.intensity, rel=1e-12)
 
