@@ -28,8 +28,12 @@ def exported(found: Iterable[Hardware], kinds: Sequence[OpKind], texts: Places[s
     device has no peak for it. ``figures`` are all that is known of it, as (label, value, unit, source), texts by their place;
     ``stands`` are the places of what predictions go by, by policy."""
     return [_device(device, kinds) | {"figures": [_figure(label, q, texts) for label, q in _figures(device)],
-                                      "stands": {policy: stands.of(found) for policy in policies()
-                                                 if (found := standing(device, policy)) is not None}} for device in found]
+                                      "stands": _stands(device, stands)} for device in found]
+
+
+def _stands(device: Hardware, stands: Places[Standing]) -> dict[str, int]:
+    by_policy = {policy: standing(device, policy) for policy in policies()}
+    return {policy: stands.of(each) for policy, each in by_policy.items() if each is not None}
 
 
 def predictions(stands: Iterable[Standing]) -> list[dict[str, Any]]:
