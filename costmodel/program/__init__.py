@@ -2,9 +2,12 @@
 
 # What other rooms may use.
 __all__ = [
+    "canonical",
     "coverage",
+    "dead",
     "fit",
     "inline",
+    "inliner",
     "raw",
     "regions",
     "scopes",

@@ -25,5 +25,5 @@ def inline(traced: Traced) -> RawProgram:
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     outputs = inliner.body(closed, inputs, Place())
     program = RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),
-                         tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers)
+                         tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers, mesh=inliner.mesh)
     return with_padded_sides(program)

@@ -31,7 +31,7 @@ CALLS = frozenset({
     "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr", "custom_partitioning", "composite",
     "custom_vmap_call", "custom_jvp_call_jaxpr", "compute_on", "linear_call", "remat_opt", "xla_metadata_call", "program_order",
 })
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
 # What an operation's other operand may be without changing anything.
 _NEUTRAL = {"mul": 1, "add": 0}
@@ -47,6 +47,7 @@ class Inliner:
                in its iterations' symbol, too.
     ranges:    values that are an iota.
     iterations: for each loop around whose iterations have a symbol, how many are left after this one.
+    mesh:      sizes of the axes of the meshes that were met, by name.
     numbers:   how many loops, conds and run-time symbols there are; a program inside this one goes on from there.
     """
 
@@ -62,6 +63,9 @@ class Inliner:
         self.run_time: list[Variable] = []
         self.numbers: Counter[str] = Counter() if numbers is None else numbers
         self.ranges: set[Value] = set()
+        self.mesh: dict[str, int] = {}
+        self._trail: tuple[int, ...] = ()
+        self._bodies = 0  # of the equation at the end of the trail, so far
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
 
@@ -107,12 +111,12 @@ class Inliner:
              effects: bool = False, source: Any = None) -> None:
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
                                   bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch, source=source,
-                                  transposes=at.transposes))
+                                  transposes=at.transposes, trail=self._trail))
 
-    def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place) -> Value:
-        """The result of an equation of our own without parameters, which has the array of ``var``."""
+    def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place, **params: Any) -> Value:
+        """The result of an equation of our own, which has the array of ``var``."""
         out = Value(self.array(var))
-        self.emit(primitive, {}, ins, [out], at)
+        self.emit(primitive, params, ins, [out], at)
         return out
 
     def body(self, body: Any, ins: Sequence[Value], at: Place, constants: Sequence[Value] = ()) -> list[Value]:
@@ -123,9 +127,12 @@ class Inliner:
         for var, const in zip(jaxpr.constvars, getattr(body, "consts", ()), strict=False):
             env[var] = self.constant(var, const)
         env.update(zip(jaxpr.invars, ins[len(ins) - len(jaxpr.invars):], strict=True))
-        for eqn in jaxpr.eqns:
+        around = self._trail, self._bodies
+        for k, eqn in enumerate(jaxpr.eqns):
+            self._trail, self._bodies = (*around[0], around[1], k), 0
             outs = self._equation(eqn, [self.read(v, env) for v in eqn.invars], self._place(eqn, at))
             env.update(zip(eqn.outvars, outs, strict=True))
+        self._trail, self._bodies = around[0], around[1] + 1
         return [self.read(v, env) for v in jaxpr.outvars]
 
     # -- equations -------------------------------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ class Inliner:
                 outs = self.plain(str(params["name"]), params, eqn, ins, at)
                 self.equations[-1] = replace(self.equations[-1], function=True)
                 return outs
-            body = next((params[key] for key in _BODIES if key in params), None)
+            body = next((params[key] for key in BODIES if key in params), None)
             if body is not None:
                 return self.body(body, ins, at)
         if name in _NEUTRAL and (same := self._unchanged_range(eqn, ins)) is not None:
