@@ -69,9 +69,9 @@ class Alignment:
         found: list[Tensor | None] = []
         for v in r.ins:
             shape = self.shape(v.array)
-            alike = [t for t in waiting if t.shape == shape] if shape else []
+            alike = [t for t in waiting if t.shape == shape]
             same = [t for t in alike if root(t) is known.get(v)]
-            chosen = next(iter(same or alike), None)
+            chosen = next(iter(same or (alike if shape else ())), None)
             if chosen is not None:
                 waiting.remove(chosen)
             found.append(chosen)

@@ -2,7 +2,7 @@
 
 Shardy chooses the sharding of a contraction by the sizes of what would be sent; XLA does not look at sizes. It takes what both operands
 agree on, then the result's sharding, then a contraction that one operand alone is sharded along. A gather keeps the sharding that its
-operand has along the dimensions that slices take whole. Found by reading XLA's output.
+operand has along the dimensions that slices take whole, and a scatter that of its result. Found by reading XLA's output.
 """
 
 from __future__ import annotations
@@ -77,12 +77,19 @@ def gather(operand: Names, out: Names, offsets: Sequence[int], kept: Sequence[tu
     return [axes if place in offsets else tuple(a for a in axes if a not in used) for place, axes in enumerate(new)]
 
 
+def scatter(out: Names, updates: Names, windows: Sequence[int], kept: Sequence[tuple[int, bool]]) -> Names:
+    """The sharding of a scatter's updates: ``kept`` are the result's dimensions that updates have, and whether they take them whole;
+    they are the dimensions ``windows`` of the updates."""
+    return gather(out, updates, windows, kept)
+
+
 class _Choices:
     """Applies the choices to a module's blocks."""
 
     def __init__(self, mlir: compat.Mlir, mesh: str) -> None:
         self.mlir, self.mesh = mlir, mesh
-        self.rules: dict[str, Callable[[Any, Any], None]] = {"stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather}
+        self.rules: dict[str, Callable[[Any, Any], None]] = {
+            "stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather, "stablehlo.scatter": self._scatter}
 
     def block(self, block: Any) -> None:
         for o in list(block.operations):
@@ -177,6 +184,23 @@ class _Choices:
         new = gather(operand, out, list(numbers.offset_dims), kept)
         if new != out:
             self._result(op, block, out, new)
+
+    def _scatter(self, op: Any, block: Any) -> None:
+        numbers = self.mlir.stablehlo.ScatterDimensionNumbers(op.attributes["scatter_dimension_numbers"])
+        if len(op.operands) != 3 or list(numbers.input_batching_dims):
+            return
+        operand, indices, updates, out = (self.names(v) for v in (*op.operands, op.results[0]))
+        if operand is None or indices is None or updates is None or out is None:
+            return
+        whole, sizes = (self.mlir.ir.RankedTensorType(op.operands[i].type).shape for i in (0, 2))
+        windows, inserted = list(numbers.update_window_dims), list(numbers.inserted_window_dims)
+        kept = [(i, sizes[w] == whole[i]) for i, w in zip([i for i in range(len(out)) if i not in inserted], windows, strict=True)]
+        new = scatter(out, updates, windows, kept)
+        self._operand(op, 0, operand, out)
+        self._operand(op, 2, updates, new)
+        along = iter(axes for place, axes in enumerate(new) if place not in windows)
+        placed = [() if i == numbers.index_vector_dim else next(along) for i in range(len(indices))]
+        self._operand(op, 1, indices, placed)
 
 
 def _pairs(operations: Any) -> Iterator[tuple[Any, Any]]:

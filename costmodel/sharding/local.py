@@ -148,9 +148,10 @@ class _Localiser:
         before = self._used(v, source, where)
         key = (before, op.collective, out.sharding)
         if key not in self.sent:
-            made = Value(self.array(v.array, out.sharding))
-            axes = _AXES[op.collective](op)
-            self.sent[key] = self._emit(op, _PRIMITIVES[op.collective], axes, before, made, v, where)
+            made = before
+            for axes in _turns(op):
+                made = self._emit(op, _PRIMITIVES[op.collective], axes, made, Value(self.array(v.array, out.sharding)), v, where)
+            self.sent[key] = made
         return self.sent[key]
 
     def _reduce_scatter(self, v: Value, op: Operation, out: Tensor, axes: tuple[Axis, ...], where: _Where) -> Value:
@@ -163,8 +164,7 @@ class _Localiser:
         return self._emit(op, "psum", rest, made, Value(made.array), v, where) if rest else made
 
     def _emit(self, op: Operation, primitive: str, axes: Sequence[Axis], before: Value, after: Value, v: Value, where: _Where) -> Value:
-        if primitive != SHARD_VIEW and not axes:
-            return before
+        primitive = primitive if axes else SHARD_VIEW
         names = tuple(a.name for a in axes)
         params = {} if primitive == SHARD_VIEW else {"axes": names, "axis_name": names,
                                                      "axis_sizes": {a.name: self.axis(a) for a in axes}}
@@ -217,13 +217,13 @@ class _Localiser:
                 self.equations[before:] = [(at, replace(sent, effects=True)) for at, sent in self.equations[before:]]
 
     def _made(self, r: Raw, v: Value, tensor: Tensor | None, ins: Sequence[Value]) -> Value:
-        if tensor is None:
+        # What jax folded away has the sharding of an operand of the same shape.
+        like = next((mine for whole, mine in zip(r.ins, ins, strict=True) if whole.array.shape == v.array.shape), None)
+        if tensor is None and (like is None or not _is_view(r)):
             tensor = self._from_users(v)
         if tensor is None and r.shard is None:
-            if v.array.shape:
+            if v.array.shape and not _is_view(r):
                 self.result.unaligned.append(r.primitive)
-            # What jax folded away has the sharding of an operand of the same shape.
-            like = next((mine for whole, mine in zip(r.ins, ins, strict=True) if whole.array.shape == v.array.shape), None)
             made = self.local[v] = Value(Array(v.array.shape if like is None else like.array.shape, v.array.dtype), v.origin, v.name)
             return made
         self.result.aligned += 1
@@ -243,7 +243,7 @@ class _Localiser:
             for op in self.align.marked.get(mark(r.trail), ()):
                 for tensor in op.operands:
                     found = root(tensor)
-                    if found.shape == shape and found.maker is not None and not found.maker.mark:
+                    if found.shape == shape and found.maker is not None and not found.maker.mark and not _is_constant(found.maker):
                         return found
         return None
 
@@ -294,6 +294,16 @@ _REDUCTIONS = ("all_reduce", "reduce_scatter", "all_slice")
 _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
 
 
+def _is_view(r: Raw) -> bool:
+    rule = lookup(r.primitive)
+    return rule is not None and Trait.VIEW in rule.traits
+
+
+def _is_constant(op: Operation) -> bool:
+    """Whether an operation spreads constants."""
+    return all(tensor.maker is not None and not tensor.maker.operands for tensor in op.operands)
+
+
 def _removed(op: Operation) -> tuple[Axis, ...]:
     """The axes that dimensions are sharded along before a collective and not after it."""
     return _added(op.results[0].sharding, op.operands[0].sharding)
@@ -313,6 +323,19 @@ _AXES: dict[str, Any] = {
     "reduce_scatter": lambda op: _added(op.operands[0].sharding, op.results[0].sharding), "collective_permute": _moved,
     "all_slice": lambda op: (), "reshard": lambda op: (),
 }
+
+
+def _turns(op: Operation) -> list[tuple[Axis, ...]]:
+    """The axes that a collective is over, one list a turn. Every device has constants, so that nothing is sent of them; what a
+    convolution sums over sharded dimensions is reduced once a dimension."""
+    axes, maker = _AXES[op.collective](op), root(op.operands[0]).maker
+    if maker is not None and _is_constant(maker):
+        return [()]
+    if op.collective == "all_reduce" and maker is not None and maker.name == "stablehlo.convolution":
+        by_dimension = [tuple(a for a in axes if a in dim) for dim in maker.operands[0].sharding]
+        left = tuple(a for a in axes if not any(a in dim for dim in by_dimension))
+        return [turn for turn in (*by_dimension, left) if turn]
+    return [axes]
 
 
 def _unchanged(tensor: Tensor) -> Tensor | None:
