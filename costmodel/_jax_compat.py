@@ -407,6 +407,27 @@ def _on_resized(original: Callable[..., Any]) -> Callable[..., Any]:
     return bind
 
 
+def shardings_in(params: Mapping[str, Any]) -> list[Any]:
+    """The shardings over a mesh that an equation's parameters state."""
+    found = []
+    for name in ("in_shardings", "out_shardings", "sharding", "dst_sharding", "out_sharding"):
+        stated = params.get(name)
+        found += [s for s in (stated if isinstance(stated, tuple | list) else (stated,)) if _says_something(s)]
+    return found
+
+
+def stated_sharding(aval: Any) -> Any:
+    """The sharding over a mesh that an abstract value's type states, or None."""
+    sharding = getattr(aval, "sharding", None)
+    if sharding is None or not _says_something(sharding):
+        return None
+    return sharding if any(entry is not None for entry in sharding.spec) else None
+
+
+def _says_something(sharding: Any) -> bool:
+    return isinstance(sharding, jax.sharding.NamedSharding) and not sharding.mesh.empty
+
+
 def resized(mesh: Any, sizes: Mapping[str, int]) -> Any:
     """The abstract mesh whose axes have these sizes; those that are not named keep theirs."""
     abstract = mesh.abstract_mesh

@@ -20,6 +20,8 @@ from costmodel.program.regions import Regions
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
 from costmodel.rules.work import CostTable
+from costmodel.sharding.analysis import Sharded
+from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate
 from costmodel.trace.requests import Traceable
@@ -49,6 +51,11 @@ class Priced:
     def coverage(self) -> Coverage:
         """How every equation was costed."""
         raise NotImplementedError
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh of which this is one device's program; None for a program of one device."""
+        return mesh_in(self.domain)
 
     def kernels(self, policy: str) -> tuple[Kernel, ...]:
         """The kernels of a fusion policy, in program order."""
@@ -87,13 +94,14 @@ class Symbolic(Priced):
               is verified.
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
     fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
+    sharded:  the request over a mesh, where this is one device's program; None for a program of one device, or from a file.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Fit | None = None) -> None:
+                 regions: Regions | None = None, fitted: Fit | None = None, sharded: Sharded | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -104,6 +112,7 @@ class Symbolic(Priced):
         self.change = change
         self.regions = regions or Regions(boundaries(domain)[0])
         self.fitted: Fit | None = fitted if source is None else source.fitted
+        self.sharded: Sharded | None = sharded if source is None else source.sharded
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
 
@@ -138,6 +147,7 @@ class Symbolic(Priced):
         is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point, and
         raises DomainError where the program is another one.
         """
+        values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         return self.at_a_point(self._settled(env, values), values, env)
 
@@ -153,13 +163,13 @@ class Symbolic(Priced):
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:
             return self._elsewhere[key]
-        if self.regions.settled(env, key):
+        if self.regions.settled(env, key) and (self.sharded is None or not self.regions.checked or self.sharded.same_at(env)):
             return self
         if self.request is None or not self.request.repeatable:
             self.regions.refuse(env, values)
             return self
         with using(self.rules):
-            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+            table, left = self._concrete(env)
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
         if not counts and not moves:
@@ -168,6 +178,11 @@ class Symbolic(Priced):
         self.regions.differ(env, counts or moves, counts=bool(counts))
         self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
         return self._elsewhere[key]
+
+    def _concrete(self, env: Mapping[Any, int]) -> tuple[CostTable, Domain]:
+        if self.sharded is not None:
+            return self.sharded.concrete(self.domain, env, self.branches)
+        return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
 
     def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
         """Costs of the programs that hold at points where this one does not."""
@@ -187,10 +202,11 @@ class Symbolic(Priced):
 
         Raises CostModelError naming the first equation that differs.
         """
+        values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         if self.source is not None:
             self.source.verify(**values)
             return
         with using(self.rules):
-            verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
+            verify(self.program, self.domain, env, values, *self._concrete(env))
         self.regions.settle(env, tuple(sorted(values.items())))

@@ -5,6 +5,7 @@ __all__ = [
     "canonical",
     "coverage",
     "dead",
+    "domain",
     "fit",
     "inline",
     "inliner",

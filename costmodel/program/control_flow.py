@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from costmodel import _jax_compat as compat
-from costmodel.errors import CostModelError
 from costmodel.program.inliner import Handler, Inliner
 from costmodel.program.iterations import assumptions, counters, over, summable
 from costmodel.program.raw import SHARD_VIEW, Cond, Spec
@@ -94,12 +93,8 @@ def cond(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
 
 @handles("shard_map")
 def shard_map(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
-    """The body, once: what one device does. Each operand is seen as this device's shard of it, and each result is one of a whole."""
-    body, axes = eqn.params["jaxpr"], {str(name): int(size) for name, size in dict(eqn.params["mesh"].shape).items()}
-    clash = sorted(name for name, size in axes.items() if to.mesh.setdefault(name, size) != size)
-    if clash:
-        raise CostModelError(f"the axis {clash[0]} has {to.mesh[clash[0]]} devices in one shard_map and {axes[clash[0]]} in another: "
-                             "use one mesh")
+    """The body, once: what one device does. Each operand is seen as this device's shard of it, each result is one of a whole."""
+    body, axes = eqn.params["jaxpr"], to.on(eqn.params["mesh"])
     inside, manual = at.on_a_device(axes), frozenset(map(str, eqn.params["newly_manual_axes"]))
     shards = [to.derive(SHARD_VIEW, [whole], var, inside, spec=_spec(spec, var), manual=manual)
               for var, whole, spec in zip(getattr(body, "jaxpr", body).invars, ins, eqn.params["in_specs"], strict=True)]

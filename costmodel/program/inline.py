@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costmodel import _jax_compat as compat
 from costmodel.program import equinox as equinox  # these handlers enter the table, too
 from costmodel.program import pallas as pallas
 from costmodel.program.control_flow import HANDLERS
@@ -22,6 +23,9 @@ def inline(traced: Traced) -> RawProgram:
     inliner = Inliner(traced.root, HANDLERS)
     closed: Any = traced.jaxpr
     inputs = [Value(inliner.array(var), leaf.role, leaf.name) for var, leaf in zip(closed.jaxpr.invars, traced.leaves, strict=True)]
+    for var in closed.jaxpr.invars:
+        if (stated := compat.stated_sharding(var.aval)) is not None:
+            inliner.on(stated.mesh)
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     outputs = inliner.body(closed, inputs, Place())
     program = RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),

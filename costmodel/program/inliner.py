@@ -47,7 +47,7 @@ class Inliner:
                in its iterations' symbol, too.
     ranges:    values that are an iota.
     iterations: for each loop around whose iterations have a symbol, how many are left after this one.
-    mesh:      sizes of the axes of the meshes that were met, by name.
+    mesh:      sizes of the axes of the meshes that its ``shard_map``s and shardings name.
     numbers:   how many loops, conds and run-time symbols there are; a program inside this one goes on from there.
     """
 
@@ -107,6 +107,15 @@ class Inliner:
         self.run_time.append(Variable(name, name, ONE, 0))
         return symbol(name)
 
+    def on(self, mesh: Any) -> dict[str, int]:
+        """The axes of a mesh, which becomes the program's. Raises CostModelError for a second one."""
+        axes = {str(name): int(size) for name, size in dict(mesh.shape).items()}
+        clash = sorted(name for name, size in axes.items() if self.mesh.setdefault(name, size) != size)
+        if clash:
+            raise CostModelError(f"the axis {clash[0]} has {self.mesh[clash[0]]} devices in one place of the program and "
+                                 f"{axes[clash[0]]} in another: use one mesh")
+        return axes
+
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
              effects: bool = False, source: Any = None) -> None:
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
@@ -149,6 +158,8 @@ class Inliner:
     def _equation(self, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
         """Inline one equation; returns its results."""
         name, params = eqn.primitive.name, eqn.params
+        for sharding in compat.shardings_in(params):
+            self.on(sharding.mesh)
         if name in self.handlers:
             return self.handlers[name](self, eqn, ins, at)
         if name in CALLS:

@@ -18,7 +18,6 @@ from costmodel.rules.work import Array, Value
 from costmodel.symbolic.domain import Multiple, Relation, Variable
 from costmodel.trace.words import Origin, Phase
 
-
 # The axes of a mesh along which each dimension of an array is shared.
 Spec = tuple[tuple[str, ...], ...]
 SHARD_VIEW = "shard_view"
@@ -89,7 +88,7 @@ class RawProgram:
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
     integers:  integer scalars that follow from shapes, with their values.
-    mesh:      sizes of the axes that its ``shard_map``s are over, by name.
+    mesh:      sizes of the axes that its ``shard_map``s and shardings name.
     axes:      symbols for the sizes of a mesh's axes, of a program of one device of it.
     multiples: what is shared evenly among devices.
     """

@@ -14,11 +14,11 @@ from costmodel.rules.branches import Branches, Side
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
-from costmodel.symbolic.domain import Domain, Relation, Variable
+from costmodel.symbolic.domain import Domain, Multiple, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import from_tree, to_tree
 
-FORMAT = "costmodel-cost-5"
+FORMAT = "costmodel-cost-6"
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
 
@@ -51,9 +51,11 @@ def _data(cost: Saved) -> dict[str, Any]:
         "branches": cost.program.branches,
     }
     domain = {
-        "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper}
+        "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper,
+                       "default": v.default}
                       for v in cost.domain.variables],
         "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
+        "multiples": [[writer.expr(m.part), writer.expr(m.whole)] for m in cost.domain.multiples],
     }
     elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
     return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
@@ -144,9 +146,11 @@ class _Reader:
     def cost(self) -> Saved:
         domain, program = self.data["domain"], self.data["program"]
         variables = tuple(Variable(_text(v["name"]), _text(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
-                                   None if v["upper"] is None else _integer(v["upper"])) for v in domain["variables"])
+                                   None if v["upper"] is None else _integer(v["upper"]),
+                                   None if v["default"] is None else _integer(v["default"])) for v in domain["variables"])
         _check_divisors(variables)
         relations = tuple(Relation(_text(r["text"]), _refer(self.exprs, r["difference"])) for r in domain["relations"])
+        multiples = tuple(Multiple(_refer(self.exprs, part), _refer(self.exprs, whole)) for part, whole in domain["multiples"])
         unknown = {s.name for e in self.exprs for s in e.free_symbols} - {v.name for v in variables}
         if unknown:
             raise ValueError(f"no domain for {', '.join(sorted(unknown))}")
@@ -157,7 +161,8 @@ class _Reader:
                           Branches(_one_of(tuple(Branches), program["branches"])))
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
                           for point, there in self.data["elsewhere"])
-        return Saved(table, Domain(variables, relations), _text(self.data["name"]), self.regions(self.data["regions"]), elsewhere)
+        return Saved(table, Domain(variables, relations, multiples), _text(self.data["name"]), self.regions(self.data["regions"]),
+                     elsewhere)
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]

@@ -51,7 +51,8 @@ def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) 
     share = _share(_devices(axes, axis_sizes, axis_index_groups))
     ops: list[Op] = []
     for a in eqn.ins:
-        ops += [wire("all_reduce", a.dtype, 2 * share * a.size), vector(_REDUCTIONS[eqn.primitive], a.dtype, (share * a.size).expand())]
+        ops += [wire("all_reduce", a.dtype, 2 * share * a.size),
+                vector(_REDUCTIONS[eqn.primitive], a.dtype, (share * a.size).expand())]
     return eqn.work(*ops)
 
 

@@ -1,13 +1,15 @@
 """What XLA's partitioner decides otherwise than Shardy, on a propagated module, before reshards are made explicit.
 
-Shardy chooses the sharding of a contraction by the sizes of what would be sent; XLA does not look at sizes. It takes what both operands
-agree on, then the result's sharding, then a contraction that one operand alone is sharded along. A gather keeps the sharding that its
-operand has along the dimensions that slices take whole, and a scatter that of its result. Found by reading XLA's output.
+Shardy chooses the sharding of a contraction by the sizes of what would be sent; XLA does not look at sizes. It takes what both
+operands agree on, then the result's sharding, then a contraction that one operand alone is sharded along. A gather keeps the
+sharding that its operand has along the dimensions that slices take whole, and a scatter that of its result. Found by reading XLA's
+output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from costmodel import _jax_compat as compat
@@ -78,8 +80,8 @@ def gather(operand: Names, out: Names, offsets: Sequence[int], kept: Sequence[tu
 
 
 def scatter(out: Names, updates: Names, windows: Sequence[int], kept: Sequence[tuple[int, bool]]) -> Names:
-    """The sharding of a scatter's updates: ``kept`` are the result's dimensions that updates have, and whether they take them whole;
-    they are the dimensions ``windows`` of the updates."""
+    """The sharding of a scatter's updates: ``kept`` are the result's dimensions that updates have, and whether they take them
+    whole; they are the dimensions ``windows`` of the updates."""
     return gather(out, updates, windows, kept)
 
 
@@ -152,7 +154,7 @@ class _Choices:
         if old == new:
             return
         uses = [(use.owner, use.operand_number) for use in op.results[0].uses]
-        after = next(later for here, later in _pairs(block.operations) if here.operation == op)
+        after = next(later for here, later in pairwise(block.operations) if here.operation == op)
         with op.location:
             made = self.mlir.sdy.ReshardOp(op.results[0], self._attribute(old), ip=self.mlir.ir.InsertionPoint(after))
         for user, number in uses:
@@ -201,8 +203,3 @@ class _Choices:
         along = iter(axes for place, axes in enumerate(new) if place not in windows)
         placed = [() if i == numbers.index_vector_dim else next(along) for i in range(len(indices))]
         self._operand(op, 1, indices, placed)
-
-
-def _pairs(operations: Any) -> Iterator[tuple[Any, Any]]:
-    listed = list(operations)
-    return zip(listed, listed[1:], strict=False)

@@ -1,5 +1,5 @@
-"""A traced program at a point: the same jaxpr with integers for its dimensions, its calls inlined, and each operation marked with the
-trail of the equation that it stems from, so that what a compiler makes of it can be traced back.
+"""A traced program at a point: the same jaxpr with integers for its dimensions, its calls inlined, and each operation marked with
+the trail of the equation that it stems from, so that what a compiler makes of it can be traced back.
 
 Scans become ``while`` loops with a slice read and a slice written for each array that goes by; the marks say which (see
 :class:`Mark`). Explicit axes become constraints: each value keeps the sharding that jax gave it.
@@ -197,5 +197,5 @@ _SPECIAL: dict[str, Callable[[Concrete, Any, list[Any]], list[Any]]] = {
 
 def explicit_spec(aval: Any) -> PartitionSpec | None:
     """The partition that an abstract value states on Explicit axes, or None."""
-    spec = getattr(getattr(aval, "sharding", None), "spec", None)
-    return PartitionSpec(*spec) if spec is not None and any(entry is not None for entry in spec) else None
+    stated = compat.stated_sharding(aval)
+    return None if stated is None else PartitionSpec(*stated.spec)

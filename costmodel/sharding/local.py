@@ -1,8 +1,8 @@
 """The program of one device: the equations of a program with the shapes that a device holds, and between them what is sent.
 
 The partitioner's module says how each value is sharded along the mesh's axes (:mod:`costmodel.sharding.shardy`), at a point; a
-dimension divided by the sizes of its axes, as symbols, is that of a device anywhere. Collectives become equations of their own, which
-the rules cost like any others.
+dimension divided by the sizes of its axes, as symbols, is that of a device anywhere. Collectives become equations of their own,
+which the rules cost like any others.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from sympy import Expr, Integer, Mul
 from costmodel.program.raw import SHARD_VIEW, Cond, Raw, RawProgram
 from costmodel.program.scopes import Place as At
 from costmodel.rules import lookup
-from costmodel.rules.params import Convolution, Window
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Value
 from costmodel.sharding.alignment import Alignment, Place, root
+from costmodel.sharding.borders import borders
 from costmodel.sharding.concrete import mark
+from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_constant, turns, unchanged
 from costmodel.sharding.shardy import Axis, Operation, Partitioned, Sharding, Tensor
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.translate import internal
@@ -49,10 +50,10 @@ def localised(program: RawProgram, parts: Partitioned, env: Mapping[Any, int]) -
 
 @dataclass(frozen=True, eq=False)
 class _Where:
-    """The equation that a collective belongs to: the one that needs what it makes (``reader``), and the one whose result it sends."""
+    """The equation that needs what a collective makes, and its operation."""
 
     reader: Raw | None
-    operation: Operation | None  # of the reader
+    operation: Operation | None
 
 
 class _Localiser:
@@ -87,7 +88,8 @@ class _Localiser:
         equations = tuple(r for _, r in sorted(self.equations, key=lambda pair: pair[0]))
         self.result.program = replace(
             self.program, equations=equations, inputs=tuple(self.local[v] for v in self.program.inputs), outputs=outputs,
-            carried=carried, zeros=frozenset(map(self._value, self.program.zeros)), conds=tuple(map(self._cond, self.program.conds)),
+            carried=carried, zeros=frozenset(map(self._value, self.program.zeros)),
+            conds=tuple(map(self._cond, self.program.conds)),
             integers={self._value(v): i for v, i in self.program.integers.items()})
         self.result.unsent = [op for op in self.parts.operations
                               if op.collective not in ("", "all_slice", "reshard") and op not in self.done]
@@ -123,12 +125,12 @@ class _Localiser:
 
     def _used(self, v: Value, tensor: Tensor | None, where: _Where) -> Value:
         """A value as an operation takes it: what the partitioner sends to make this tensor from it is put into the program."""
-        if tensor is None or not v.array.shape and (tensor.maker is None or not tensor.maker.collective):
+        if tensor is None or (not v.array.shape and (tensor.maker is None or not tensor.maker.collective)):
             return self._value(v)
         if tensor in self.resharded:
             return self.resharded[tensor]
         op = tensor.maker
-        if op is None and tensor.loop is not None and (outside := _unchanged(tensor)) is not None:
+        if op is None and tensor.loop is not None and (outside := unchanged(tensor)) is not None:
             return self._used(v, outside, where)
         if op is None or not op.collective:
             return self._value(v)
@@ -142,15 +144,15 @@ class _Localiser:
         self.done.add(op)
         reduction = source.maker
         if op.collective == "all_slice" and reduction is not None and reduction.collective == "all_reduce" and source.uses == 1:
-            axes = _added(source.sharding, out.sharding)
+            axes = added(source.sharding, out.sharding)
             if axes and set(axes) <= set(reduction.axes):
                 return self._reduce_scatter(v, reduction, out, axes, where)
         before = self._used(v, source, where)
         key = (before, op.collective, out.sharding)
         if key not in self.sent:
             made = before
-            for axes in _turns(op):
-                made = self._emit(op, _PRIMITIVES[op.collective], axes, made, Value(self.array(v.array, out.sharding)), v, where)
+            for axes in turns(op):
+                made = self._emit(op, PRIMITIVES[op.collective], axes, made, Value(self.array(v.array, out.sharding)), v, where)
             self.sent[key] = made
         return self.sent[key]
 
@@ -163,7 +165,8 @@ class _Localiser:
         rest = tuple(a for a in op.axes if a not in axes)
         return self._emit(op, "psum", rest, made, Value(made.array), v, where) if rest else made
 
-    def _emit(self, op: Operation, primitive: str, axes: Sequence[Axis], before: Value, after: Value, v: Value, where: _Where) -> Value:
+    def _emit(self, op: Operation, primitive: str, axes: Sequence[Axis], before: Value, after: Value, v: Value,
+              where: _Where) -> Value:
         primitive = primitive if axes else SHARD_VIEW
         names = tuple(a.name for a in axes)
         params = {} if primitive == SHARD_VIEW else {"axes": names, "axis_name": names,
@@ -180,7 +183,7 @@ class _Localiser:
         here = where.reader
         of_maker = made is not None and (made[1] is None or made[1].around is op.around)
         of_reader = here is not None and (where.operation is None or where.operation.around is op.around)
-        if made is not None and of_maker and (op.collective in _REDUCTIONS or not of_reader):
+        if made is not None and of_maker and (op.collective in REDUCTIONS or not of_reader):
             return made[0], self.now - 0.5
         if here is not None:
             return here, self.now - 0.5
@@ -224,7 +227,8 @@ class _Localiser:
         if tensor is None and r.shard is None:
             if v.array.shape and not _is_view(r):
                 self.result.unaligned.append(r.primitive)
-            made = self.local[v] = Value(Array(v.array.shape if like is None else like.array.shape, v.array.dtype), v.origin, v.name)
+            shape = v.array.shape if like is None else like.array.shape
+            made = self.local[v] = replace(v, array=Array(shape, v.array.dtype))
             return made
         self.result.aligned += 1
         if tensor is None:
@@ -243,7 +247,7 @@ class _Localiser:
             for op in self.align.marked.get(mark(r.trail), ()):
                 for tensor in op.operands:
                     found = root(tensor)
-                    if found.shape == shape and found.maker is not None and not found.maker.mark and not _is_constant(found.maker):
+                    if found.shape == shape and found.maker is not None and not found.maker.mark and not is_constant(found.maker):
                         return found
         return None
 
@@ -266,7 +270,7 @@ class _Localiser:
         tensors = place.ins
         if not tensors or tensors[0] is None:
             return
-        for dim, axes, rows in _borders(r, tensors):
+        for dim, axes, rows in borders(r, tensors):
             image = made.ins[0].array
             border = Array((*image.shape[:dim], rows, *image.shape[dim + 1:]), image.dtype)
             names = tuple(a.name for a in axes)
@@ -288,9 +292,6 @@ class _Localiser:
         return Cond(c.number, tuple(tuple(map(self._value, side)) for side in c.results), tuple(map(self._value, c.outs)))
 
 
-_PRIMITIVES = {"all_gather": "all_gather", "all_reduce": "psum", "all_to_all": "all_to_all", "reduce_scatter": "reduce_scatter",
-               "collective_permute": "ppermute", "all_slice": SHARD_VIEW, "reshard": SHARD_VIEW}
-_REDUCTIONS = ("all_reduce", "reduce_scatter", "all_slice")
 _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
 
 
@@ -299,94 +300,11 @@ def _is_view(r: Raw) -> bool:
     return rule is not None and Trait.VIEW in rule.traits
 
 
-def _is_constant(op: Operation) -> bool:
-    """Whether an operation spreads constants."""
-    return all(tensor.maker is not None and not tensor.maker.operands for tensor in op.operands)
-
-
-def _removed(op: Operation) -> tuple[Axis, ...]:
-    """The axes that dimensions are sharded along before a collective and not after it."""
-    return _added(op.results[0].sharding, op.operands[0].sharding)
-
-
-def _added(less: Sharding, more: Sharding) -> tuple[Axis, ...]:
-    return tuple(axis for a, b in zip(less, more, strict=True) for axis in b[len(a):])
-
-
-def _moved(op: Operation) -> tuple[Axis, ...]:
-    pairs = zip(op.operands[0].sharding, op.results[0].sharding, strict=True)
-    return tuple(sorted({axis for a, b in pairs if a != b for axis in (*a, *b)}))
-
-
-_AXES: dict[str, Any] = {
-    "all_gather": _removed, "all_to_all": _removed, "all_reduce": lambda op: op.axes,
-    "reduce_scatter": lambda op: _added(op.operands[0].sharding, op.results[0].sharding), "collective_permute": _moved,
-    "all_slice": lambda op: (), "reshard": lambda op: (),
-}
-
-
-def _turns(op: Operation) -> list[tuple[Axis, ...]]:
-    """The axes that a collective is over, one list a turn. Every device has constants, so that nothing is sent of them; what a
-    convolution sums over sharded dimensions is reduced once a dimension."""
-    axes, maker = _AXES[op.collective](op), root(op.operands[0]).maker
-    if maker is not None and _is_constant(maker):
-        return [()]
-    if op.collective == "all_reduce" and maker is not None and maker.name == "stablehlo.convolution":
-        by_dimension = [tuple(a for a in axes if a in dim) for dim in maker.operands[0].sharding]
-        left = tuple(a for a in axes if not any(a in dim for dim in by_dimension))
-        return [turn for turn in (*by_dimension, left) if turn]
-    return [axes]
-
-
-def _unchanged(tensor: Tensor) -> Tensor | None:
-    """What a loop's body sees that no iteration changes, as it is outside of the loop."""
-    loop = tensor.loop
-    assert loop is not None
-    if loop.name == "stablehlo.while" and all(tensor.index < len(y) for y in loop.yields[1:]):
-        if loop.yields and loop.yields[-1][tensor.index] is tensor and tensor.index < len(loop.operands):
-            return loop.operands[tensor.index]
-    return None
-
-
 def _local_sizes(sizes: tuple[Expr, ...], r: Raw, ins: Sequence[Value], outs: Sequence[Value], name: str) -> tuple[Any, ...]:
     """Sizes of a parameter: of the result, or of what is taken of the first operand, whole dimensions as the device has them."""
     of_out = name in ("shape", "new_sizes", "sizes")
     whole, mine = (r.outs[0], outs[0]) if of_out else (r.ins[0], ins[0])
     if len(sizes) != len(whole.array.shape):
         return sizes
-    return tuple(local if size == dim else size for size, dim, local in zip(sizes, whole.array.shape, mine.array.shape, strict=True))
-
-
-def _borders(r: Raw, tensors: Sequence[Tensor | None]) -> list[tuple[int, tuple[Axis, ...], Expr]]:
-    """(dimension of the first operand, the axes that share it, rows of a neighbour's part that windows reach into)."""
-    rule = lookup(r.primitive)
-    image = tensors[0]
-    if rule is None or rule.family is None or image is None or not {Trait.CONVOLUTION, Trait.WINDOW} & rule.traits:
-        return []
-    params = rule.family(r.params)
-    if isinstance(params, Convolution):
-        return list(_of_convolution(r, params, image, tensors[1] if len(tensors) > 1 else None))
-    if isinstance(params, Window):
-        return list(_of_window(params, image))
-    return []
-
-
-def _of_convolution(r: Raw, params: Convolution, image: Tensor, kernel: Tensor | None) -> Iterable[tuple[int, tuple[Axis, ...], Expr]]:
-    for i, (dim, kernel_dim, out_dim) in enumerate(zip(params.image[2:], params.kernel[2:], params.result[2:], strict=True)):
-        axes = image.sharding[dim]
-        if not axes:
-            continue
-        if kernel is not None and kernel.sharding[kernel_dim]:  # a filter's gradient: its own border is what slides
-            rows = r.outs[0].array.shape[out_dim] - 1
-        else:
-            rows = r.ins[1].array.shape[kernel_dim] - internal(params.strides[i])
-        if rows.is_Integer and rows <= 0:
-            continue
-        yield dim, axes, rows
-
-
-def _of_window(params: Window, image: Tensor) -> Iterable[tuple[int, tuple[Axis, ...], Expr]]:
-    for dim, (size, stride) in enumerate(zip(params.size, params.strides, strict=True)):
-        rows = internal(size) - internal(stride)
-        if image.sharding[dim] and not (rows.is_Integer and rows <= 0):
-            yield dim, image.sharding[dim], rows
+    dims = zip(sizes, whole.array.shape, mine.array.shape, strict=True)
+    return tuple(local if size == dim else size for size, dim, local in dims)

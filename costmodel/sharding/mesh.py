@@ -10,7 +10,7 @@ from typing import Any
 from sympy import Expr, Mul
 
 from costmodel.errors import CostModelError
-from costmodel.symbolic.domain import Variable
+from costmodel.symbolic.domain import Domain, Variable
 from costmodel.symbolic.forms import ONE, symbol
 
 
@@ -52,13 +52,19 @@ def mesh_of(given: Any) -> Mesh:
         return given
     shape = given if isinstance(given, Mapping) else getattr(given, "shape", None)
     if not isinstance(shape, Mapping) or not shape:
-        raise CostModelError(f"mesh={given!r} is no mesh: give the sizes of its axes by name, such as mesh={{'data': 2, 'model': 4}}")
+        raise CostModelError(f"mesh={given!r} is no mesh: give its axes' sizes by name, such as mesh={{'data': 2, 'model': 4}}")
     for name, size in shape.items():
         if not isinstance(name, str) or not name.isidentifier():
-            raise CostModelError(f"mesh axis {name!r} needs a name of letters, digits and underscores: it is a symbol of the result")
+            raise CostModelError(f"mesh axis {name!r} needs a name of letters, digits and underscores: it is a symbol of results")
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise CostModelError(f"mesh axis {name!r} has {size!r} devices; give an integer of at least 1")
     return Mesh(tuple((str(name), int(size)) for name, size in shape.items()))
+
+
+def mesh_in(domain: Domain) -> Mesh | None:
+    """The mesh whose axes are variables of a domain; None for a program of one device."""
+    axes = tuple((v.symbol, v.default) for v in domain.variables if v.default is not None)
+    return Mesh(axes) if axes else None
 
 
 def check_names(mesh: Mesh, symbols: Iterable[str]) -> None:

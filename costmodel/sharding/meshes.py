@@ -127,8 +127,7 @@ class _Join:
 
     def _equation(self, rs: Sequence[Raw]) -> Raw:
         first = rs[0]
-        if any((r.primitive, r.path, r.phase, r.loops, r.branch) != (first.primitive, first.path, first.phase, first.loops, first.branch)
-               for r in rs):
+        if len({(r.primitive, r.path, r.phase, r.loops, r.branch) for r in rs}) != 1:
             raise NoForm(f"{first.primitive} is another operation over another mesh")
         self._values([r.ins for r in rs])
         self._values([r.outs for r in rs])

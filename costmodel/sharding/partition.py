@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
 from typing import Any
 
-from sympy import Symbol
+from sympy import Integer, Symbol
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
 from costmodel.program.dead import remove_dead
 from costmodel.program.domain import dimensions, domain_over
 from costmodel.program.inline import inline
-from costmodel.program.raw import RawProgram
+from costmodel.program.raw import Raw, RawProgram
+from costmodel.rules.work import Array, Value
 from costmodel.sharding.laurent import NoForm, Sizes
 from costmodel.sharding.local import Local, localised
 from costmodel.sharding.manual import is_manual, of_one_device
@@ -24,6 +24,7 @@ from costmodel.sharding.meshes import in_dimensions, multiples, over_meshes, tra
 from costmodel.sharding.shardy import Partitioned, partitioned
 from costmodel.sharding.witness import witness
 from costmodel.symbolic.forms import symbol
+from costmodel.symbolic.translate import internal
 from costmodel.trace.requests import Traceable, Traced
 
 Specs = Callable[[Traced], tuple[Sequence[Any], Sequence[Any]]]
@@ -61,9 +62,10 @@ def source(request: Traceable, mesh: Mesh, traced: Traced | None = None) -> Sour
             times = mesh.devices**2
             traced = traced_at(request, mesh.sizes, times)
     program = inline(traced)
+    check_names(mesh, domain_over(dimensions(program.equations, program.inputs), program).symbols)
     if times != 1:
         program = in_dimensions(program, times)
-    if not program.mesh:
+    if not program.manual:
         return Source(traced, times, program)
     try:
         return Source(traced, times, over_meshes(request, mesh))
@@ -97,7 +99,7 @@ class Device:
 
     def signature_at(self, env: Mapping[Symbol, int], sizes: Sizes) -> tuple[tuple[str, ...], ...]:
         """What the partitioner sends at another point of the symbols and over a mesh of other sizes."""
-        if self.found is None or self.source.program.mesh:
+        if self.found is None or self.source.program.manual:
             return self.signature
         return signature(_partitioned(self.source, self.mesh, self.specs, env, sizes))
 
@@ -114,14 +116,14 @@ def signature(parts: Partitioned) -> tuple[tuple[str, ...], ...]:
 
 
 def on_one_device(request: Traceable, mesh: Mesh, specs: Specs = nothing_stated, traced: Traced | None = None) -> Device:
-    """The program of one device of a mesh. Raises CostModelError for an axis named like a dimension, and where the partitioner fails."""
+    """The program of one device of a mesh. Raises CostModelError for an axis named like a dimension, and where the partitioner
+    fails."""
     made = source(request, mesh, traced)
     alive, _ = remove_dead(made.program)
-    if made.program.mesh and specs is nothing_stated and is_manual(alive):
+    if made.program.manual and specs is nothing_stated and is_manual(alive):
         return _finished(Device(mesh, of_one_device(alive), made, specs, fixed=made.fixed))
     domain = domain_over(dimensions(made.program.equations, made.program.inputs), _with_axes(made.program, mesh, made.fixed))
     own = replace(domain, variables=tuple(v for v in domain.variables if v.name not in mesh.names))
-    check_names(mesh, own.symbols)
     env = witness(own, mesh.devices * max(made.times, 1))
     parts = _partitioned(made, mesh, specs, env, mesh.sizes)
     local = localised(made.program, parts, {**env, **{symbol(name): size for name, size in mesh.axes}})
@@ -150,10 +152,33 @@ def _finished(device: Device) -> Device:
     return replace(device, program=replace(program, multiples=multiples(program)))
 
 
+def at_a_point(request: Traceable, mesh: Mesh, sizes: Sizes, specs: Specs) -> RawProgram:
+    """The program of one device as a request has it that is traced at integers, over a mesh of integers."""
+    there = Mesh(tuple((name, sizes[name]) for name in mesh.names))
+    with compat.axes_resized(there.sizes):
+        traced = request.run()
+    program = inline(traced)
+    alive, _ = remove_dead(program)
+    if program.manual and specs is nothing_stated and is_manual(alive):
+        return of_one_device(alive)
+    made = Source(traced, 1, program)
+    values = {symbol(name): Integer(size) for name, size in there.axes}
+    local = localised(program, _partitioned(made, there, specs, {}, there.sizes), {s: int(v) for s, v in values.items()})
+    return replaced(local.program, values)
+
+
+def replaced(program: RawProgram, values: Mapping[Symbol, Integer]) -> RawProgram:
+    """A program with integers for some of its symbols."""
+    def array(v: Value) -> Array:
+        return Array(tuple(d.xreplace(values) for d in v.array.shape), v.array.dtype)
+
+    def equation(r: Raw) -> Raw:
+        sizes = {axis: internal(size).xreplace(values) for axis, size in r.params.get("axis_sizes", {}).items()}
+        return replace(r, times=r.times.xreplace(values), params={**r.params, "axis_sizes": sizes} if sizes else r.params)
+
+    return program.rewritten(array, equation)
+
+
 def sizes_in(env: Mapping[Symbol, int], mesh: Mesh) -> dict[str, int]:
     """The sizes of the axes at a point of the internal symbols."""
     return {name: int(env[symbol(name)]) for name in mesh.names}
-
-
-def devices_in(env: Mapping[Symbol, int], mesh: Mesh) -> int:
-    return prod(sizes_in(env, mesh).values())

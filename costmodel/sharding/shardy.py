@@ -53,8 +53,8 @@ class Tensor:
 
 @dataclass(eq=False)
 class Operation:
-    """An operation of the module with its mark ("" without one). ``seen`` are the arguments of its last region, ``yields`` what each
-    of its regions hands back; ``axes`` those that a reduction of Shardy's is over; ``around`` the operation whose region it is
+    """An operation of the module with its mark ("" without one). ``seen`` are the arguments of its last region, ``yields`` what
+    each of its regions hands back; ``axes`` those that a reduction of Shardy's is over; ``around`` the operation whose region it is
     in."""
 
     name: str

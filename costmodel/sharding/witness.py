@@ -25,8 +25,8 @@ def witness(domain: Domain, multiple: int) -> dict[Symbol, int]:
         env = _point(domain.ordered, factors, multiple)
         if env is not None and all(evaluate(r.difference, env) >= 0 for r in domain.relations):
             return env
-    raise CostModelError(f"no point of {domain} is a multiple of the mesh's {multiple} devices in every dimension, which is where a "
-                         "program is partitioned: loosen a bound, or give that dimension as an integer")
+    raise CostModelError(f"no point of {domain} is a multiple of the mesh's {multiple} devices in every dimension, which is where "
+                         "a program is partitioned: loosen a bound, or give that dimension as an integer")
 
 
 def _point(variables: Sequence[Variable], factors: Iterable[int], multiple: int) -> dict[Symbol, int] | None:
