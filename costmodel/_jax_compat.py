@@ -428,6 +428,12 @@ def _says_something(sharding: Any) -> bool:
     return isinstance(sharding, jax.sharding.NamedSharding) and not sharding.mesh.empty
 
 
+def is_indivisible(error: Exception) -> bool:
+    """Whether jax refused a dimension that is not known to be a multiple of the devices that share it."""
+    words = ("evenly divisible by the corresponding mesh axis", "must be divisible by shard_count")
+    return type(error).__name__ == "IndivisibleError" or any(text in str(error) for text in words)
+
+
 def resized(mesh: Any, sizes: Mapping[str, int]) -> Any:
     """The abstract mesh whose axes have these sizes; those that are not named keep theirs."""
     abstract = mesh.abstract_mesh

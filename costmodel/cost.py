@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
-from costmodel.errors import CostModelError, DomainError
+from costmodel.errors import CostModelError, DomainError, IndivisibleShards
 from costmodel.pricing.core import Point, Priced, Symbolic
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
@@ -20,7 +20,7 @@ from costmodel.program.regions import Regions
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
-from costmodel.sharding.analysis import Sharded, found_sharded
+from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.requested import NOTHING, Shardings
 from costmodel.symbolic.forms import symbol
@@ -87,10 +87,13 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
     sharded = Sharded(asked, mesh_of(mesh), stated) if mesh is not None else None
-    made = raw_program(asked, fit=fit, trace_limit=trace_limit) if sharded is None else sharded.made
     if sharded is None:
-        sharded = found_sharded(asked, made, stated)
-        made = made if sharded is None else sharded.made
+        try:
+            made = raw_program(asked, fit=fit, trace_limit=trace_limit)
+            sharded = found_sharded(asked, made.program, stated)
+        except IndivisibleShards as refusal:
+            sharded = found_indivisible(asked, stated, refusal)
+    made = made if sharded is None else sharded.made
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)

@@ -9,12 +9,15 @@ from typing import Any
 
 from sympy import Symbol
 
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, IndivisibleShards
 from costmodel.program.fit.result import Made
+from costmodel.program.inline import inline
+from costmodel.program.raw import RawProgram
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.sharding.mesh import Mesh, mesh_of
+from costmodel.sharding.meshes import traced_at
 from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in
 from costmodel.sharding.requested import NOTHING, Shardings, check_axes, has_metadata, results, specs_of, tell_metadata
 from costmodel.symbolic.domain import Domain
@@ -75,16 +78,30 @@ class Sharded:
         return cost_table(replace(program, axes=self.mesh.variables()), branches=Branches(branches), unknown="warn")
 
 
-def found_sharded(request: Request | Step, made: Made, stated: Shardings) -> Sharded | None:
+def found_sharded(request: Request | Step, program: RawProgram, stated: Shardings) -> Sharded | None:
     """The request over the mesh that its own program names; None for a program of one device.
 
     Raises CostModelError for partitions without a mesh; a model that states partitions for a mesh that is not there is told so.
     """
-    if made.program.mesh:
-        return Sharded(request, mesh_of(made.program.mesh), stated)
+    if program.mesh:
+        return Sharded(request, mesh_of(program.mesh), stated)
     if stated.stated:
         raise CostModelError("shardings were given and no mesh: pass mesh={'axis': size, …} too")
     forward = request.forward if isinstance(request, Step) else request
-    if has_metadata(made.program, forward):
+    if has_metadata(program, forward):
         tell_metadata(type(forward.model).__name__)
     return None
+
+
+# A multiple of every number of devices up to 16, and of most that are used.
+_MULTIPLE = 2**8 * 3**2 * 5 * 7 * 11 * 13
+
+
+def found_indivisible(request: Request | Step, stated: Shardings, refusal: IndivisibleShards) -> Sharded:
+    """The request over the mesh that its program names where that shows with dimensions that are multiples only. Raises the
+    refusal where it does not."""
+    try:
+        program = inline(traced_at(request, {}, _MULTIPLE))
+    except CostModelError:
+        raise refusal from None
+    return Sharded(request, mesh_of(program.mesh), stated)

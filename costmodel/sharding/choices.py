@@ -132,6 +132,8 @@ class _Choices:
         return self._per_value(owner, number) if owner.name == "stablehlo.while" else None
 
     def _per_value(self, op: Any, number: int) -> Any:
+        if op.name.startswith("sdy.") and "sharding" in op.attributes:  # a constraint, or a reshard
+            return op.attributes["sharding"]
         if "sdy.sharding" not in op.attributes:
             return None
         return self.mlir.sdy.TensorShardingPerValueAttr(op.attributes["sdy.sharding"]).shardings[number]

@@ -16,7 +16,7 @@ from jax.extend import core as jex_core
 from sympy import Expr
 
 from costmodel import _jax_compat as compat
-from costmodel.errors import CostModelError, TraceError
+from costmodel.errors import CostModelError, IndivisibleShards, TraceError
 from costmodel.symbolic.domain import Domain, user_text, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
@@ -139,7 +139,8 @@ class Request:
         except guard.UsersMistake as mistake:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
             Domain.of(*(symbol(v.name) for v in variables_in(_first_sentence(mistake.error))))
-            raise TraceError(_reason(mistake.error, self)) from mistake.error
+            kind = IndivisibleShards if compat.is_indivisible(mistake.error) else TraceError
+            raise kind(_reason(mistake.error, self)) from mistake.error
 
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""

@@ -1,6 +1,7 @@
-"""What XLA's partitioner for processors makes of the sharded programs, kept in tests/data/sharding/xla-cpu.json. Anew, in the repository:
+"""What XLA's partitioner for processors makes of the sharded programs, kept in tests/data/sharding/xla-cpu.json. Anew:
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 JAX_PLATFORMS=cpu PYTHONPATH=.:tests/sharding python tests/sharding/make_goldens.py
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 JAX_PLATFORMS=cpu PYTHONPATH=.:tests/sharding \
+        python tests/sharding/make_goldens.py
 """
 
 from __future__ import annotations

@@ -96,9 +96,9 @@ def _transformer(on, L, b, t, h, k, d, f, v, constrained):
         return -jnp.take_along_axis(logits, targets[..., None], -1).mean()
 
     heads, split = S(L, d, h, k), P(None, "data", "model", None)
-    params = dict(emb=S(v, d), out=S(d, v), layers=(heads,) * 3 + (S(L, h, k, d), S(L, d, f), S(L, f, d), S(L, d), S(L, d)))
-    over = dict(emb=P("model", "data"), out=P("data", "model"),
-                layers=(split,) * 3 + (P(None, "model", None, "data"), P(None, "data", "model"), P(None, "model", "data"), P(), P()))
+    params = {"emb": S(v, d), "out": S(d, v), "layers": (heads,) * 3 + (S(L, h, k, d), S(L, d, f), S(L, f, d), S(L, d), S(L, d))}
+    over = {"emb": P("model", "data"), "out": P("data", "model"),
+                "layers": (split,) * 3 + (P(None, "model", None, "data"), P(None, "data", "model"), P(None, "model", "data"), P(), P())}
     tokens = S(b, t, dtype="int32")
     return stepped(loss), (params, tokens, tokens), (over, P("data"), P("data")), (P(), over)
 
@@ -184,7 +184,7 @@ def attention_by_heads(on, b, s, h, k, d):
 
 @program(False, b=8, s=128, h=16, k=32, d=512)
 def attention_by_heads_gradient(on, b, s, h, k, d):
-    block, specs, into, out = attention_by_heads(on, b, s, h, k, d)
+    block, specs, into, _out = attention_by_heads(on, b, s, h, k, d)
     loss = lambda w, x: (block(x, *w) ** 2).sum()  # noqa: E731
     return jax.grad(loss), (specs[1:], specs[0]), (into[1:], into[0]), into[1:]
 
@@ -198,7 +198,7 @@ def vocabulary_loss(on, n, d, v):
             (P(), P(None, "model")))
 
 
-@program(False, n=1024, d=256, f=512)
+@program(True, n=1024, d=256, f=512)
 def adam_fully_sharded(on, n, d, f):
     def step(params, first, second, x):
         grads = jax.grad(lambda w: ((jnp.tanh(on(x, ("data", "model"), None) @ w[0]) @ w[1]) ** 2).mean())(params)
@@ -220,7 +220,8 @@ def normalised_over_the_batch(on, n, s, c):
         y = _conv(x, w)
         mean, variance = y.mean((0, 1, 2)), y.var((0, 1, 2))
         return relu((y - mean) * lax.rsqrt(variance + 1e-5) * scale)
-    return block, (S(n, s, s, c), S(3, 3, c, c), S(c)), (P("data"), P(None, None, None, "model"), P("model")), P("data", None, None, "model")
+    over = P("data"), P(None, None, None, "model"), P("model")
+    return block, (S(n, s, s, c), S(3, 3, c, c), S(c)), over, P("data", None, None, "model")
 
 
 @program(False, n=8, s=64, c=32)

@@ -72,7 +72,7 @@ def test_a_device_does_its_part_and_sends_what_the_ring_says():
 @pytest.mark.parametrize("sizes", [(2, 4), (3, 5), (7, 2)])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_form_over_one_mesh_is_the_trace_over_any_other(name, sizes):
-    point = dict(n=210, d=420, f=840)
+    point = {"n": 210, "d": 420, "f": 840}
     cost = cm.analyze(PROGRAMS[name](mesh()), *INPUTS).at(data=sizes[0], model=sizes[1], **point)
     shapes = [[point[str(dim)] for dim in shape] for shape in INPUTS]
     there = cm.analyze(PROGRAMS[name](mesh(*sizes)), *map(tuple, shapes)).at()
@@ -90,7 +90,7 @@ def test_the_sum_over_devices_is_the_whole_product():
 
 def test_axes_that_a_point_does_not_give_have_the_meshs_sizes():
     cost = cm.analyze(tensor_parallel(mesh()), *INPUTS)
-    point = dict(n=8, d=16, f=32)
+    point = {"n": 8, "d": 16, "f": 32}
     assert cost.at(**point).macs == cost.at(data=2, model=4, **point).macs == 2 * 8 * 16 * 32 // 8
     assert cost.at(model=8, **point).macs == 2 * 8 * 16 * 32 // 16
 
