@@ -1,5 +1,5 @@
-"""Sharded programs and points, of a mesh data=2 x model=4: those that the rules were developed on, and those that were first compared
-when the rules were there.
+"""Sharded programs and points, of a mesh data=2 x model=4: those that the rules were developed on, and those that were first
+compared when the rules were there.
 
 A program is a function of its sizes and of what constrains an array: it gives the function, its inputs, their partitions, and those
 of its results.
@@ -98,7 +98,8 @@ def _transformer(on, L, b, t, h, k, d, f, v, constrained):
     heads, split = S(L, d, h, k), P(None, "data", "model", None)
     params = {"emb": S(v, d), "out": S(d, v), "layers": (heads,) * 3 + (S(L, h, k, d), S(L, d, f), S(L, f, d), S(L, d), S(L, d))}
     over = {"emb": P("model", "data"), "out": P("data", "model"),
-                "layers": (split,) * 3 + (P(None, "model", None, "data"), P(None, "data", "model"), P(None, "model", "data"), P(), P())}
+                "layers": ((split,) * 3 + (P(None, "model", None, "data"), P(None, "data", "model"), P(None, "model", "data"))
+                           + (P(), P()))}
     tokens = S(b, t, dtype="int32")
     return stepped(loss), (params, tokens, tokens), (over, P("data"), P("data")), (P(), over)
 

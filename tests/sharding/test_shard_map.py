@@ -34,8 +34,8 @@ def fully_sharded(over):
         a, b = lax.all_gather(a, "data", axis=0, tiled=True), lax.all_gather(b, "data", axis=1, tiled=True)
         return lax.psum_scatter(jax.nn.relu(x @ a) @ b, "model", scatter_dimension=1, tiled=True)
 
-    return jax.shard_map(layer, mesh=over, in_specs=(P("data"), P("data", "model"), P("model", "data")), out_specs=P("data", "model"),
-                         check_vma=False)
+    return jax.shard_map(layer, mesh=over, in_specs=(P("data"), P("data", "model"), P("model", "data")), check_vma=False,
+                         out_specs=P("data", "model"))
 
 
 def exchanged(over):
