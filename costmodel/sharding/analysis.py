@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from costmodel.program.raw import RawProgram
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
+from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
 from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in
@@ -42,6 +44,8 @@ class Sharded:
     def made(self) -> Made:
         """That program as an analysis goes on with it."""
         traced = self.device.source.traced
+        if self.device.local is not None and (found := lost(self.device.source.program, self.device.local.values)) is not None:
+            warnings.warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), stacklevel=5)
         return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
 
     @cached_property

@@ -1,4 +1,6 @@
-"""Windows over sharded dimensions: a convolution reaches into its neighbour's part, which the partitioner leaves implicit."""
+"""What equations are, before they are costed: views, and windows over sharded dimensions, which reach into a neighbour's part. The
+partitioner leaves that implicit.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +52,9 @@ def _of_window(params: Window, image: Tensor) -> Iterable[Border]:
         rows = internal(size) - internal(stride)
         if image.sharding[dim] and not (rows.is_Integer and rows <= 0):
             yield dim, image.sharding[dim], rows
+
+
+def is_view(r: Raw) -> bool:
+    """Whether an equation is another name of its operand."""
+    rule = lookup(r.primitive)
+    return rule is not None and Trait.VIEW in rule.traits

@@ -15,11 +15,9 @@ from sympy import Expr, Integer, Mul
 
 from costmodel.program.raw import SHARD_VIEW, Cond, Raw, RawProgram
 from costmodel.program.scopes import Place as At
-from costmodel.rules import lookup
-from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Value
 from costmodel.sharding.alignment import Alignment, Place, root
-from costmodel.sharding.borders import borders
+from costmodel.sharding.borders import borders, is_view
 from costmodel.sharding.concrete import mark
 from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_constant, turns, unchanged
 from costmodel.sharding.shardy import Axis, Operation, Partitioned, Sharding, Tensor
@@ -34,6 +32,7 @@ class Local:
     aligned:  equations whose results were found in the partitioned module; ``unaligned`` those that were not, by primitive.
     parts:    axes of which a sharding uses a part only.
     unsent:   collectives of the module that belong to no equation of ours.
+    values:   what a device has of each value of the whole program.
     """
 
     program: RawProgram
@@ -41,6 +40,7 @@ class Local:
     unaligned: list[str] = field(default_factory=list)
     parts: set[str] = field(default_factory=set)
     unsent: list[Operation] = field(default_factory=list)
+    values: Mapping[Value, Value] = field(default_factory=dict)
 
 
 def localised(program: RawProgram, parts: Partitioned, env: Mapping[Any, int]) -> Local:
@@ -93,6 +93,7 @@ class _Localiser:
             integers={self._value(v): i for v, i in self.program.integers.items()})
         self.result.unsent = [op for op in self.parts.operations
                               if op.collective not in ("", "all_slice", "reshard") and op not in self.done]
+        self.result.values = self.local
         return self.result
 
     # -- values ----------------------------------------------------------------------------------------------------------------
@@ -222,10 +223,10 @@ class _Localiser:
     def _made(self, r: Raw, v: Value, tensor: Tensor | None, ins: Sequence[Value]) -> Value:
         # What jax folded away has the sharding of an operand of the same shape.
         like = next((mine for whole, mine in zip(r.ins, ins, strict=True) if whole.array.shape == v.array.shape), None)
-        if tensor is None and (like is None or not _is_view(r)):
+        if tensor is None and (like is None or not is_view(r)):
             tensor = self._from_users(v)
         if tensor is None and r.shard is None:
-            if v.array.shape and not _is_view(r):
+            if v.array.shape and not is_view(r):
                 self.result.unaligned.append(r.primitive)
             shape = v.array.shape if like is None else like.array.shape
             made = self.local[v] = replace(v, array=Array(shape, v.array.dtype))
@@ -293,11 +294,6 @@ class _Localiser:
 
 
 _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
-
-
-def _is_view(r: Raw) -> bool:
-    rule = lookup(r.primitive)
-    return rule is not None and Trait.VIEW in rule.traits
 
 
 def _local_sizes(sizes: tuple[Expr, ...], r: Raw, ins: Sequence[Value], outs: Sequence[Value], name: str) -> tuple[Any, ...]:

@@ -225,3 +225,21 @@ def test_partitions_that_do_not_fit_are_one_line():
     cost = cm.analyze(mlp, *INPUTS, mesh=MESH, in_shardings=SPLIT, out_shardings=P("data"))
     with pytest.raises(DomainError, match=r"model \| f"):
         cost.at(n=16, d=32, f=63)
+
+
+def lookup(constrained):
+    def model(table, tokens, w):
+        x = table[tokens]
+        x = lax.with_sharding_constraint(x, named("data", None, None)) if constrained else x
+        return jnp.tanh(x @ w)
+    return model
+
+
+def test_a_batch_that_loses_its_sharding_is_said_with_the_line(recwarn):
+    b, s, v = cm.dims("b s v")
+    specs = (v, d), cm.spec((b, s), "int32"), (d, f)
+    over = {"mesh": MESH, "in_shardings": (P("model", "data"), P("data"), P("data", "model"))}
+    cm.analyze(lookup(True), *specs, **over)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"the batch b is no longer sharded along data .*test_gspmd.py:\d+: .*'data', None, None"):
+        cm.analyze(lookup(False), *specs, **over)
