@@ -49,7 +49,8 @@ def _losses(program: RawProgram, local: Mapping[Value, Value]) -> Iterator[Lost]
             for place, dim in enumerate(v.array.shape):
                 for axis in batches.get(dim, ()):
                     if len(v.array.shape) > 1 and not _shared(local, v, place, axis) and _had(r, local, dim, axis) and any(
-                            _has_whole(local, out, dim, axis) for user in _readers(v, users) for out in user.outs):
+                            _has_whole(local, out, dim, axis) for user in _readers(v, users) for out in user.outs) and not any(
+                            compat.shardings_in(user.params) for user in users.get(v, ())):  # which the model asks for
                         yield Lost(r, dim, axis, len(v.array.shape), place)
 
 
