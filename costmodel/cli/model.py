@@ -40,6 +40,8 @@ def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str
 
         click.echo("\n".join(_headline(answer, taps)))
         click.echo(f"\n{table.text(width())}")
+        if answer.cost.mesh is not None:
+            click.echo(f"\n{answer.result.collectives().text(width())}")
     say_verified(answer, err=form is not None)  # what another program reads stays clean
 
 
@@ -53,6 +55,8 @@ def _headline(answer: Answer, taps: str) -> Iterator[str]:
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
+    if cost.mesh is not None:
+        yield f"  one device of the mesh {cost.mesh}"
     for (label, formula, unit), (_, value, _) in zip(lines(cost), lines(answer.result), strict=True):
         equals = f" = {cell(value)}" if answer.at and formula.free_symbols else ""
         yield f"  {label:<20} {cell(formula)}{equals} {unit}"

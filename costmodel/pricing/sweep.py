@@ -31,7 +31,7 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         import xarray as xr
     except ImportError:
         raise CostModelError("sweep needs xarray: pip install 'jax-costmodel[sweep]'") from None
-    axes, arrays = _axes(cost.domain, grid)
+    axes, arrays = _axes(cost.domain, {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid})
     shape = tuple(len(values) for values in axes.values())
     env = _bind_grid(cost, arrays, shape)
     elsewhere = _elsewhere(cost, env, arrays, shape)

@@ -243,3 +243,11 @@ def test_a_batch_that_loses_its_sharding_is_said_with_the_line(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match=r"the batch b is no longer sharded along data .*test_gspmd.py:\d+: .*'data', None, None"):
         cm.analyze(lookup(False), *specs, **over)
+
+
+def test_the_largest_batch_that_fits_is_shared_evenly():
+    cost = cm.analyze(mlp, *INPUTS, mesh=MESH, in_shardings=SPLIT, out_shardings=P("data"))
+    found = cm.solve.max_fit(cost, "n", 1_000_003, at={"d": 64, "f": 64}).answer
+    assert found % 2 == 0
+    fits = [size for size in range(found - 8, found + 10, 2) if cost.at(n=size, d=64, f=64).live_peak() <= 1_000_003]
+    assert fits[-1] == found
