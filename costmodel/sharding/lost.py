@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sympy import Expr
 
@@ -27,8 +27,8 @@ class Lost(NamedTuple):
     @property
     def where(self) -> str:
         """The model's line, or its module."""
-        frames = compat.user_frames(self.equation.source)
-        line = next((f"{f.file_name}:{f.start_line}" for f in frames if hasattr(f, "file_name")), "")
+        frames: tuple[Any, ...] = compat.user_frames(self.equation.source)
+        line = next((f"{frame.file_name}:{frame.start_line}" for frame in frames), "")
         return line or "/".join(self.equation.path) or "the top level"
 
     def text(self, dim: Expr) -> str:

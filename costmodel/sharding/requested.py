@@ -46,7 +46,8 @@ NOTHING = Shardings()
 
 
 def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[list[Spec], list[Spec] | None]:
-    """Partitions of the flat arguments, and of the results; None where those are said by nothing, or by one partition for all.
+    """Partitions of the flat arguments, and those that a training step's results have by themselves (gradients, what it updates);
+    None where nothing says them.
 
     Raises CostModelError for a pytree of another structure, and for an axis that the mesh does not have."""
     forward = request.forward if isinstance(request, Step) else request
@@ -61,12 +62,8 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
     if isinstance(request, Step) and stated.outputs is None and any(params):
         state = _of_optimizer(request, params)
         updated = [*params] if request.optimizer is None else [*params, *state]
-        out = [PartitionSpec(), *_updated(request, others), *updated]
+        out = [PartitionSpec(), *others, *updated]
     return into, out
-
-
-def _updated(request: Step, others: Sequence[Spec]) -> Sequence[Spec]:
-    return others
 
 
 def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spec], list[Spec]]:
