@@ -206,7 +206,7 @@ def test_another_point_is_partitioned_anew(monkeypatch):
     cost.at(n=16, d=32, f=64)
     asked = []
     monkeypatch.setattr(Device, "signature_at", lambda self, env, sizes: asked.append(sizes) or ())
-    assert cost.at(n=32, d=32, f=64, model=8).wire_bytes() == 2 * 7 * 16 * 32 * 4 // 8
+    assert cost.at(n=48, d=32, f=64, model=8).wire_bytes() == 2 * 7 * 24 * 32 * 4 // 8
     assert asked == [{"data": 2, "model": 8}]
 
 
