@@ -4,6 +4,7 @@
 __all__ = [
     "clock",
     "closed",
+    "collectives",
     "compulsory",
     "core",
     "elasticity",
