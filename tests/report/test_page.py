@@ -81,7 +81,7 @@ CASES: dict[Any, dict[str, int]] = {
     "resnet18": {"n": 3, "h": 96, "w": 160}, "gpt2": {"b": 2, "s": 48}, scanned: {"n": 4, "d": 6}, step: {"n": 5, "d": 7}}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(scope="module", params=CASES, ids=lambda which: getattr(which, "__name__", which))
 def case(request: Any, cost_of: Any) -> tuple[cm.Cost, dict[str, int], Exported]:
     which = request.param
     cost = cost_of(which) if isinstance(which, str) else which(cost_of)
