@@ -41,7 +41,7 @@ judge: $(READY)
 	$(BIN)/python -m costmodel.bench.judged page tests/data/compilers > docs/compilers.md
 
 truth: $(READY)
-	$(BIN)/python -m costmodel.bench.truth docs/measurements > docs/truth.md
+	$(BIN)/python -m costmodel.bench.truth docs/measurements/runs > docs/truth.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

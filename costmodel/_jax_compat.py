@@ -11,7 +11,7 @@ import importlib
 import inspect
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +104,15 @@ def is_literal(atom: Any) -> bool:
 
 class _Mine(threading.local):
     """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it,
-    ``equality`` and ``stand_ins`` are told what jax decides without knowing, ``answer`` decides instead."""
+    ``equality`` and ``stand_ins`` are told what jax decides without knowing, ``answer`` decides instead; ``axes`` are the sizes
+    that axes of meshes have."""
 
     symbolic_fans = False
     shapes: dict[Any, tuple[Any, ...]] | None = None
     answer: Any = None
     equality: Callable[[Any, Any], None] | None = None
     stand_ins: Callable[[], None] | None = None
+    axes: Mapping[str, int] | None = None
 
 
 _MINE = _Mine()
@@ -401,3 +403,92 @@ def _noting_operation(original: Any) -> Any:
         return original.__func__(name, *operands, **scope)
 
     return staticmethod(made)
+
+
+# -- meshes -------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def axes_resized(sizes: Mapping[str, int]) -> Iterator[None]:
+    """While it lasts, in this thread, the axes of the meshes that ``shard_map`` is traced over have these sizes."""
+    primitives = [type(module.shard_map_p) for module in _there("jax._src.shard_map") if hasattr(module, "shard_map_p")]
+    with standing_in(primitives, "bind_with_trace", _on_resized), in_this_thread(_MINE, "axes", dict(sizes)):
+        yield
+
+
+def _on_resized(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def bind(self: Any, trace: Any, args: Any, *rest: Any) -> Any:
+        *more, params = rest
+        if _MINE.axes is not None:
+            params = {**params, "mesh": resized(params["mesh"], _MINE.axes)}
+        return original(self, trace, args, *more, params)
+
+    return bind
+
+
+def shardings_in(params: Mapping[str, Any]) -> list[Any]:
+    """The shardings over a mesh that an equation's parameters state."""
+    found = []
+    for name in ("in_shardings", "out_shardings", "sharding", "dst_sharding", "out_sharding"):
+        stated = params.get(name)
+        found += [s for s in (stated if isinstance(stated, tuple | list) else (stated,)) if _says_something(s)]
+    return found
+
+
+def stated_sharding(aval: Any) -> Any:
+    """The sharding over a mesh that an abstract value's type states, or None."""
+    sharding = getattr(aval, "sharding", None)
+    if sharding is None or not _says_something(sharding):
+        return None
+    return sharding if any(entry is not None for entry in sharding.spec) else None
+
+
+def _says_something(sharding: Any) -> bool:
+    return isinstance(sharding, jax.sharding.NamedSharding) and not sharding.mesh.empty
+
+
+def is_indivisible(error: Exception) -> bool:
+    """Whether jax refused a dimension that is not known to be a multiple of the devices that share it."""
+    words = ("evenly divisible by the corresponding mesh axis", "must be divisible by shard_count")
+    return type(error).__name__ == "IndivisibleError" or any(text in str(error) for text in words)
+
+
+def resized(mesh: Any, sizes: Mapping[str, int]) -> Any:
+    """The abstract mesh whose axes have these sizes; those that are not named keep theirs."""
+    abstract = mesh.abstract_mesh
+    return abstract.update(axis_sizes=tuple(sizes.get(str(name), size) for name, size in abstract.shape_tuple))
+
+
+@dataclass(frozen=True)
+class Mlir:
+    """What jaxlib has for reading and changing programs: its core, pass managers, and the dialects of Shardy and StableHLO."""
+
+    ir: Any
+    passmanager: Any
+    sdy: Any
+    stablehlo: Any
+
+
+def mlir() -> Mlir:
+    """jaxlib's bindings of MLIR, which it does not promise to keep."""
+    from jaxlib.mlir import ir, passmanager
+    from jaxlib.mlir.dialects import sdy, stablehlo
+
+    return Mlir(ir, passmanager, sdy, stablehlo)
+
+
+def bind(primitive: Any, operands: Iterable[Any], params: Mapping[str, Any]) -> list[Any]:
+    """An equation's primitive on other operands, with other parameters; its results."""
+    operands = list(operands)
+    try:
+        outs = primitive.bind(*operands, **params)
+    except TypeError:  # one whose parameters hold a jaxpr is bound with a function
+        functions, rest = _bind_params(primitive, dict(params))
+        outs = primitive.bind(*functions, *operands, **rest)
+    return list(outs) if primitive.multiple_results else [outs]
+
+
+def _bind_params(primitive: Any, params: dict[str, Any]) -> tuple[Iterable[Any], dict[str, Any]]:
+    found = primitive.get_bind_params(params)
+    return found if isinstance(found, tuple) else ((), found)

@@ -30,6 +30,8 @@ class Asked:
     mutable: tuple[str, ...] = ()
     fit: str = "auto"
     skip_masked: bool = False
+    mesh: str | None = None
+    shards: tuple[str, ...] = ()
 
     def answer(self, quoted: bool = False, train: str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
@@ -44,17 +46,40 @@ class Asked:
         given = point(self.points)
         try:
             if train:
-                cost = entry.analyze_step(train, rngs=self.rngs, fit=self.fit)
+                over = self._over("data_sharding")
+                cost = entry.analyze_step(train, rngs=self.rngs, fit=self.fit, **over)
             else:
-                cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit)
+                over = self._over("in_shardings")
+                cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
-        if quoted and not self.points and set(entry.at) == set(cost.symbols):
+        if quoted and not self.points and set(entry.at) == set(cost.symbols) - set(cost.domain.defaults):
             given = dict(entry.at)
         if given or quoted:
             cost.domain.bind(given)
         verified = _verify(cost, entry, given) if self.verify else ""
         return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified)
+
+
+    def _over(self, what: str) -> dict[str, Any]:
+        """The mesh and the partitions of inputs, as options of an analysis."""
+        if self.mesh is None:
+            if self.shards:
+                raise CostModelError("--shard needs a mesh: give --mesh, e.g. --mesh data=8,model=4")
+            return {}
+        partitions = tuple(map(partition, self.shards))
+        return {"mesh": point((self.mesh,), "--mesh"), what: partitions[0] if len(partitions) == 1 else partitions or None}
+
+
+def partition(text: str) -> Any:
+    """``data,-`` as a partition: the first dimension along the axis data, the second along none.
+
+    >>> partition("data,-,model")
+    PartitionSpec('data', None, 'model')
+    """
+    from jax.sharding import PartitionSpec
+
+    return PartitionSpec(*(None if axis.strip() == "-" else axis.strip() for axis in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -96,8 +121,11 @@ def keyword(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def point(texts: tuple[str, ...]) -> dict[str, int]:
-    """The values that ``--at`` gives.
+_SHOWN = {"--at": "--at n=1,h=224,w=224", "--mesh": "--mesh data=8,model=4"}
+
+
+def point(texts: tuple[str, ...], option: str = "--at") -> dict[str, int]:
+    """The values that ``--at`` gives, or another option of its form.
 
     >>> point(("n=1,h=224", "w=224"))
     {'n': 1, 'h': 224, 'w': 224}
@@ -106,13 +134,13 @@ def point(texts: tuple[str, ...]) -> dict[str, int]:
     for text in (part.strip() for given in texts for part in given.split(",")):
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name.isidentifier():
-            raise CostModelError(f"--at {text!r} is not of the form NAME=INT; write e.g. --at n=1,h=224,w=224")
+            raise CostModelError(f"{option} {text!r} is not of the form NAME=INT; write e.g. {_SHOWN[option]}")
         if name in values:
-            raise CostModelError(f"--at gives {name} twice; give each symbol one value")
+            raise CostModelError(f"{option} gives {name} twice; give each symbol one value")
         try:
             values[name] = int(value)
         except ValueError:
-            raise CostModelError(f"--at {text!r}: {value!r} is not an integer; write e.g. --at n=1,h=224,w=224") from None
+            raise CostModelError(f"{option} {text!r}: {value!r} is not an integer; write e.g. {_SHOWN[option]}") from None
     return values
 
 

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
-from costmodel.errors import CostModelError, DomainError, TraceError
+from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
 from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
 from costmodel.pricing.grown import Grown, sampled
+from costmodel.pricing.metrics import get
+from costmodel.program.coverage import Coverage
 from costmodel.program.fit.depth import Grows
 from costmodel.program.fit.result import TRACE_LIMIT, Made, raw_program
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
+from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
+from costmodel.sharding.mesh import Mesh, mesh_of
+from costmodel.sharding.requested import NOTHING, Shardings
 from costmodel.symbolic.forms import symbol
 from costmodel.text import cell, did_you_mean, shown
 from costmodel.trace.requests import Traceable, request
@@ -28,6 +33,7 @@ from costmodel.trace.words import Phase
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
     from costmodel.memory.liveness import LiveProfile
+    from costmodel.pricing.collectives import Collectives
     from costmodel.pricing.energy import Energy
     from costmodel.pricing.explain import Explanation
     from costmodel.pricing.regional import Listed
@@ -37,7 +43,8 @@ if TYPE_CHECKING:
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
             mutable: Any = False, params: int | None = None, unknown: str = "error", branches: str = "max",
-            verify: bool = True, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT) -> Cost:
+            verify: bool = True, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, mesh: Any = None,
+            in_shardings: Any = None, out_shardings: Any = None, param_shardings: Any = None) -> Cost:
     """Closed-form cost of one call of ``model``.
 
     model:   a Linen module, an (abstract) NNX module, or any function of jax arrays.
@@ -56,6 +63,11 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
              other points and says so on stderr; ``"never"`` raises; ``"always"`` does not try a symbolic trace. ``cost.fitted``
              tells what a fitted cost rests upon.
     trace_limit: seconds after which ``"auto"`` gives up a symbolic trace; None for no limit.
+    mesh:    ``{"data": 2, "model": 4}`` or a mesh of jax's: the cost is that of one of its devices, and the axes' names are symbols
+             of it. A program that names a mesh itself (``shard_map``, a jitted function's shardings) needs none.
+    in_shardings, out_shardings, param_shardings: partitions (``PartitionSpec``) of the inputs, the results and a module's
+             parameters, or prefixes of their pytrees; what is None is the partitioner's to decide, and parameters have those of
+             Flax's metadata.
 
     Raises TraceError if jax cannot trace the model with these dimensions, UnknownPrimitive for a primitive without a rule.
 
@@ -65,25 +77,37 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     k*m*n
     """
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
-    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
+    return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit, mesh=mesh,
+                           stated=Shardings(in_shardings, out_shardings, param_shardings))
 
 
 def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str = "max", verify: bool = True,
-                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True) -> Cost:
+                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True, mesh: Any = None,
+                    stated: Shardings = NOTHING) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common.
     ``tell``: say on stderr that a fit took the place of a trace."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
-    if isinstance(made, Grows):
-        return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
+    step: Any = asked  # a request or a training step
+    sharded = Sharded(step, mesh_of(mesh), stated) if mesh is not None else None
+    made: Any = None
+    if sharded is None:
+        try:
+            made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
+            if isinstance(made, Grows):
+                return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
+            sharded = found_sharded(step, made.program, stated)
+        except IndivisibleShards as refusal:
+            sharded = found_indivisible(step, stated, refusal)
+    made = made if sharded is None else sharded.made
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
     regions = regions_of(made, table, domain, checked=verify)
-    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit,
+                sharded=sharded)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -111,7 +135,8 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
                      microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
                      kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
                      unknown: str = "error", branches: str = "max", verify: bool = True, fit: str = "auto",
-                     trace_limit: float | None = TRACE_LIMIT) -> Cost:
+                     trace_limit: float | None = TRACE_LIMIT, mesh: Any = None, param_shardings: Any = None,
+                     data_sharding: Any = None) -> Cost:
     """Closed-form cost of one training step of ``model``.
 
     model, inputs, method, kwargs, rngs, params, unknown, branches, verify, fit, trace_limit: as for
@@ -121,6 +146,9 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
     microbatches:  the batch (first dimension of inputs and targets) is split so many times, gradients are accumulated in a scan.
     compute_dtype: parameters and floating inputs are cast to this type for the forward and backward pass (mixed precision).
+    mesh, param_shardings: as for :func:`costmodel.analyze`. An array of the optimizer's state that stands for a parameter is
+                   sharded as it is, and so are gradients and what is updated.
+    data_sharding: the partition of every input and target.
 
     The result's equations have the phases "" (forward), "backward", "recompute" and "update"; ``cost.table(by="phase")`` sums
     them. Its inputs have the roles parameter, optimizer, buffer, rng and input.
@@ -135,7 +163,9 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
                             compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
-    return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
+    stated = Shardings(data_sharding, None, param_shardings, data_sharding)
+    return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit, mesh=mesh,
+                           stated=stated)
 
 
 def _name(model: Any) -> str:
@@ -228,6 +258,21 @@ class _Face(Priced):
 
         return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
+    def wire_bytes(self, axis: str | None = None) -> Any:
+        """Bytes that a device sends in collectives: in all, or in those over an axis of the mesh."""
+        return self.metric("wire_bytes", **({} if axis is None else {"axis": axis}))
+
+    def collectives(self) -> Collectives:
+        """What a device exchanges with others: kind, axes, module, phase, how often, bytes that it sends."""
+        from costmodel.pricing.collectives import collectives
+
+        return collectives(self)
+
+    @property
+    def all_devices(self) -> AllDevices:
+        """The same over all devices of the mesh: every metric summed."""
+        return AllDevices(self)
+
     def explain(self, path: str) -> Explanation:
         """Every equation of a module or layer: its rule, its formula, and what it comes to."""
         from costmodel.pricing.explain import explain
@@ -251,6 +296,40 @@ def _origins(donate: Sequence[str]) -> Any:
     return donate if isinstance(donate, str) else tuple(sorted(donate))
 
 
+def _one_of(mesh: Mesh | None) -> str:
+    """What a headline says of a cost that is one device's."""
+    return "" if mesh is None else f"\n  one device of the mesh {mesh}; cost.all_devices sums over them"
+
+
+class AllDevices(_Face):
+    """A cost of one device of a mesh, times their number: the sums over all devices. What is a ratio stays as it is."""
+
+    def __init__(self, cost: Priced) -> None:
+        if cost.mesh is None:
+            raise CostModelError(f"{cost.name} is a program of one device: give mesh=… to analyse it over several")
+        self.cost, self.count = cost, cost.mesh.count
+        self.program, self.domain, self.name = cost.program, cost.domain, f"{cost.name}, all devices"
+
+    def evaluate(self, expr: Expr) -> Any:
+        return self.cost.evaluate(expr * self.count)
+
+    def price(self, metric: str, **options: Any) -> Expr:
+        return self.cost.price(metric, **options)
+
+    def metric(self, name: str, **options: Any) -> Any:
+        return self.cost.metric(name, **options) if "/" in get(name).unit else super().metric(name, **options)
+
+    @property
+    def coverage(self) -> Coverage:
+        return self.cost.coverage
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} ({self.cost.mesh})", *(f"  {label:<22} {value} {unit}" for label, value, unit in self.headline())]
+        return "\n".join((*lines, f"  {self.coverage}"))
+
+    __repr__ = __str__
+
+
 class CostAt(_Face, Point):
     """A cost at a point: every metric is an exact number."""
 
@@ -262,7 +341,7 @@ class CostAt(_Face, Point):
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}"]
+        lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}{_one_of(self.mesh)}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {cell(value)} {unit}")
         if self.cost.fitted is not None and not self.cost.fitted.is_verified(self.env):
@@ -413,7 +492,7 @@ class Cost(_Face, Symbolic):
         return f"<Cost of {shown(self.name)}: {self.coverage}; domain {shown(str(self.domain)) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{shown(self.name)}    domain: {shown(str(self.domain)) or 'no symbols'}"]
+        lines = [f"{shown(self.name)}    domain: {shown(str(self.domain)) or 'no symbols'}{_one_of(self.mesh)}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
         if self.fitted is not None and self.fitted.conditions:

@@ -21,3 +21,7 @@ class TraceError(CostModelError):
 
 class UnknownPrimitive(CostModelError):
     """An equation's primitive has no cost rule; nothing is ever counted as zero silently."""
+
+
+class IndivisibleShards(TraceError):
+    """A dimension is not known to be a multiple of the devices that share it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
+from math import prod
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.symbolic.domain import Domain
@@ -125,7 +126,8 @@ def sample_points(domain: Domain) -> Iterator[dict[str, int]]:
         for attempt in range(_DRAWS):
             # Relations such as h >= 4*k need sizes further apart than a factor of two.
             least = size if attempt < _DRAWS // 3 else draw.choice((1, 2, size))
-            point = _fit(domain, {name: draw.randint(least, 2 * size) for name in domain.symbols})
+            drawn = {name: draw.randint(least, 2 * size) for name in domain.symbols}
+            point = _shared(domain, _fit(domain, {**drawn, **domain.defaults}))
             if point not in found and inside(domain, point):
                 found.append(point)
                 yield point
@@ -140,6 +142,12 @@ def inside(domain: Domain, point: Mapping[str, int]) -> bool:
     except DomainError:
         return False
     return True
+
+
+def _shared(domain: Domain, point: dict[str, int]) -> dict[str, int]:
+    """The point with every size that devices of a mesh share moved to a multiple of all of them."""
+    devices = prod(domain.defaults.values()) if domain.multiples else 1
+    return {name: value if name in domain.defaults else -(-value // devices) * devices for name, value in point.items()}
 
 
 def _fit(domain: Domain, wanted: Mapping[str, int]) -> dict[str, int]:

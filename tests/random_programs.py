@@ -27,7 +27,7 @@ INPUTS: tuple[tuple[tuple[Any, ...], str], ...] = (
     (("n", "m"), "int32"),
 )
 Point = tuple[tuple[str, int], ...]
-LARGEST = 2_000_000  # elements of an array
+LARGEST = 400_000  # elements of an array
 STEPS = (1, 5)
 
 
@@ -86,8 +86,9 @@ class Program:
 
     @property
     def points(self) -> tuple[dict[str, int], ...]:
-        """Two of primes that no block has as a size, the edge of the domain, and a mixture."""
-        return tuple({name: p[name] for name in self.names} for p in _points(self.lowest))
+        """Two of primes, the edge of the domain, and a mixture."""
+        primes = np.random.default_rng((self.seed, 1)).choice(PRIMES, 4, replace=False)
+        return tuple({name: p[name] for name in self.names} for p in _points(self.lowest, [int(p) for p in primes]))
 
     def __str__(self) -> str:
         shape = ", ".join(map(str, self.shape))
@@ -99,8 +100,14 @@ def _dims(names: Sequence[str], lowest: int) -> tuple[Any, ...]:
     return made if isinstance(made, tuple) else (made,)
 
 
-def _points(lowest: int) -> tuple[dict[str, int], ...]:
-    return {"n": 37, "m": 101}, {"n": lowest, "m": lowest}, {"n": 53, "m": 29}, {"n": 16, "m": lowest + 1}
+# What jax has traced at a size it compares symbols with later, and that is a boundary: each program has sizes of its own.
+PRIMES = (37, 41, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113)
+
+
+def _points(lowest: int, primes: Sequence[int] = (31, 43, 47, 19)) -> tuple[dict[str, int], ...]:
+    """``primes``: those at which a program is asked for while it is drawn are smaller than those at which it is compared."""
+    a, b, c, d = primes
+    return {"n": a, "m": b}, {"n": lowest, "m": lowest}, {"n": c, "m": d}, {"n": 16, "m": lowest + 1}
 
 
 # -- drawing -------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ LAUNCH, LAUNCH_DEVIATION = 6e-6, 12e-6  # s a kernel on most devices: what is be
 DEVIATION = 0.03  # of a run's relative error
 # What kernels of a kind reach with respect to products where only whole networks are known: what is read and written streams
 # nearer to its ceiling than float32 products do to theirs. The value with which 13 eager networks on an H100
-# (docs/measurements/transformers-h100.csv) predict each other best; published latencies of other devices judge it.
+# (docs/measurements/runs/transformers-h100.csv) predict each other best; published latencies of other devices judge it.
 STREAMS = 1.35
 RELATIVE: Mapping[str, Mapping[str, float]] = {
     "eager": {"dot": 1.0, **dict.fromkeys(("elementwise", "reduce", "copy", "gather", "scatter"), STREAMS)},

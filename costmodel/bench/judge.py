@@ -184,7 +184,8 @@ def _ours(point: CostAt, policy: str) -> Iterable[Ours]:
     for k in kernels:  # of a branch XLA's own figure takes the side that moves most, too
         module = "(update)" if k.main.phase == "update" else "/".join(k.path)
         runs = point.evaluate(k.times)  # a part of one for a branch that is not always taken
-        groups.setdefault((k.kind, module), []).append((math.ceil(runs), float(runs * point.evaluate(k.bytes))))
+        kind = "conv" if k.kind == "grouped conv" else k.kind  # compilers' kernels are not told apart by their groups
+        groups.setdefault((kind, module), []).append((math.ceil(runs), float(runs * point.evaluate(k.bytes))))
     for (kind, module), found in groups.items():
         yield Ours(kind, module, sum(runs for runs, _ in found), sum(moved for _, moved in found))
 

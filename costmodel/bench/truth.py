@@ -1,4 +1,4 @@
-"""Every published or own measurement against every predictor, as a page: `python -m costmodel.bench.truth docs/measurements`.
+"""Every published or own measurement against every predictor, as a page: `python -m costmodel.bench.truth docs/measurements/runs`.
 
 Each family of models is predicted by a fit to the others on the same device, so no row judges what it was fitted to.
 """
@@ -20,7 +20,7 @@ from costmodel.text import si
 
 _HEAD = """# Predictions against measurements
 
-Written by `make truth` from the records in `docs/measurements`, nothing by hand. `predicted` is
+Written by `make truth` from the records in `docs/measurements/runs`, nothing by hand. `predicted` is
 Σ over kernels (compute + memory) / e + N · t0 (+ a call), with e and t0 fitted to *other* models on the same device
 (leave one family of models out); its interval is the one that such a calibration states, meant for nine of ten. `one factor` is the
 upper bound times a factor fitted likewise. Errors are |predicted / measured - 1|. Files of runs have the columns that

@@ -42,6 +42,8 @@ def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str
 
         click.echo("\n".join(_headline(answer, taps)))
         click.echo(f"\n{table.text(width())}")
+        if answer.cost.mesh is not None:
+            click.echo(f"\n{answer.result.collectives().text(width())}")
     say_verified(answer, err=form is not None)  # what another program reads stays clean
 
 
@@ -55,6 +57,8 @@ def _headline(answer: Answer, taps: str) -> Iterator[str]:
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
+    if cost.mesh is not None:
+        yield f"  one device of the mesh {cost.mesh}"
     formulas = {label: formula for label, formula, _ in lines(cost)}
     for label, value, unit in lines(answer.result):
         formula = formulas.get(label)

@@ -27,6 +27,10 @@ _MODEL = (
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
     click.option("--skip-masked", is_flag=True, help="Attention's operations at the effective length of its mask."),
+    click.option("--mesh", metavar="AXIS=INT,…",
+                 help="Analyse one device of a mesh, e.g. data=8,model=4; parameters as Flax's metadata says."),
+    click.option("--shard", "shards", multiple=True, metavar="AXIS,…",
+                 help="One an input: the mesh's axis of each dimension, - for none; a single one is of all inputs."),
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
 
@@ -35,11 +39,11 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, verify: bool,
-                 **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
+                 shards: tuple[str, ...], verify: bool, **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards), **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):

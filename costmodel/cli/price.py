@@ -123,8 +123,9 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 
 @click.command()
 @model_options
-@click.option("--over", metavar="NAME", help="The symbol to solve for, such as the batch.")
-@click.option("--fit", metavar="SIZE|DEVICE", 
+@click.option("--over", metavar="NAME",
+              help="The symbol to solve for, such as the batch; of a --crossover also bandwidth or a peak, as matrix.bfloat16.")
+@click.option("--fit", metavar="SIZE|DEVICE",
               help="The largest value that fits a memory: 80GB, 80GiB, or a device's; without --over, whether the model fits.")
 @click.option("--uses", default="live_peak", show_default=True, metavar="WHAT",
               help="What fills the memory: live_peak, weights+cache, a metric in bytes, or activations:RULE.")
@@ -154,6 +155,11 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
     told = [cost.name + (f" at {_text(at)}" if at else "")]
+    if over and over not in cost.symbols and crossover:
+        told += [f"{device.name}: {ask.figure_crossover(cost, over, device, at=at, policy=policy)}" for device in devices]
+        click.echo("\n".join(told))
+        say_verified(answer)
+        return
     if not over:
         point = cost.at(**at)
         answers = [*(ask.fits(point, fit, uses=uses) if fit else ()),

@@ -2,7 +2,9 @@
 
 # What other rooms may use.
 __all__ = [
+    "clock",
     "closed",
+    "collectives",
     "compulsory",
     "core",
     "elasticity",

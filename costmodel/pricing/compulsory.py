@@ -104,9 +104,11 @@ def _written(table: CostTable) -> dict[Value, Expr]:
         if Trait.IN_PLACE in e.traits and root(e.outs[0]) in received:
             updates.setdefault(root(e.outs[0]), []).append(e.work.written[0] * e.times)
     view = views(table)
+    known = {e.outs[0] for e in table if Trait.CONSTANT in e.traits and e.work.written[0] is ZERO and not e.outs[0].array.shape}
     written: dict[Value, Expr] = {}
     for v in table.outputs:
-        if v.origin == "literal" and not v.array.shape:
+        source = view(v)
+        if (source.origin == "literal" and not source.array.shape) or source in known:  # a number that the program's text has
             continue
         in_place = root(v) in updates and view(v) in table.made
         elements = read_once(v.array, updates[root(v)]) if in_place else v.array.size

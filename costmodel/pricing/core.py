@@ -25,6 +25,8 @@ from costmodel.program.verify import concrete, difference, moves_otherwise, veri
 from costmodel.rules import registered, using
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
+from costmodel.sharding.analysis import Sharded
+from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.trace.requests import Traceable
@@ -69,6 +71,11 @@ class Priced:
         """How every equation was costed."""
         raise NotImplementedError
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh of which this is one device's program; None for a program of one device."""
+        return mesh_in(self.domain)
+
     def kernels(self, policy: str) -> tuple[Kernel, ...]:
         """The kernels of a fusion policy, in program order."""
         return plan(self.program, policy)
@@ -112,13 +119,14 @@ class Symbolic(Priced):
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
     alone:    a fitted cost of one region only: at points of others it raises.
     fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
+    sharded:  the request over a mesh, where this is one device's program; None for a program of one device, or from a file.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Any = None, alone: bool = False) -> None:
+                 regions: Regions | None = None, fitted: Any = None, alone: bool = False, sharded: Sharded | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -129,6 +137,7 @@ class Symbolic(Priced):
         self.change = change
         self.compared = regions or Regions(boundaries(domain)[0])
         self.fitted: Any = fitted if source is None else source.fitted
+        self.sharded: Sharded | None = sharded if source is None else source.sharded
         self.alone = alone
         self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self._prices: dict[tuple[Any, ...], Expr] = {}
@@ -172,6 +181,7 @@ class Symbolic(Priced):
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
         is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point.
         """
+        values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         there = self._settled(env, values)
         there.tokens = self.tokens
@@ -187,7 +197,7 @@ class Symbolic(Priced):
             return self._elsewhere[key]
         if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
             return self._in_another_region(env, key)
-        if self._believed(env, key):
+        if self._believed(env, key) and (self.sharded is None or not self.compared.checked or self.sharded.same_at(env)):
             return self
         if self.request is None or not self.request.repeatable:
             self.compared.refuse(env, values)
@@ -195,7 +205,7 @@ class Symbolic(Priced):
         ones = frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
         if ones not in self._ones:
             with using(self.rules):
-                table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+                table, left = self._concrete(env)
             found = self._differs(env, table, left)
             if not any(found):
                 self.compared.settle(env, key)
@@ -226,7 +236,8 @@ class Symbolic(Priced):
         """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
         has no other variables, or does not trace."""
         assert self.request is not None
-        if all(v.name in ones for v in self.domain.variables if v.is_dimension) or self.fitted is not None:
+        others = any(v.name not in ones for v in self.domain.variables if v.is_dimension)
+        if not others or self.fitted is not None or self.sharded is not None:
             return None
         try:
             request = self.request.where(dict.fromkeys(ones, 1))
@@ -270,6 +281,11 @@ class Symbolic(Priced):
         """The cost in the region of a point, in closed form; see :meth:`costmodel.cost.Cost.region`."""
         raise NotImplementedError
 
+    def _concrete(self, env: Mapping[Any, int]) -> tuple[CostTable, Domain]:
+        if self.sharded is not None:
+            return self.sharded.concrete(self.domain, env, self.branches)
+        return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+
     def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
         """Costs of the programs that hold at points where this one does not."""
         self._elsewhere.update(costs)
@@ -287,10 +303,11 @@ class Symbolic(Priced):
 
         Raises CostModelError naming the first equation that differs.
         """
+        values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         if self.source is not None:
             self.source.verify(**values)
             return
         with using(self.rules):
-            verify(self.program, self.domain, self.request, env, values, branches=self.branches, name=self.name)
+            verify(self.program, self.domain, env, values, *self._concrete(env))
         self.compared.settle(env, tuple(sorted(values.items())))

@@ -27,7 +27,7 @@ from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.symbolic.forms import ZERO
-from costmodel.text import shown
+from costmodel.text import shown, si
 
 GROUPS = ("arithmetic", "movement", "static power", "full power")
 
@@ -230,8 +230,10 @@ def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
     rows = tuple(EnergyRow(row.label, row.path, row.phase,
                            {("full power", device.name): device.power.value * row.upper * row.times}, row.branch)
                  for row in times.rows)
+    expected = ("" if times.predicted is None else
+                f"; {si(device.power.value * times.predicted, 'J')} for the predicted time ({times.basis})")
     return Energy(cost.name, device.title, times.policy, rows, f"at most: {device.power.value:g} W of full load for the upper "
-                  "bound of the time; the device states no energies")
+                  f"bound of the time{expected}; the device states no energies")
 
 
 def _rational(value: Fraction) -> Rational:

@@ -22,7 +22,8 @@ from costmodel.memory.rules import RULES as PEAK_RULES
 from costmodel.memory.rules import peak_activations
 from costmodel.memory.saved import RULES, has_backward, saved_bytes
 from costmodel.pricing.compulsory import compulsory_bytes, handed_on
-from costmodel.rules.work import CostTable, OpKind, Work, is_floating, total, weighted
+from costmodel.rules.params import Collective
+from costmodel.rules.work import BITS, CostTable, Equation, OpKind, Work, is_floating, total, weighted
 from costmodel.symbolic.forms import ONE
 from costmodel.text import did_you_mean
 
@@ -250,6 +251,21 @@ def activations_peak(table: CostTable) -> Expr:
 def live_peak_(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
     """The most bytes that are held at once."""
     return live_peak(table, policy, order, donate)
+
+
+def _sends(table: CostTable) -> bool:
+    return any(kind.engine == "link" for e in table for kind, _, _ in e.work.ops)
+
+
+@metric("wire_bytes", unit="B", applies=_sends,
+        convention="bytes that one device sends to others, by the bandwidth-optimal ring algorithms; axis=: in exchanges over it")
+def wire_bytes(table: CostTable, axis: str | None = None) -> Expr:
+    def over(e: Equation) -> bool:
+        return axis is None or (isinstance(e.params, Collective) and axis in e.params.axes)
+
+    return table.combined(
+        ((e.branch, count * e.times * Rational(BITS[kind.dtype], 8)) for e in table if over(e)
+         for kind, count, _ in e.work.ops if kind.engine == "link"), total)
 
 
 @metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")

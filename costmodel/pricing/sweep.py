@@ -54,6 +54,7 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         raise CostModelError("best=, pareto= and out= are three answers: ask for one")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
+    grid = {**{name: v for name, v in cost.domain.defaults.items() if name not in grid}, **grid}
     job = prepare(cost, grid, metrics, devices, labels, policy, figures)
     check_names(job, [name for c in holds for name in c.names])
     if out is not None:

@@ -2,9 +2,13 @@
 
 # What other rooms may use.
 __all__ = [
+    "canonical",
     "coverage",
+    "dead",
+    "domain",
     "fit",
     "inline",
+    "inliner",
     "raw",
     "regions",
     "scopes",

@@ -143,7 +143,7 @@ def _slice_of(r: Raw, known: Mapping[Value, Affine]) -> _Slice | None:
 
 def _as_cut(r: Raw) -> Iterator[Raw]:
     """The equation, or what a pad of less than nothing is: a slice, and a pad of what is left of it where there is something."""
-    if r.jax != "pad":
+    if r.jax != "pad" or "padding_config" not in r.params:  # without: what is placed into zeros, in a fitted program
         yield r
         return
     config = [tuple(map(internal, dimension)) for dimension in r.params["padding_config"]]

@@ -96,7 +96,9 @@ def as_pads(program: RawProgram) -> RawProgram:
         placed = _PLACED.get(r.jax)
         if (placed is not None and r.ins[0] in blank and (r.params.get("unique_indices", True) or _one_window(r))
                 and all(is_immediate(v) or v in derived for v in _indices(r))):
-            r = replace(r, primitive="pad", ins=(r.ins[placed],))
+            part = r.ins[placed]
+            whole = part.array.shape == r.outs[0].array.shape  # nothing is left of the zeros
+            r = replace(r, primitive="reshape", params={}, ins=(part,)) if whole else replace(r, primitive="pad", ins=(part,))
         made.append(r)
     return replace(program, equations=tuple(made))
 

@@ -11,7 +11,7 @@ from typing import Any
 from costmodel import _jax_compat as compat
 from costmodel.program.inliner import Handler, Inliner
 from costmodel.program.iterations import assumptions, counters, over, summable
-from costmodel.program.raw import Cond
+from costmodel.program.raw import SHARD_VIEW, Cond, Spec
 from costmodel.program.scopes import Place
 from costmodel.program.trips import trip_count
 from costmodel.rules.branches import Side
@@ -93,13 +93,22 @@ def cond(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
 
 @handles("shard_map")
 def shard_map(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
-    """The per-device body, once for every device of the mesh: costs are totals over the devices."""
-    mesh, body = eqn.params["mesh"], eqn.params["jaxpr"]
-    inside = at.on_devices({str(name): int(size) for name, size in dict(mesh.shape).items()}, int(mesh.size))
-    shards = [to.derive("shard_view", [whole], var, inside)
-              for var, whole in zip(getattr(body, "jaxpr", body).invars, ins, strict=True)]
+    """The body, once: what one device does. Each operand is seen as this device's shard of it, each result is one of a whole."""
+    body, axes = eqn.params["jaxpr"], to.on(eqn.params["mesh"])
+    inside, manual = at.on_a_device(axes), frozenset(map(str, eqn.params["newly_manual_axes"]))
+    shards = [to.derive(SHARD_VIEW, [whole], var, inside, spec=_spec(spec, var), manual=manual)
+              for var, whole, spec in zip(getattr(body, "jaxpr", body).invars, ins, eqn.params["in_specs"], strict=True)]
     results = to.body(body, shards, inside)
-    return [to.derive("shard_view", [shard], var, inside) for var, shard in zip(eqn.outvars, results, strict=True)]
+    return [to.derive(SHARD_VIEW, [shard], var, at, spec=_spec(spec, var), manual=manual, whole=True)
+            for var, shard, spec in zip(eqn.outvars, results, eqn.params["out_specs"], strict=True)]
+
+
+def _spec(spec: Any, var: Any) -> Spec:
+    """The axes along which each dimension of an array is shared."""
+    entries = () if spec is None else tuple(spec)
+    named = [() if e is None else tuple(map(str, e)) if isinstance(e, tuple | list) else (str(e),) for e in entries]
+    rank = len(getattr(var.aval, "shape", ()))
+    return tuple(named[:rank]) + ((),) * (rank - len(named))
 
 
 @handles("call_hi_primitive")

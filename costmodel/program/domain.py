@@ -25,12 +25,13 @@ def domain_of(program: RawProgram) -> Domain:
 
 def domain_over(dims: Iterable[Expr], program: RawProgram) -> Domain:
     """The domain over these dimensions and the program's run-time symbols (trip counts, branch weights)."""
-    own = {v.name for v in program.run_time}
+    own = {v.name for v in (*program.run_time, *program.axes)}
     domain = Domain.of(*(symbol(s.name) for d in dims for s in d.free_symbols if s.name not in own))
-    clash = own & {v.symbol for v in domain.variables}
+    clash = {v.name for v in program.run_time} & {v.symbol for v in domain.variables}
     if clash:
         raise CostModelError(f"{', '.join(sorted(clash))} names a run-time quantity; call your dimension otherwise")
-    return replace(domain, variables=(*domain.variables, *program.run_time), relations=(*domain.relations, *program.relations))
+    return replace(domain, variables=(*domain.variables, *program.run_time, *program.axes),
+                   relations=(*domain.relations, *program.relations), multiples=program.multiples)
 
 
 def dimensions(equations: Iterable[Raw], values: Iterable[Value]) -> set[Expr]:

@@ -31,7 +31,7 @@ CALLS = frozenset({
     "custom_vjp_call_jaxpr", "custom_lin", "eval_jaxpr", "custom_partitioning", "composite",
     "custom_vmap_call", "custom_jvp_call_jaxpr", "compute_on", "linear_call", "remat_opt", "xla_metadata_call", "program_order",
 })
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
 _REAL = ("bool", "int", "uint", "float", "bfloat")
 
@@ -49,6 +49,7 @@ class Inliner:
                in its iterations' symbol, too.
     ranges:    values that are an iota.
     iterations: for each loop around whose iterations have a symbol, how many are left after this one.
+    mesh:      sizes of the axes of the meshes that its ``shard_map``s and shardings name.
     numbers:   how many loops, conds and run-time symbols there are; a program inside this one goes on from there.
     """
 
@@ -65,6 +66,9 @@ class Inliner:
         self.run_time: list[Variable] = []
         self.numbers: Counter[str] = Counter() if numbers is None else numbers
         self.ranges: set[Value] = set()
+        self.mesh: dict[str, int] = {}
+        self._trail: tuple[int, ...] = ()
+        self._bodies = 0  # of the equation at the end of the trail, so far
         self._arrays: dict[int, tuple[Any, Array]] = {}
         self._alike: dict[Array, Array] = {}  # a deep network has few different arrays: each is one object
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
@@ -113,17 +117,26 @@ class Inliner:
         self.run_time.append(Variable(name, name, ONE, 0))
         return symbol(name)
 
+    def on(self, mesh: Any) -> dict[str, int]:
+        """The axes of a mesh, which becomes the program's. Raises CostModelError for a second one."""
+        axes = {str(name): int(size) for name, size in dict(mesh.shape).items()}
+        clash = sorted(name for name, size in axes.items() if self.mesh.setdefault(name, size) != size)
+        if clash:
+            raise CostModelError(f"the axis {clash[0]} has {self.mesh[clash[0]]} devices in one place of the program and "
+                                 f"{axes[clash[0]]} in another: use one mesh")
+        return axes
+
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
              effects: bool = False, source: Any = None) -> None:
         """Append an equation at a place of the program."""
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
                                   bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch, source=source,
-                                  transposes=at.transposes))
+                                  transposes=at.transposes, trail=self._trail))
 
-    def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place) -> Value:
-        """The result of an equation of our own without parameters, which has the array of ``var``."""
+    def derive(self, primitive: str, ins: Sequence[Value], var: Any, at: Place, **params: Any) -> Value:
+        """The result of an equation of our own, which has the array of ``var``."""
         out = Value(self.array(var))
-        self.emit(primitive, {}, ins, [out], at)
+        self.emit(primitive, params, ins, [out], at)
         return out
 
     def body(self, body: Any, ins: Sequence[Value], at: Place, constants: Sequence[Value] = ()) -> list[Value]:
@@ -134,9 +147,12 @@ class Inliner:
         for var, const in zip(jaxpr.constvars, getattr(body, "consts", ()), strict=False):
             env[var] = self.constant(var, const)
         env.update(zip(jaxpr.invars, ins[len(ins) - len(jaxpr.invars):], strict=True))
-        for eqn in jaxpr.eqns:
+        around = self._trail, self._bodies
+        for k, eqn in enumerate(jaxpr.eqns):
+            self._trail, self._bodies = (*around[0], around[1], k), 0
             outs = self._equation(eqn, [self.read(v, env) for v in eqn.invars], self._place(eqn, at))
             env.update(zip(eqn.outvars, outs, strict=True))
+        self._trail, self._bodies = around[0], around[1] + 1
         return [self.read(v, env) for v in jaxpr.outvars]
 
     # -- equations -------------------------------------------------------------------------------------------------------------
@@ -153,6 +169,8 @@ class Inliner:
     def _equation(self, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
         """Inline one equation; returns its results."""
         name, params = eqn.primitive.name, eqn.params
+        for sharding in compat.shardings_in(params):
+            self.on(sharding.mesh)
         if name in self.handlers:
             return self.handlers[name](self, eqn, ins, at)
         if name in CALLS:
@@ -160,7 +178,7 @@ class Inliner:
                 outs = self.plain(str(params["name"]), params, eqn, ins, at)
                 self.equations[-1] = replace(self.equations[-1], function=True)
                 return outs
-            body = next((params[key] for key in _BODIES if key in params), None)
+            body = next((params[key] for key in BODIES if key in params), None)
             if body is not None:
                 return self.body(body, ins, at)
         if name in _NEUTRAL and (same := self._unchanged_range(eqn, ins)) is not None:

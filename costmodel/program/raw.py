@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sympy import Expr
 
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import Array, Part, Value
-from costmodel.symbolic.domain import Relation, Variable
+from costmodel.symbolic.domain import Multiple, Relation, Variable
 from costmodel.trace.words import Origin, Phase
+
+# The axes of a mesh along which each dimension of an array is shared.
+Spec = tuple[tuple[str, ...], ...]
+SHARD_VIEW = "shard_view"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,8 @@ class Raw:
     transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
     function: it is a jitted function with a rule of the user's, whose name says nothing of what it does.
     part:     of its elements, those that a mask does not throw away.
+    trail: where jax's equation stands that it stems from: its place in its jaxpr, after those of the calls around it, outermost
+           first; between two places which of the call's jaxprs, in the order in which they are inlined.
     """
 
     primitive: str
@@ -51,11 +58,17 @@ class Raw:
     transposes: int = 0
     function: bool = False
     part: Part | None = None
+    trail: tuple[int, ...] = ()
 
     @property
     def jax(self) -> str:
         """jax's primitive; nothing for a function of the user's."""
         return "" if self.function else self.primitive
+
+    @property
+    def shard(self) -> Spec | None:
+        """Of the view of an array as a device's shard of it, or the reverse: the axes that each dimension is shared along."""
+        return self.params.get("spec") if self.primitive == SHARD_VIEW else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +92,9 @@ class RawProgram:
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
     integers:  integer scalars that follow from shapes, with their values.
+    mesh:      sizes of the axes that its ``shard_map``s and shardings name.
+    axes:      symbols for the sizes of a mesh's axes, of a program of one device of it.
+    multiples: what is shared evenly among devices.
     """
 
     equations: tuple[Raw, ...]
@@ -92,6 +108,14 @@ class RawProgram:
     integers: Mapping[Value, Expr] = field(default_factory=dict)
     literals: Mapping[Value, float] = field(default_factory=dict)
     ranges: frozenset[Value] = frozenset()
+    mesh: Mapping[str, int] = field(default_factory=dict)
+    axes: tuple[Variable, ...] = ()
+    multiples: tuple[Multiple, ...] = ()
+
+    @cached_property
+    def manual(self) -> frozenset[tuple[int, ...]]:
+        """Trails of its ``shard_map``s."""
+        return frozenset(r.trail for r in self.equations if r.shard is not None)
 
     def rewritten(self, array: Callable[[Value], Array], equation: Callable[[Raw], Raw] = lambda r: r) -> RawProgram:
         """The same program with other arrays (``array`` of each value) and other parameters or trip counts: ``equation`` of each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sympy import Expr, Integer
+from sympy import Expr
 
 from costmodel.rules.branches import Branch, Side
 from costmodel.symbolic.forms import ONE
@@ -53,9 +53,9 @@ class Place:
         """A side of a ``cond`` here."""
         return replace(self, branch=(*self.branch, side))
 
-    def on_devices(self, axes: Mapping[str, int], count: int) -> Place:
-        """On each of the ``count`` devices of a mesh."""
-        return replace(self.repeated(Integer(count)), axes={**self.axes, **axes})
+    def on_a_device(self, axes: Mapping[str, int]) -> Place:
+        """On one device of a mesh with these axes."""
+        return replace(self, axes={**self.axes, **axes})
 
     def within(self, stack: tuple[tuple[str, bool], ...], root: str) -> Place:
         """The place of an equation here with this name stack of (name, whether it is a transformation), outermost first. The scope

@@ -18,7 +18,7 @@ from costmodel.rules.branches import Branches, Side
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Part, Value, Work
-from costmodel.symbolic.domain import Domain, Relation, Variable
+from costmodel.symbolic.domain import Domain, Multiple, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import MAX_DIGITS, from_tree, from_trees, to_tree
 from costmodel.text import shown
@@ -58,9 +58,11 @@ def _data(cost: Saved) -> dict[str, Any]:
         "branches": cost.program.branches,
     }
     domain = {
-        "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper}
+        "variables": [{"name": v.name, "symbol": v.symbol, "divisor": writer.expr(v.divisor), "lower": v.lower, "upper": v.upper,
+                       "default": v.default}
                       for v in cost.domain.variables],
         "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
+        "multiples": [[writer.expr(m.part), writer.expr(m.whole)] for m in cost.domain.multiples],
     }
     elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
     return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
@@ -180,9 +182,11 @@ class _Reader:
     def cost(self) -> Saved:
         domain, program = self.data["domain"], self.data["program"]
         variables = tuple(Variable(_name(v["name"]), _name(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
-                                   None if v["upper"] is None else _integer(v["upper"])) for v in domain["variables"])
+                                   None if v["upper"] is None else _integer(v["upper"]),
+                                   None if v["default"] is None else _integer(v["default"])) for v in domain["variables"])
         _check_divisors(variables)
         relations = tuple(Relation(_text(r["text"]), _refer(self.exprs, r["difference"])) for r in domain["relations"])
+        multiples = tuple(Multiple(_refer(self.exprs, part), _refer(self.exprs, whole)) for part, whole in domain["multiples"])
         unknown = {s.name for e in self.exprs for s in e.free_symbols} - {v.name for v in variables}
         if unknown:
             raise ValueError(f"no domain for {', '.join(sorted(unknown))}")
@@ -195,7 +199,7 @@ class _Reader:
             raise ValueError("a program that holds elsewhere has no others")
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
                           for point, there in self.data["elsewhere"])
-        whole, regions = Domain(variables, relations), self.regions(self.data["regions"])
+        whole, regions = Domain(variables, relations, multiples), self.regions(self.data["regions"])
         check_program(table, whole, regions)
         return Saved(table, whole, _text(self.data["name"]), regions, elsewhere, self.fitted(whole))
 

@@ -18,10 +18,9 @@ from costmodel.symbolic.forms import ZERO, evaluate
 from costmodel.trace.requests import Traceable
 
 
-def verify(program: CostTable, domain: Domain, request: Traceable | None, env: Mapping[Any, int], values: Mapping[str, int], *,
-           branches: str, name: str) -> None:
-    """Raises CostModelError naming the first equation whose counts at the point differ from a concrete trace's."""
-    table, left = concrete(domain, request, env, branches=branches, name=name)
+def verify(program: CostTable, domain: Domain, env: Mapping[Any, int], values: Mapping[str, int], table: CostTable,
+           left: Domain) -> None:
+    """Raises CostModelError naming the first equation whose counts at the point differ from a concrete trace's, ``table``."""
     found = difference(program, domain, env, table, left)
     if found:
         point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))

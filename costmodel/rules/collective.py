@@ -5,32 +5,34 @@ of devices along the axes (Thakur, Rabenseifner & Gropp, *Optimization of collec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
-from sympy import Expr, Rational
+from sympy import Expr, Integer, Mul
 
 from costmodel.rules import Eqn, Op, golden, rule, touched, vector  # noqa: F401 (golden, touched: for the doctests)
 from costmodel.rules.params import Collective
 from costmodel.rules.work import OpKind, Work
 from costmodel.symbolic.forms import ZERO
+from costmodel.symbolic.translate import internal
 
 
-def _devices(axes: Any, axis_sizes: Mapping[str, int] | None, groups: Any = None) -> int:
-    """Number of devices that take part: along the named axes, or in a group; positional axes are local."""
+def _devices(axes: Any, axis_sizes: Mapping[str, int | Expr] | None, groups: Any = None) -> Expr:
+    """Number of devices that take part: along the named axes, whose sizes are integers or symbols, or in a group; positional axes
+    are local."""
     if groups is not None:
-        return len(groups[0])
+        return Integer(len(groups[0]))
     names = axes if isinstance(axes, tuple | list) else (axes,)
-    return prod((axis_sizes or {}).get(str(a), 1) for a in names if not isinstance(a, int))
+    return Mul(*(internal((axis_sizes or {}).get(str(a), 1)) for a in names if not isinstance(a, int)))
 
 
-def _share(devices: int) -> Rational:
+def _share(devices: Expr) -> Expr:
     """(p - 1)/p: what does not stay at home."""
-    return Rational(devices - 1, devices)
+    return 1 - 1 / devices
 
 
 def wire(name: str, dtype: str, elements: Expr) -> Op:
     """``elements`` sent by one device."""
+    elements = elements.expand()
     return OpKind(name, "link", dtype), elements, elements
 
 
@@ -49,7 +51,8 @@ def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) 
     share = _share(_devices(axes, axis_sizes, axis_index_groups))
     ops: list[Op] = []
     for a in eqn.ins:
-        ops += [wire("all_reduce", a.dtype, 2 * share * a.size), vector(_REDUCTIONS[eqn.primitive], a.dtype, share * a.size)]
+        ops += [wire("all_reduce", a.dtype, 2 * share * a.size),
+                vector(_REDUCTIONS[eqn.primitive], a.dtype, (share * a.size).expand())]
     return eqn.work(*ops)
 
 
@@ -74,7 +77,7 @@ def reduce_scatter(eqn: Eqn, *, axis_name, axis_sizes=None, axis_index_groups=No
     '7*n reduce_scatter, 7*n add'
     """
     share, a = _share(_devices(axis_name, axis_sizes, axis_index_groups)), eqn.operand
-    return eqn.work(wire("reduce_scatter", a.dtype, share * a.size), vector("add", a.dtype, share * a.size))
+    return eqn.work(wire("reduce_scatter", a.dtype, share * a.size), vector("add", a.dtype, (share * a.size).expand()))
 
 
 @rule("all_to_all", "all_to_all_start", params=Collective.of)
@@ -99,14 +102,25 @@ def ragged_all_to_all(eqn: Eqn, **_) -> Work:
 
 
 @rule("ppermute", "ppermute_start", "psend", params=Collective.of)
-def ppermute(eqn: Eqn, *, axis_name, perm, axis_sizes=None, **_) -> Work:
-    """The whole operand, once, from each device that has a partner: the mean over the devices, since costs are their sum.
+def ppermute(eqn: Eqn, **_) -> Work:
+    """The whole operand, once, of a device that has a partner.
 
     >>> golden("ppermute", "n", axis_name="d", perm=((0, 1), (2, 3)), axis_sizes={"d": 8})
-    'n/4 permute'
+    'n permute'
     """
-    partners = Rational(len(perm), _devices(axis_name, axis_sizes))
-    return eqn.work(*(wire("permute", a.dtype, partners * a.size) for a in eqn.ins if a.dtype != "float0"))
+    return eqn.work(*(wire("permute", a.dtype, a.size) for a in eqn.ins if a.dtype != "float0"))
+
+
+@rule("halo_exchange", params=Collective.of)
+def halo_exchange(eqn: Eqn, *, axis_name, axis_sizes=None, **_) -> Work:
+    """The border of a neighbour's shard, which a window over a sharded dimension reaches into: the result, from each device but
+    the last along the axis.
+
+    >>> golden("halo_exchange", "n c", out="2 c", axis_name="d", axis_sizes={"d": 8})
+    '7*c/4 halo'
+    """
+    share = _share(_devices(axis_name, axis_sizes))
+    return eqn.work(wire("halo", eqn.out.dtype, share * eqn.out.size), read=[eqn.out.size])
 
 
 @rule("pbroadcast", "pbroadcast_start", "pbroadcast_dynamic", params=Collective.of)

@@ -15,6 +15,7 @@ n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
 
 from costmodel.pricing.elasticity import elasticities
 from costmodel.solve.crossovers import Crossover, crossover
+from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
 from costmodel.solve.speed import (
     Candidate,
@@ -29,6 +30,7 @@ from costmodel.solve.speed import (
 __all__ = [
     "Candidate",
     "Crossover",
+    "FigureCrossover",
     "Fit",
     "Saturation",
     "Within",
@@ -37,6 +39,7 @@ __all__ = [
     "crossover",
     "devices_for",
     "elasticities",
+    "figure_crossover",
     "fits",
     "line",
     "max_batch",

@@ -86,7 +86,7 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
             raise CostModelError(f"{uses} falls when {symbol} grows: there is no largest {symbol} that fits")
         most = int((room - parts[1]) // parts[0])  # the closed form
         answer = most if line.last is None else min(most, line.last)
-        if general := linear(expr.expand(), line.unknown):
+        if line.scale == 1 and (general := linear(expr.expand(), line.unknown)):
             units = floor_div(*_whole(Integer(room) - general[1], general[0]))
             formula = cost.domain.in_user_symbols(line.variable.divisor * units)
     else:

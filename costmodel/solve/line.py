@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import gcd, lcm
 
 from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
@@ -19,7 +20,8 @@ DOUBLINGS = 62
 
 @dataclass(frozen=True)
 class Line:
-    """The domain along one symbol, all others bound: its values are ``step`` · i for ``first`` <= i <= ``last`` (None: no end)."""
+    """The domain along one symbol, all others bound: its values are ``step`` · i for ``first`` <= i <= ``last`` (None: no end),
+    where the internal variable is ``scale`` · i."""
 
     cost: Symbolic
     name: str
@@ -28,6 +30,7 @@ class Line:
     step: int
     first: int
     last: int | None
+    scale: int = 1
 
     def value(self, i: int) -> int:
         """The symbol's value at a step."""
@@ -52,7 +55,8 @@ class Line:
 
     def along(self, expr: Expr) -> Expr:
         """An internal expression with all other symbols bound."""
-        return expr.xreplace({s: Integer(v) for s, v in _others(self.cost, self.name, self.at).items()}).expand()
+        others: dict[Expr, Expr] = {s: Integer(v) for s, v in _others(self.cost, self.name, self.at).items()}
+        return expr.xreplace({**others, self.unknown: self.scale * self.unknown}).expand()
 
 
 def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, int]:
@@ -70,6 +74,7 @@ def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
         free = ", ".join(s for s in cost.symbols if s not in at)
         raise DomainError(f"{name} is not a free symbol here:{did_you_mean(name, cost.symbols)} "
                           f"solve for one of {free or 'none, since all are bound'}")
+    at = {**{k: v for k, v in cost.domain.defaults.items() if k != name}, **at}
     missing = sorted(set(cost.symbols) - set(at) - {name})
     if missing or set(at) - set(cost.symbols):
         cost.domain.bind(dict.fromkeys(at, 1) | {name: 1})  # raises, naming them
@@ -89,11 +94,27 @@ def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
             else:
                 end = constant // -slope
                 last = end if last is None else min(last, end)
+    scale = _scale(cost, variable, others)
+    first, last = -(-first // scale), last if last is None else last // scale
     if last is not None and last < first:
         raise DomainError(f"{name} has no value at {text(at)}: the domain is {cost.domain}")
-    line = Line(cost, name, dict(at), variable, step, first, last)
+    line = Line(cost, name, dict(at), variable, step * scale, first, last, scale)
     cost.domain.bind({**at, name: line.value(first)})  # raises where the others leave the domain
     return line
+
+
+def _scale(cost: Symbolic, variable: Variable, others: Mapping[Symbol, int]) -> int:
+    """What the internal variable is a multiple of, so that devices share it evenly. Raises DomainError for an axis of a mesh."""
+    unknown, scale = symbol(variable.name), 1
+    for m in cost.domain.multiples:
+        if unknown in m.part.free_symbols:
+            raise DomainError(f"{variable.symbol} must divide {cost.domain.in_user_symbols(m.whole)}: give its sizes one by one, "
+                              "as in cost.sweep(...)")
+        if unknown in m.whole.free_symbols:
+            part = int(evaluate(m.part, others))
+            slope = m.whole.xreplace({s: Integer(v) for s, v in others.items()}).expand().coeff(unknown, 1)
+            scale = lcm(scale, part // gcd(part, int(slope)) if slope.is_Integer else part)
+    return scale
 
 
 def linear(expr: Expr, unknown: Symbol) -> tuple[Expr, Expr] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -17,13 +18,15 @@ from costmodel.text import did_you_mean
 
 @dataclass(frozen=True)
 class Variable:
-    """A jax dimension variable: ``symbol`` (the user's name) = ``divisor`` · ``name`` (jax's name)."""
+    """A jax dimension variable: ``symbol`` (the user's name) = ``divisor`` · ``name`` (jax's name). ``default`` is its value where
+    a point gives none: the size of a mesh's axis."""
 
     name: str
     symbol: str
     divisor: Expr = ONE
     lower: int = 1
     upper: int | None = None
+    default: int | None = None
 
     @property
     def is_dimension(self) -> bool:
@@ -44,6 +47,17 @@ class Relation:
 
     text: str
     difference: Expr
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """``whole`` is a multiple of ``part``, both in internal variables: a dimension of the devices of a mesh that share it."""
+
+    part: Expr
+    whole: Expr
+
+    def holds(self, env: Mapping[Symbol, int]) -> bool:
+        return Fraction(evaluate(self.whole, env) / Fraction(evaluate(self.part, env))).denominator == 1
 
 
 # The process's dimensions, by internal name, and the relations among them. They grow only, as jax's own scope does.
@@ -72,6 +86,7 @@ class Domain:
 
     variables: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
+    multiples: tuple[Multiple, ...] = ()
 
     @classmethod
     def of(cls, *exprs: Expr) -> Domain:
@@ -103,6 +118,11 @@ class Domain:
     def symbols(self) -> tuple[str, ...]:
         """The user's names, sorted."""
         return tuple(sorted(v.symbol for v in self.variables))
+
+    @cached_property
+    def defaults(self) -> dict[str, int]:
+        """The values of the symbols that a point need not give."""
+        return {v.symbol: v.default for v in self.variables if v.default is not None}
 
     @cached_property
     def assumptions(self) -> Assumptions:
@@ -141,6 +161,10 @@ class Domain:
             if evaluate(relation.difference, env) < 0:
                 point = ", ".join(f"{k}={user[k]}" for k in sorted(user))
                 raise DomainError(f"{point} is outside the domain {relation.text}")
+        for multiple in self.multiples:
+            if not multiple.holds(env):
+                point = ", ".join(f"{k}={user[k]}" for k in sorted(user))
+                raise DomainError(f"{point} is outside the domain {self._text(multiple)}")
         return env
 
     def bind_some(self, values: Mapping[str, int]) -> dict[Symbol, int]:
@@ -182,6 +206,9 @@ class Domain:
             env[symbol(v.name)] = value // divisor
         return env
 
+    def _text(self, multiple: Multiple) -> str:
+        return f"{self.in_user_symbols(multiple.part)} | {self.in_user_symbols(multiple.whole)}"
+
     def _integers(self, values: Mapping[str, int]) -> dict[str, int]:
         """The values, one of every symbol, as Python integers."""
         unknown = sorted(set(values) - set(self.symbols))
@@ -189,6 +216,7 @@ class Domain:
             near = did_you_mean(unknown[0], self.symbols)
             raise DomainError(f"unknown symbol{'s' * (len(unknown) > 1)} {', '.join(unknown)}:{near} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
+        values = {**self.defaults, **values}
         missing = sorted(set(self.symbols) - set(values))
         if missing:
             raise DomainError(f"unbound symbol{'s' * (len(missing) > 1)} {', '.join(missing)}: "
@@ -207,7 +235,8 @@ class Domain:
     def texts(self) -> tuple[str, ...]:
         """The domain, clause by clause, as a user would write it."""
         own = sorted(self.variables, key=lambda v: v.symbol)
-        return (*(text for v in own for text in v.clauses(self._divisor_text(v))), *(r.text for r in self.relations))
+        return (*(text for v in own for text in v.clauses(self._divisor_text(v))), *(r.text for r in self.relations),
+                *map(self._text, self.multiples))
 
     def __str__(self) -> str:
         return ", ".join(self.texts)

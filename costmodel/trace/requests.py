@@ -15,7 +15,7 @@ from jax.extend import core as jex_core
 from sympy import Expr
 
 from costmodel import _jax_compat as compat
-from costmodel.errors import CostModelError, TraceError
+from costmodel.errors import CostModelError, IndivisibleShards, TraceError
 from costmodel.symbolic.domain import Domain, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
@@ -144,7 +144,8 @@ class Request:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
             Domain.of(*(symbol(v.name) for v in variables_in(refusals.first_sentence(mistake.error))), *self._sizes())
             name = type(self.model).__name__ if self.kind != "function" else getattr(self.model, "__name__", "function")
-            raise TraceError(refusals.reason(mistake, name)) from mistake.error
+            kind = IndivisibleShards if compat.is_indivisible(mistake.error) else TraceError
+            raise kind(refusals.reason(mistake, name)) from mistake.error
 
     def _sizes(self) -> Iterator[Expr]:
         """The symbolic dimensions of its inputs, as internal expressions."""

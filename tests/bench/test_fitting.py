@@ -14,7 +14,7 @@ from costmodel.errors import CostModelError
 from costmodel.hardware import load
 from costmodel.pricing.tiles import Products
 
-MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
+MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements" / "runs"
 
 
 def made(seconds: float, kernels: float, kind: str = "dot") -> Busy:

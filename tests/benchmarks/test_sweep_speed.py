@@ -10,11 +10,13 @@ import resource
 import time
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import pytest
 from conftest import ENTRIES
 from sympy import Poly
 
+import costmodel as cm
 from costmodel.pricing.grid.job import prepare
 from costmodel.pricing.sweep import arrays
 from costmodel.symbolic.forms import symbol
@@ -101,3 +103,51 @@ def test_three_devices_at_a_million_points():
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"\n3 devices × 1,000,000 points: {seconds:.2f} CPU s, at most {memory:.2f} GB")
     assert data.time_lower.shape == (3, 1000, 1000) and seconds <= DEVICE_SECONDS and memory <= 1.0
+
+
+@pytest.mark.benchmark
+def test_a_reduction_takes_as_long_a_point_however_many_there_are():
+    """n, h and w by themselves; the most multiply-accumulates that fit. A grid of 10⁹ goes the same way."""
+    cost = ENTRIES["resnet50"].analyze(verify=False)
+    a_point = {}
+    for sides in ((100, 100, 100), (1000, 100, 100), (1000, 1000, 100)):
+        n, h, w = (range(1, side + 1) for side in sides)
+        grid = {"n": n, "h": [32*i for i in h], "w": [32*i for i in w]}
+        options = {"metrics": METRICS, "best": "max macs", "where": "live_peak <= 80GB"}
+        cost.sweep(n=[1, 2], h=[32, 64], w=[32, 64], **options)  # plans the formulas
+        start = time.process_time()
+        found = cost.sweep(**grid, **options)
+        points = sides[0]*sides[1]*sides[2]
+        a_point[points] = (time.process_time() - start)/points
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"\n{points:>13,} points: {1e9*a_point[points]:.1f} ns a point, at most {memory:.2f} GB")
+        assert float(found.live_peak) <= 80e9 and memory <= 1.0
+    assert max(a_point.values()) <= 1.3*a_point[10**6]
+
+
+
+@pytest.mark.benchmark
+def test_beside_a_trace_a_point():
+    """1 024 points of a two-layer network beside jax's own count of the program lowered anew at each, of which a few are timed."""
+    n, d = cm.dims("n d")
+
+    def model(x, w, v):
+        return jax.nn.relu(x @ w) @ v
+
+    cost = cm.analyze(model, cm.spec((n, d)), cm.spec((d, 4*d)), cm.spec((4*d, d)), verify=False)
+
+    def lowered(n: int, d: int) -> float:
+        shapes = [jax.ShapeDtypeStruct(shape, "float32") for shape in ((n, d), (d, 4*d), (4*d, d))]
+        return jax.jit(model).lower(*shapes).cost_analysis()["flops"]
+
+    grid = {"n": range(1, 33), "d": range(8, 257, 8)}
+    data = cost.sweep(**grid, metrics=("flops",))
+    for i, j in ((1, 8), (32, 256)):
+        assert lowered(i, j) == data.flops.sel(n=i, d=j).item()
+    start = time.process_time()
+    for i in range(2, 18):
+        lowered(i, 16)
+    again = 1024*(time.process_time() - start)/16
+    seconds, = least(lambda: cost.sweep(**grid, metrics=("flops",)))
+    print(f"\n1,024 points: {1e3*seconds:.2f} ms, lowered one by one {again:.1f} s: {again/seconds:,.0f}×")
+    assert again/seconds > 155  # before formulas were factored, on a larger model

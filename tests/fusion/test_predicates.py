@@ -37,7 +37,7 @@ def test_a_reduction_of_the_innermost_dimension_goes_along_lines(axis: Any, expe
     assert along_lines(reduction) is expected
 
 
-@pytest.mark.parametrize(("groups", "kind"), [(1, "conv"), (4, "conv"), (16, "depthwise conv")])
+@pytest.mark.parametrize(("groups", "kind"), [(1, "conv"), (4, "grouped conv"), (16, "depthwise conv")])
 def test_a_convolution_without_a_sum_over_channels_is_depthwise(groups: int, kind: str) -> None:
     def convolution(x, kernel):
         return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),

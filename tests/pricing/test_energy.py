@@ -217,7 +217,7 @@ def test_elements_on_a_link_are_bytes_of_its_energy() -> None:
     with pytest.raises(MissingEnergy, match="'link'"):
         cost.energy(HOROWITZ)
     linked = dataclasses.replace(table(), memory={**table().memory, "link": Quantity(1e-11, "J/B", "assumed")})
-    assert cost.energy(linked).parts["movement", "link"] == 3 * 64 * 4 * 4 * 10 * PICO
+    assert cost.energy(linked).parts["movement", "link"] == 3 * 16 * 4 * 4 * 10 * PICO  # one device's part, three times
 
 
 # -- power times time ---------------------------------------------------------------------------------------------------------

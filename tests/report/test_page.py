@@ -37,7 +37,7 @@ class Evaluated:
 
     def bytes(self, policy: str) -> Any:
         total = sum(2 * self.forms[form] * self.bits[dtype] for form, dtype in self.data["copied"])
-        for _, _, main, _, crossing in self.data["policies"][policy]["kernels"]:
+        for _, _, main, _, crossing, _ in self.data["policies"][policy]["kernels"]:
             bits = sum(self.forms[crossing[i]] * self.bits[crossing[i + 1]] for i in range(0, len(crossing), 2))
             total += bits * self.forms[self.data["equations"][main][1]]
         return Fraction(total, 8)
@@ -81,7 +81,7 @@ CASES: dict[Any, dict[str, int]] = {
     "resnet18": {"n": 3, "h": 96, "w": 160}, "gpt2": {"b": 2, "s": 48}, scanned: {"n": 4, "d": 6}, step: {"n": 5, "d": 7}}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+@pytest.fixture(scope="module", params=CASES, ids=lambda which: getattr(which, "__name__", which))
 def case(request: Any, cost_of: Any) -> tuple[cm.Cost, dict[str, int], Exported]:
     which = request.param
     cost = cost_of(which) if isinstance(which, str) else which(cost_of)

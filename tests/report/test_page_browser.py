@@ -92,9 +92,13 @@ def test_values_are_those_of_at(opened):
     """Exactly, at many points: every headline metric and a table's rows; times to the last digits of a double."""
     name, cost, browser = opened
     for point, choice in points(name):
-        there = (cost.reprice(dtype=choice["dtype"]) if choice["dtype"] else cost).at(**point)
+        symbolic = cost.reprice(dtype=choice["dtype"]) if choice["dtype"] else cost
+        there = symbolic.at(**point)
         here = read(browser, point, **choice)
-        assert here["trouble"] == "", (point, here["trouble"])
+        if here["trouble"]:  # a size decided what jax traced: the page says that it may be another program, and at() looked
+            assert here["trouble"].startswith("Here a size decides"), (point, here["trouble"])
+            if there.cost is not symbolic:
+                continue
         policy = choice["policy"] or load(choice["device"]).fusion
         wanted = {"params": there.params, "macs": there.macs, "flops": there.flops, "transcendentals": there.transcendentals,
                   "model_size": there.model_size(), "compulsory": there.bytes("compulsory"), "bytes": there.bytes(policy),
@@ -114,6 +118,9 @@ def _compare_times(here: Any, there: Any, choice: dict[str, str], policy: str) -
         assert here["time"] == ""
         return
     lower, upper = map(float, here["time"].split())
+    assert (priced.predicted is None) == ("predicted" not in here)
+    if priced.predicted is not None:
+        assert float(here["predicted"]) == pytest.approx(priced.predicted, rel=1e-12)
     assert lower == pytest.approx(priced.lower, rel=1e-12) and upper == pytest.approx(priced.upper, rel=1e-12)
     assert float(here["intensity"]) == pytest.approx(priced.intensity, rel=1e-12)
 

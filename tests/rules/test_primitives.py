@@ -17,6 +17,7 @@ import pytest
 from jax import lax
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from public_calls import NAMESPACES, Call, array, programs_beside_functions, public_functions, traced
+from sympy import Add
 
 import costmodel as cm
 from costmodel.program.control_flow import HANDLERS
@@ -172,7 +173,8 @@ def ring(p):
     return [(i, (i + 1) % p) for i in range(p)]
 
 
-# name: (p -> function of one device's rows, result's partition, p -> elements on the wire, over all devices)
+# name: (p -> function of one device's rows, result's partition, p -> elements that the p devices send together; of "one partner" as
+# if each had one, as the device has whose cost it is)
 COLLECTIVES = {
     # A ring all-reduce sends 2·(p - 1)/p of each device's part; p devices have WHOLE together.
     "psum": (lambda p: lambda x: lax.psum(x, "d"), PartitionSpec(), lambda p: 2 * (p - 1) * WHOLE // p),
@@ -183,7 +185,7 @@ COLLECTIVES = {
     "all_to_all": (lambda p: lambda x: lax.all_to_all(x, "d", 0, 1, tiled=True), BY_ROWS,
                    lambda p: (p - 1) * WHOLE // p),
     "ppermute": (lambda p: lambda x: lax.ppermute(x, "d", ring(p)), BY_ROWS, lambda p: WHOLE),
-    "one partner": (lambda p: lambda x: lax.ppermute(x, "d", [(0, 1)]), BY_ROWS, lambda p: WHOLE // p),
+    "one partner": (lambda p: lambda x: lax.ppermute(x, "d", [(0, 1)]), BY_ROWS, lambda p: WHOLE),
     "pshuffle": (lambda p: lambda x: lax.pshuffle(x, "d", [*range(1, p), 0]), BY_ROWS, lambda p: WHOLE),
     "axis_index": (lambda p: lambda x: x + lax.axis_index("d"), BY_ROWS, lambda p: 0),
     "pcast": (lambda p: lambda x: x + lax.pcast(jnp.ones(x.shape), "d", to="varying"), BY_ROWS, lambda p: 0),
@@ -195,8 +197,10 @@ GRADIENTS = {
 }
 
 
-def on_the_wire(cost):
-    return sum(count * e.times for e in cost.program for kind, count, _ in e.work.ops if kind.engine == "link")
+def on_the_wire(cost, devices=1):
+    """Elements that one device sends, or ``devices`` of them."""
+    each = Add(*(count * e.times for e in cost.program for kind, count, _ in e.work.ops if kind.engine == "link"))
+    return devices * each.xreplace({cm.symbols(name): size for name, size in cost.mesh.axes})
 
 
 def analyzed(function, out, devices, shape=(ROWS, COLUMNS), into=BY_ROWS):
@@ -209,14 +213,14 @@ def test_collectives_are_counted_on_the_wire(name, p):
     if name == "one partner" and p == 1:
         pytest.skip("it takes two")
     function, out, elements = COLLECTIVES[name]
-    assert on_the_wire(analyzed(function(p), out, mesh(p))) == elements(p)
+    assert on_the_wire(analyzed(function(p), out, mesh(p)), p) == elements(p)
 
 
 @pytest.mark.parametrize("p", [1, 2, 8])
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_of_collectives_are_counted_on_the_wire(name, p):
     function, elements = GRADIENTS[name]
-    assert on_the_wire(analyzed(jax.grad(function), BY_ROWS, mesh(p))) == elements(p)
+    assert on_the_wire(analyzed(jax.grad(function), BY_ROWS, mesh(p)), p) == elements(p)
 
 
 def test_an_axis_of_a_mesh_of_two_has_its_own_size():
@@ -225,13 +229,13 @@ def test_an_axis_of_a_mesh_of_two_has_its_own_size():
         cost = analyzed(lambda x, axes=axes: lax.psum(x, axes), left, mesh(2, 4, names=("a", "b")), (64, 64),
                         PartitionSpec("a", "b"))
         part = 64 * 64 // 8
-        assert on_the_wire(cost) == 8 * 2 * (p - 1) * part // p
+        assert on_the_wire(cost) == 2 * (p - 1) * part // p
 
 
 def test_wire_of_a_symbolic_size_is_a_formula():
     n = cm.dims("n")
     cost = analyzed(lambda x: lax.psum(x, "d"), PartitionSpec(), mesh(8), (8 * n, 3))
-    assert on_the_wire(cost) == 2 * 7 * 3 * cm.symbols("n")
+    assert on_the_wire(cost, 8) == 2 * 7 * 3 * cm.symbols("n")
 
 
 def test_a_product_split_over_devices_does_the_same_work():
@@ -239,8 +243,8 @@ def test_a_product_split_over_devices_does_the_same_work():
     spread = jax.shard_map(lambda x, w: lax.psum(x @ w, "d"), mesh=mesh(8), in_specs=split, out_specs=PartitionSpec())
     x, w = cm.spec((32, 64)), cm.spec((64, 16))
     cost = cm.analyze(spread, x, w)
-    assert cost.macs == cm.analyze(jnp.matmul, x, w).macs
-    assert on_the_wire(cost) == 2 * 7 * 32 * 16
+    assert cost.at().all_devices.macs == cm.analyze(jnp.matmul, x, w).macs
+    assert on_the_wire(cost, 8) == 2 * 7 * 32 * 16
 
 
 def test_ragged_all_to_all_is_bounded_by_all_of_it():
@@ -248,7 +252,7 @@ def test_ragged_all_to_all_is_bounded_by_all_of_it():
     function = jax.shard_map(lambda x, o, *sizes: lax.ragged_all_to_all(x, o, *sizes, axis_name="d"), out_specs=BY_ROWS,
                              mesh=mesh(8), in_specs=(BY_ROWS,) * 6)
     cost = cm.analyze(function, *part)
-    assert on_the_wire(cost) == WHOLE
+    assert on_the_wire(cost, 8) == WHOLE
     assert "bounded" in str(cost.coverage)
 
 
@@ -259,7 +263,7 @@ from test_primitives import COLLECTIVES, analyzed, on_the_wire
 assert len(jax.devices()) == 8
 devices = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
 for name, (function, out, elements) in COLLECTIVES.items():
-    assert on_the_wire(analyzed(function(8), out, devices)) == elements(8), name
+    assert on_the_wire(analyzed(function(8), out, devices), 8) == elements(8), name
 print("counted", len(COLLECTIVES))
 """
 

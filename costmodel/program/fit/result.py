@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sympy import Expr, Symbol
 
-from costmodel.errors import CostModelError, DomainError, TraceError
+from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
 from costmodel.program.fit.box import Point
 from costmodel.program.fit.conditions import Conditions
 from costmodel.program.fit.depth import Grows, growing
@@ -258,6 +258,8 @@ def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | N
             return _traced(request)
     except TimeLimit:
         refusal = TraceError(f"the symbolic trace takes longer than {trace_limit:g} s; bound a dimension, or pass trace_limit=None")
+    except IndivisibleShards:  # which concrete traces do not mend: it is to be traced as a multiple
+        raise
     except TraceError as error:
         refusal = error
     if fit == "never" or not domain_of_request(request).variables:

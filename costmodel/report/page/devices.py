@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from costmodel.errors import CostModelError
-from costmodel.hardware import Hardware, MissingPeak, Quantity, available, load
+from costmodel.fusion import policies
+from costmodel.hardware import Hardware, MissingPeak, Quantity, Standing, available, load, standing
 from costmodel.pricing.workload import seconds_an_operation
 from costmodel.report.page.places import Places
 from costmodel.rules.work import BITS, OpKind, is_floating
@@ -21,10 +22,25 @@ def devices(wanted: Sequence[str | Hardware]) -> list[Hardware]:
     return [each if isinstance(each, Hardware) else load(each) for each in (wanted or available())]
 
 
-def exported(found: Iterable[Hardware], kinds: Sequence[OpKind], texts: Places[str]) -> list[dict[str, Any]]:
+def exported(found: Iterable[Hardware], kinds: Sequence[OpKind], texts: Places[str],
+             stands: Places[Standing]) -> list[dict[str, Any]]:
     """Each device; ``seconds`` has a list by type to price in ("" as traced), of seconds an operation of each kind, None where the
-    device has no peak for it. ``figures`` are all that is known of it, as (label, value, unit, source), texts by their place."""
-    return [_device(device, kinds) | {"figures": [_figure(label, q, texts) for label, q in _figures(device)]} for device in found]
+    device has no peak for it. ``figures`` are all that is known of it, as (label, value, unit, source), texts by their place;
+    ``stands`` are the places of what predictions go by, by policy."""
+    return [_device(device, kinds) | {"figures": [_figure(label, q, texts) for label, q in _figures(device)],
+                                      "stands": _stands(device, stands)} for device in found]
+
+
+def _stands(device: Hardware, stands: Places[Standing]) -> dict[str, int]:
+    by_policy = {policy: standing(device, policy) for policy in policies()}
+    return {policy: stands.of(each) for policy, each in by_policy.items() if each is not None}
+
+
+def predictions(stands: Iterable[Standing]) -> list[dict[str, Any]]:
+    """What each calibration says: efficiencies, seconds a kernel and a call, the factors of its 90 % interval, and its words."""
+    return [{"of": {kind: q.value for kind, q in each.calibration.kinds.items()}, "efficiency": each.calibration.efficiency.value,
+             "launch": each.calibration.launch.value, "call": each.calibration.call.value if each.calibration.call else 0.0,
+             "interval": each.calibration.interval, "words": each.words} for each in stands]
 
 
 def _figures(device: Hardware) -> Iterator[tuple[str, Quantity]]:

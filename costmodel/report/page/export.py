@@ -9,11 +9,11 @@ from typing import Any
 from sympy import Expr
 
 from costmodel.errors import CostModelError
-from costmodel.hardware import Hardware
+from costmodel.hardware import Hardware, Standing
 from costmodel.pricing import metrics
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.roofline import BATCH
-from costmodel.report.page.devices import TYPES, bits, devices, exported
+from costmodel.report.page.devices import TYPES, bits, devices, exported, predictions
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas
 from costmodel.report.page.places import Places
@@ -42,7 +42,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
         raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
     point, wanted = start(cost.domain, at), devices(hardware)
     settle(cost, point)
-    forms, lines, texts = Forms(), Forms(), Places[str]()
+    forms, lines, texts, stands = Forms(), Forms(), Places[str](), Places[Standing]()
     program = Program(cost, forms)
     data = program.exported()
     symbols = [symbol(v.name) for v in cost.domain.ordered]
@@ -51,7 +51,8 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     data |= {
         "name": cost.name, "domain": domain, "start": point, "headline": headline, "types": TYPES,
         "floating": [name for name in (*data["dtypes"], *TYPES) if is_floating(name)], "bits": bits(data["dtypes"]),
-        "devices": exported(wanted, list(program.kinds), texts), "texts": list(texts), "device": _chosen(wanted), "batch": BATCH,
+        "devices": exported(wanted, list(program.kinds), texts, stands), "texts": list(texts),
+        "stands": predictions(stands), "device": _chosen(wanted), "batch": BATCH,
         "formulas": headline_formulas(cost), "parts": module_formulas(cost), "notes": [*notes, str(cost.coverage), *_doubts(cost)],
     }
     functions = []

@@ -9,7 +9,7 @@ from costmodel.memory.buffers import KINDS, lifetimes, memory
 from costmodel.memory.schedule import schedule
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.workload import computed, strictest
+from costmodel.pricing.workload import computed, needless, strictest
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
@@ -60,7 +60,8 @@ class Program:
         }
 
     def _policy(self, name: str) -> dict[str, Any]:
-        """Its kernels, as (kind, main equation, all equations, sizes and types of what crosses its border), and its buffers, as
+        """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
+        no lower bound has it), and its buffers, as
         (size, type, kind, first, last step); the second ones are those with parameters and optimizer donated."""
         kernels = self.cost.kernels(name)
         made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": [self._buffers(name, ())]}
@@ -72,7 +73,7 @@ class Program:
         crossing = [part for v, elements in (*k.reads, *k.writes)
                     for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
         return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
-                [self.equation(e) for e in computed(k)], crossing]
+                [self.equation(e) for e in computed(k)], crossing, int(needless(k))]
 
     def _buffers(self, policy: str, donate: tuple[str, ...]) -> list[int]:
         held = memory(self.cost.program, policy, donate)

@@ -22,7 +22,8 @@ function crossings(line, device) {
   const kinds = [...here.keys()].filter((kind) => kind && here.get(kind).ops.size);
   return ["", ...(kinds.length > 1 ? kinds : [])].map((kind) => {
     const answer = crossText(line, crossover(line, device, now.choice, loads, kind));
-    return kind ? [`crossover-${kind}`, `its ${kind} kernels`, answer] : ["crossover", `where the bound flips on ${device.name}`, answer];
+    return kind ? [`crossover-${kind}`, `its ${kind} kernels`, answer]
+      : ["crossover", `where the bound flips on ${device.name}`, answer];
   });
 }
 
@@ -48,7 +49,7 @@ function answers() {
 function deviceTable(line, peak) {
   if (!byId("compared").open) return;
   const table = byId("devices"), last = line ? [`largest ${line.name}`] : [];
-  const heads = ["device", "time ≥", "time ≤", "bound", "capacity", ...last];
+  const heads = ["device", "time ≥", "time ≤", "predicted", "bound", "capacity", ...last];
   table.tHead.replaceChildren(html("tr", {}, ...heads.map((text) => html("th", {scope: "col", text}))));
   const lines = D.devices.map((device, i) => deviceLine(device, i, line));
   table.tBodies[0].replaceChildren(...lines);
@@ -64,9 +65,11 @@ function deviceTable(line, peak) {
 
 function deviceLine(device, i, line) {
   const can = !missing(now.program.kernels, device, state.dtype).length;
-  const total = can && whole(priced(kernelsOf(state.policy || policyOf(device)), device, state.dtype));
-  const cells = [can ? si(total.lower, "s") : "no peak", can ? si(total.upper, "s") : "–", can ? total.bound : "–",
-    device.capacity ? si(device.capacity, "B") : "–", ...(line ? [device.capacity ? "…" : "–"] : [])];
+  const policy = state.policy || policyOf(device);
+  const total = can && whole(priced(kernelsOf(policy), device, state.dtype, policy), standing(device, policy));
+  const times = can ? [si(total.lower, "s"), si(total.upper, "s"), total.stands ? si(total.predicted, "s") : "–", total.bound]
+    : ["no peak", "–", "–", "–"];
+  const cells = [...times, device.capacity ? si(device.capacity, "B") : "–", ...(line ? [device.capacity ? "…" : "–"] : [])];
   return html("tr", i === state.device ? {class: "chosen"} : {},
     html("th", {scope: "row", title: device.title, text: device.name}), ...cells.map((text) => html("td", {text})));
 }

@@ -6,8 +6,9 @@ let now = null, later = 0, waiting = false;
 function compute(args) {
   const choice = choiceNow(), device = deviceNow(), program = programAt(args, choice);
   const absent = missing(program.kernels, device, choice.dtype);
-  const rows = absent.length ? null : priced(program.kernels, device, choice.dtype);
-  return {args, choice, program, absent, rows, total: rows && whole(rows), head: headlineAt(args, program, choice)};
+  const rows = absent.length ? null : priced(program.kernels, device, choice.dtype, choice.policy);
+  const total = rows && whole(rows, standing(device, choice.policy));
+  return {args, choice, program, absent, rows, total, head: headlineAt(args, program, choice)};
 }
 
 function troubleText(found) {

@@ -19,8 +19,8 @@ function together(rows, by) {
     const group = groups.get(key);
     group.lower += row.lowerAll;
     group.upper += row.upperAll;
-    group.memory += row.lowerAll ? row.memory * row.times : 0;
-    group.compute += row.lowerAll ? row.compute * row.times : 0;
+    group.memory += row.taken ? row.memory * row.times : 0;
+    group.compute += row.taken ? row.compute * row.times : 0;
     group.count += 1;
   }
   return [...groups.values()].sort((a, b) => b.lower - a.lower);

@@ -132,7 +132,7 @@ function roofLabels(peaks, speed, x, y, width, height, taken) {
     const line = i ? Math.max(at - 6, above + 17) : at - 18, [unit, dtype] = label.split(" ");
     const text = width < 520 ? `${unit} ${si(peak)}` : `${label} ${si(peak, FLOATING.has(dtype) ? "FLOP/s" : "OP/s")}`;
     above = line;
-    taken.push({x: width - EDGE.right - 8 * text.length, y: line - 13, w: 8 * text.length, h: 17});
+    taken.push({x: width - EDGE.right - 9 * text.length, y: line - 15, w: 9 * text.length, h: 20});
     parts.push(svg("text", {class: "roof-name", x: width - EDGE.right - 2, y: line, "text-anchor": "end", text}));
   });
   return parts;
@@ -159,7 +159,7 @@ function told(mark) {
 
 // A number beside a point, where it covers nothing else.
 function numberBeside(text, px, py, taken, width, height) {
-  const w = 9 * text.length + 2, h = 15;
+  const w = 9 * text.length + 3, h = 20;
   for (const distance of [12, 20, 30, 42, 56]) {
     for (const angle of [-45, -135, 45, 135, 0, 180, -90, 90]) {
       const cx = px + distance * Math.cos((angle * Math.PI) / 180), cy = py + distance * Math.sin((angle * Math.PI) / 180);

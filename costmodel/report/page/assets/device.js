@@ -13,8 +13,8 @@ function missing(kernels, device, wanted) {
 }
 
 // Each kernel on a device: seconds of one run by unit and of the memory, and the bounds.
-function priced(kernels, device, wanted) {
-  const seconds = device.seconds[wanted];
+function priced(kernels, device, wanted, policy) {
+  const seconds = device.seconds[wanted], stands = standing(device, policy);
   const rows = kernels.map((k) => {
     const units = {}, longest = {};
     for (const [kind, count] of k.kinds) {
@@ -28,19 +28,24 @@ function priced(kernels, device, wanted) {
     const bytes = number(k.bits) / 8, memory = bytes / device.bandwidth, busy = Object.values(units);
     const near = Math.min(memory, ...device.levels.map(([, capacity, speed]) => (bytes <= capacity ? bytes / speed : Infinity)));
     const bound = Object.entries(units).reduce((a, b) => (b[1] > a[1] ? b : a), ["memory", memory])[0];
-    const compute = Math.max(0, ...busy), done = number(k.done);
+    const compute = Math.max(0, ...busy), done = number(k.done), all = busy.reduce((a, b) => a + b, memory);
     return {...k, bytes, memory, units, compute, bound, resource: [bound, longest[bound]?.[1]].filter(Boolean).join(" "),
       operations: done, times: number(k.runs), intensity: bytes ? done / bytes : Infinity,
-      lower: Math.max(memory, compute) + device.launch, upper: busy.reduce((a, b) => a + b, memory) + device.launch,
-      warm: Math.max(near, compute) + device.launch,
+      lower: k.needless ? 0 : Math.max(memory, compute) + device.launch, upper: all + device.launch,
+      warm: k.needless ? 0 : Math.max(near, compute) + device.launch,
+      predicted: stands ? all / (stands.of[k.kind] ?? stands.efficiency) + stands.launch : 0,
       attainable: done / Math.max(memory, compute)};
   });
-  for (const bound of ["lower", "upper", "warm"]) {
+  for (const bound of ["lower", "upper", "warm", "predicted"]) {
     const taken = sides(rows, bound);
     rows.forEach((row, i) => (row[`${bound}All`] = taken[i] ? row[bound] * row.times : 0));
+    if (bound === "lower") rows.forEach((row, i) => (row.taken = taken[i]));
   }
   return rows;
 }
+
+// What predictions for a policy go by; undefined where nothing is calibrated.
+const standing = (device, policy) => D.stands[device.stands[policy]];
 
 // Which kernels run, where of every branch the side runs that takes longest.
 function sides(rows, bound) {
@@ -71,16 +76,17 @@ function sides(rows, bound) {
 const sumOf = (rows, key) => rows.reduce((sum, row) => sum + row[key], 0);
 
 // The whole program on a device.
-function whole(rows) {
+function whole(rows, stands) {
+  const predicted = stands ? sumOf(rows, "predictedAll") + stands.call : null;
   const lower = sumOf(rows, "lowerAll"), upper = sumOf(rows, "upperAll"), warm = sumOf(rows, "warmAll"), busy = {memory: 0};
   let operations = 0, bytes = 0;
   for (const row of rows) {
-    if (!row.lowerAll) continue;
+    if (!row.taken) continue;
     operations += row.operations * row.times;
     bytes += row.bytes * row.times;
     busy.memory += row.memory * row.times;
     for (const [unit, s] of Object.entries(row.units)) busy[unit] = (busy[unit] ?? 0) + s * row.times;
   }
   const bound = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
-  return {lower, upper, warm, operations, bytes, intensity: operations / bytes, bound};
+  return {lower, upper, warm, predicted, stands, operations, bytes, intensity: operations / bytes, bound};
 }

@@ -7,7 +7,7 @@ function card(key, label, value, unit) {
 }
 
 function timeCard(key, label, text, values, note = "") {
-  return html("div", {class: `card time${note ? " wide" : ""}`, "data-metric": key, "data-values": values.join(" ")},
+  return html("div", {class: `card time${values.length ? "" : " wide"}`, "data-metric": key, "data-values": values.join(" ")},
     html("span", {class: "label", text: label}),
     html("span", {class: "big", text}),
     html("span", {class: "exact", text: note}));
@@ -21,9 +21,12 @@ function timeCards(total, device, absent) {
     const why = `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
     return [timeCard("time", `time on ${device.name}`, "no peak", [], why)];
   }
-  const batch = Number(batchNow()), {lower, upper} = total;
+  const batch = Number(batchNow()), {lower, upper, predicted, stands} = total;
+  const likely = stands ? [timeCard("predicted", `predicted on ${device.name}`, si(predicted, "s"), [predicted],
+    `90 % between ${stands.interval.map((factor) => si(factor * predicted, "s")).join(" and ")}; ${stands.words}`)] : [];
   return [timeCard("time", `time on ${device.name}`, `${si(lower, "s")} to ${si(upper, "s")}`, [lower, upper]),
-    timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`, []),
+    ...likely, timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`,
+      [batch / upper, batch / lower]),
     timeCard("intensity", `intensity, ${total.bound}-bound`, `${three(total.intensity)} OP/B`, [total.intensity])];
 }
 

@@ -1,0 +1,84 @@
+"""What a compiled, partitioned program sends: its collectives, how often they run, and the bytes of each that a device sends by the
+bandwidth-optimal ring algorithms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from costmodel.bench.hlo import Computation, Instruction, Module
+
+_KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A collective of a kind among ``group`` devices; ``bytes`` are those that one device sends each time."""
+
+    kind: str
+    group: int
+    bytes: float
+    times: int
+
+    @property
+    def total(self) -> float:
+        return self.bytes * self.times
+
+
+def collectives(module: Module, devices: int) -> list[Collective]:
+    """The collectives of a module for so many devices, those in loops as often as their bodies run."""
+    return list(_of(module, module.entry, 1, devices))
+
+
+def _of(module: Module, computation: Computation, times: int, devices: int) -> Iterator[Collective]:
+    for i in computation.instructions.values():
+        kind = i.opcode.removesuffix("-start")
+        if kind in _KINDS:
+            group = _group(i.text, devices)
+            yield Collective(kind, group, _sent(kind, i, group, devices), times)
+        elif i.opcode == "while":
+            yield from _of(module, module.called(i, "body"), times * _trips(module, i), devices)
+        elif i.opcode in ("call", "fusion", "conditional"):
+            for name in re.findall(r"(?:calls|to_apply)=%([\w.\-]+)", i.text):
+                yield from _of(module, module.computations[name], times, devices)
+
+
+def _sent(kind: str, i: Instruction, p: int, devices: int) -> float:
+    shapes = i.shapes[len(i.shapes) // 2:] if i.opcode.endswith("-start") and len(i.shapes) > 1 else i.shapes
+    size = sum(shape.bytes for shape in shapes)  # of the result
+    if kind == "all-reduce":
+        return 2 * size * (p - 1) / p
+    if kind == "reduce-scatter":
+        return size * (p - 1)
+    if kind == "collective-permute":
+        return size * min(len(re.findall(r"\{\d+,\d+\}", _pairs(i.text))), devices) / devices
+    return size * (p - 1) / p
+
+
+def _pairs(text: str) -> str:
+    found = re.search(r"source_target_pairs=\{(.*?)\}\}", text)
+    return found[1] + "}" if found else ""
+
+
+def _group(text: str, devices: int) -> int:
+    """Devices of a group: ``{{0,1},{2,3}}``, ``[4,2]<=[8]``, or a mesh with the axes of its groups."""
+    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
+        return len(found[1].split(","))
+    if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", text):
+        return int(found[2])
+    if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", text):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
+        parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", found[2])
+        return prod(int(part) if part else int(sizes[axis]) for axis, part in parts)
+    return devices
+
+
+def _trips(module: Module, loop: Instruction) -> int:
+    """How often a loop runs: as XLA notes it, or the greatest number that its condition compares with."""
+    if found := re.search(r'known_trip_count":\{"n":"(\d+)"', loop.text):
+        return int(found[1])
+    condition = module.called(loop, "condition")
+    numbers = [int(i.arguments) for i in condition.instructions.values() if i.opcode == "constant" and i.arguments.isdigit()]
+    return max(numbers, default=1)

@@ -1,0 +1,90 @@
+"""What one device exchanges with others, as a table: a row per kind of exchange, its axes and its module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sympy import Expr, Rational
+
+from costmodel.pricing.core import Priced
+from costmodel.rules.params import Collective
+from costmodel.rules.work import BITS, Equation, OpKind, total
+from costmodel.text import cell, grid, printed, titled
+
+
+class Exchange(NamedTuple):
+    """Exchanges of one kind in one module.
+
+    kind:   all_gather, all_reduce, reduce_scatter, all_to_all, permute, halo …
+    axes:   the mesh's axes that it is over, in their order.
+    module, phase: where.
+    dtype:  the type that goes over the wire.
+    bytes:  that one device sends, once; of several alike their sum.
+    times:  how often.
+    total:  bytes in all.
+    """
+
+    kind: str
+    axes: tuple[str, ...]
+    module: str
+    phase: str
+    dtype: str
+    bytes: Any
+    times: Any
+    total: Any
+
+
+@dataclass(frozen=True)
+class Collectives:
+    """Exchanges in program order, and the bytes that a device sends in all."""
+
+    title: str
+    rows: tuple[Exchange, ...]
+    total: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(self.rows)
+
+    def text(self, width: int | None = None) -> str:
+        out = grid("kind", "axes", "module", "phase", "dtype", "bytes sent\n[B]", "times", "in all\n[B]",
+                   left=("kind", "axes", "module", "phase", "dtype"))
+        for row in self.rows:
+            out.add_row(row.kind, ", ".join(row.axes), row.module or "(root)", row.phase, row.dtype,
+                        *map(cell, (row.bytes, row.times, row.total)))
+        out.add_section()
+        out.add_row("total", "", "", "", "", "", "", cell(self.total))
+        return printed(titled(self.title, out), width)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def sent(e: Equation) -> Iterator[tuple[OpKind, Expr]]:
+    """(kind, bytes) of what an equation sends, once."""
+    for kind, count, _ in e.work.ops:
+        if kind.engine == "link":
+            yield kind, count * Rational(BITS[kind.dtype], 8)
+
+
+def axes_of(e: Equation) -> tuple[str, ...]:
+    """The axes that an exchange is over."""
+    return e.params.axes if isinstance(e.params, Collective) else ()
+
+
+def collectives(cost: Priced) -> Collectives:
+    """The exchanges of a program; see :class:`Exchange`. Those of one kind that run as often in one module are one row."""
+    found: dict[tuple[Any, ...], list[Expr]] = {}
+    for e in cost.program:
+        for kind, count in sent(e):
+            if count != 0:
+                found.setdefault((kind.name, axes_of(e), e.module, e.phase, kind.dtype, e.times), []).append(count)
+    rows = []
+    for (kind, axes, module, phase, dtype, times), parts in found.items():
+        once = total(parts)
+        rows.append(Exchange(kind, axes, module, phase, dtype, *map(cost.evaluate, (once, times, once * times))))
+    return Collectives(f"{cost.name}: what one device sends", tuple(rows), cost.metric("wire_bytes"))

@@ -1,0 +1,111 @@
+"""What an analysis of a sharded request rests upon, and how it is compared with a trace at a point."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from sympy import Symbol
+
+from costmodel.errors import CostModelError, IndivisibleShards
+from costmodel.program.fit.result import Made
+from costmodel.program.inline import inline
+from costmodel.program.raw import RawProgram
+from costmodel.program.table import cost_table
+from costmodel.rules.branches import Branches
+from costmodel.rules.work import CostTable
+from costmodel.sharding.lost import lost
+from costmodel.sharding.mesh import Mesh, mesh_of
+from costmodel.sharding.meshes import traced_at
+from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in
+from costmodel.sharding.requested import NOTHING, Shardings, check_axes, has_metadata, results, specs_of, tell_metadata
+from costmodel.symbolic.domain import Domain
+from costmodel.trace.requests import Request, Traced
+from costmodel.trace.training import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Sharded:
+    """A request over a mesh, with what was said of its arrays."""
+
+    request: Request | Step
+    mesh: Mesh
+    stated: Shardings = NOTHING
+
+    @cached_property
+    def device(self) -> Device:
+        """The program of one device."""
+        return on_one_device(self.request, self.mesh, self._specs)
+
+    @property
+    def made(self) -> Made:
+        """That program as an analysis goes on with it."""
+        traced = self.device.source.traced
+        if self.device.local is not None and (found := lost(self.device.source.program, self.device.local.values)) is not None:
+            warnings.warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), stacklevel=5)
+        return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
+
+    @cached_property
+    def _known(self) -> tuple[list[Any], list[Any] | None]:
+        return specs_of(self.request, self.stated, self.mesh)
+
+    @property
+    def _specs(self) -> Any:
+        into, _ = self._known
+        if not self.stated.stated and not any(spec is not None for spec in into):
+            return nothing_stated
+        return self._partitions
+
+    def _partitions(self, traced: Traced) -> tuple[Sequence[Any], Sequence[Any]]:
+        into, out = self._known
+        count = len(traced.jaxpr.in_avals)
+        if len(into) != count:
+            raise CostModelError(f"{len(into)} partitions for {count} arguments")
+        made = results(self.stated.outputs, len(traced.jaxpr.out_avals), out)
+        for spec in made:
+            check_axes(spec, self.mesh)
+        return into, made
+
+    def same_at(self, env: Mapping[Symbol, int]) -> bool:
+        """Whether the partitioner sends the same at another point."""
+        device = self.device
+        symbols = {s: v for s, v in env.items() if s.name not in self.mesh.names}
+        return device.signature == device.signature_at(symbols, sizes_in(env, self.mesh))
+
+    def concrete(self, domain: Domain, env: Mapping[Symbol, int], branches: str) -> tuple[CostTable, Domain]:
+        """The program of one device as a concrete trace at a point has it, and the domain of what only the data decides."""
+        there = replace(domain, variables=tuple(v for v in domain.variables if v.symbol not in self.mesh.names), multiples=())
+        program = at_a_point(self.request.at(there, env), self.mesh, sizes_in(env, self.mesh), self._specs)
+        return cost_table(replace(program, axes=self.mesh.variables()), branches=Branches(branches), unknown="warn")
+
+
+def found_sharded(request: Request | Step, program: RawProgram, stated: Shardings) -> Sharded | None:
+    """The request over the mesh that its own program names; None for a program of one device.
+
+    Raises CostModelError for partitions without a mesh; a model that states partitions for a mesh that is not there is told so.
+    """
+    if program.mesh:
+        return Sharded(request, mesh_of(program.mesh), stated)
+    if stated.stated:
+        raise CostModelError("shardings were given and no mesh: pass mesh={'axis': size, …} too")
+    forward = request.forward if isinstance(request, Step) else request
+    if has_metadata(program, forward):
+        tell_metadata(type(forward.model).__name__)
+    return None
+
+
+# A multiple of every number of devices up to 16, and of most that are used.
+_MULTIPLE = 2**8 * 3**2 * 5 * 7 * 11 * 13
+
+
+def found_indivisible(request: Request | Step, stated: Shardings, refusal: IndivisibleShards) -> Sharded:
+    """The request over the mesh that its program names where that shows with dimensions that are multiples only. Raises the
+    refusal where it does not."""
+    try:
+        program = inline(traced_at(request, {}, _MULTIPLE))
+    except CostModelError:
+        raise refusal from None
+    return Sharded(request, mesh_of(program.mesh), stated)

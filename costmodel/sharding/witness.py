@@ -1,0 +1,45 @@
+"""A point at which a program is partitioned: every dimension a multiple of all devices, and different from the others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from sympy import Symbol
+
+from costmodel.errors import CostModelError
+from costmodel.symbolic.domain import Domain, Variable
+from costmodel.symbolic.forms import evaluate, symbol
+
+_FACTORS = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
+_TRIES = 200
+
+
+def witness(domain: Domain, multiple: int) -> dict[Symbol, int]:
+    """Values of the internal variables, multiples of ``multiple``. Raises CostModelError where the domain has no such point."""
+    rng = random.Random(0)
+    for attempt in range(_TRIES):
+        factors = list(_FACTORS) if attempt < _TRIES // 2 else [1, 2, *_FACTORS]
+        if attempt:
+            rng.shuffle(factors)
+        env = _point(domain.ordered, factors, multiple)
+        if env is not None and all(evaluate(r.difference, env) >= 0 for r in domain.relations):
+            return env
+    raise CostModelError(f"no point of {domain} is a multiple of the mesh's {multiple} devices in every dimension, which is where "
+                         "a program is partitioned: loosen a bound, or give that dimension as an integer")
+
+
+def _point(variables: Sequence[Variable], factors: Iterable[int], multiple: int) -> dict[Symbol, int] | None:
+    env: dict[Symbol, int] = {}
+    for v, factor in zip(variables, _endless(list(factors)), strict=False):
+        env[symbol(v.name)] = value = multiple * factor
+        whole = value * evaluate(v.divisor, env)
+        if whole < v.lower or (v.upper is not None and whole > v.upper):
+            return None
+    return env
+
+
+def _endless(factors: list[int]) -> Iterable[int]:
+    while True:
+        yield from factors
+        factors = [f + 40 for f in factors]
