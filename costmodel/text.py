@@ -16,7 +16,7 @@ def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str
     ' did you mean a100-sxm-80gb?'
     """
     wanted, known = str(name).lower(), {each.lower(): each for each in among}
-    begun = [each for each in known if len(wanted) > 1 and each.startswith(wanted)]
+    begun = sorted(each for each in known if len(wanted) > 1 and each.startswith(wanted))
     near = begun[:3] or difflib.get_close_matches(wanted, known, n=3, cutoff=cutoff)
     return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 

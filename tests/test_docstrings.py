@@ -13,7 +13,8 @@ from typing import Any
 import costmodel
 
 # What says in what a number is: a unit, what is counted, or that it is a ratio.
-UNITS = ("FLOP", "B/s", "J ", "elements", "ytes", "econd", "perations", "Evaluations", "How many", "part of")
+UNITS = ("FLOP", "B/s", "J ", "elements", "ytes", "econd", "perations", "Evaluations", "How many", "part of", "factors",
+         "measured / predicted")
 
 
 def modules() -> list[ModuleType]:

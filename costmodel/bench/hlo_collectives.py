@@ -24,6 +24,7 @@ class Collective:
 
     @property
     def total(self) -> float:
+        """Bytes of all its runs."""
         return self.bytes * self.times
 
 

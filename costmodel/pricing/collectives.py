@@ -51,6 +51,7 @@ class Collectives:
         return iter(self.rows)
 
     def text(self, width: int | None = None) -> str:
+        """A row per collective, as text."""
         out = grid("kind", "axes", "module", "phase", "dtype", "bytes sent\n[B]", "times", "in all\n[B]",
                    left=("kind", "axes", "module", "phase", "dtype"))
         for row in self.rows:

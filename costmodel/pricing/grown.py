@@ -81,7 +81,7 @@ class Growth:
 
     @property
     def traces(self) -> int:
-        """Programs that were traced: one a depth, with symbols where jax can, and one a verified point."""
+        """How many programs were traced: one a depth, with symbols where jax can, and one a verified point."""
         return len(self.depths) + len(self.verified)
 
     def __str__(self) -> str:

@@ -260,6 +260,7 @@ def _sends(table: CostTable) -> bool:
 @metric("wire_bytes", unit="B", applies=_sends,
         convention="bytes that one device sends to others, by the bandwidth-optimal ring algorithms; axis=: in exchanges over it")
 def wire_bytes(table: CostTable, axis: str | None = None) -> Expr:
+    """Bytes that a device sends, over all axes of the mesh or one."""
     def over(e: Equation) -> bool:
         return axis is None or (isinstance(e.params, Collective) and axis in e.params.axes)
 

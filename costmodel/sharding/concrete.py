@@ -77,6 +77,7 @@ class Concrete:
         return value if spec is None else self.constrained(value, spec)
 
     def constrained(self, value: Any, spec: Any) -> Any:
+        """A value that is to be sharded so."""
         return lax.with_sharding_constraint(value, NamedSharding(self.mesh, spec))
 
     # -- equations -------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ def _removed(op: Operation) -> tuple[Axis, ...]:
 
 
 def added(less: Sharding, more: Sharding) -> tuple[Axis, ...]:
+    """The axes by which the second is sharded more than the first, dimension by dimension."""
     return tuple(axis for a, b in zip(less, more, strict=True) for axis in b[len(a):])
 
 

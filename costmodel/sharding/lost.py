@@ -32,6 +32,7 @@ class Lost(NamedTuple):
         return line or "/".join(self.equation.path) or "the top level"
 
     def text(self, dim: Expr) -> str:
+        """What was lost of a dimension, where, and what keeps it, in one line."""
         entries = ", ".join(repr(self.axis) if i == self.place else "None" for i in range(self.rank))
         return (f"the batch {dim} is no longer sharded along {self.axis} after {self.equation.primitive} at {self.where}: every "
                 f"device computes all of it from there on; jax.lax.with_sharding_constraint(x, PartitionSpec({entries})) keeps it")

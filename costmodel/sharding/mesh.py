@@ -22,10 +22,12 @@ class Mesh:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """How many devices each axis has, by name."""
         return dict(self.axes)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the axes, in order."""
         return tuple(name for name, _ in self.axes)
 
     @property

@@ -95,6 +95,7 @@ class Device:
 
     @cached_property
     def signature(self) -> tuple[tuple[str, ...], ...]:
+        """What the partitioner sends; nothing where it was not asked."""
         return signature(self.found) if self.found is not None else ()
 
     def signature_at(self, env: Mapping[Symbol, int], sizes: Sizes) -> tuple[tuple[str, ...], ...]:

@@ -39,6 +39,7 @@ class Shardings:
 
     @property
     def stated(self) -> bool:
+        """Whether anything was said of any of them."""
         return any(part is not None for part in (self.inputs, self.outputs, self.params, self.targets))
 
 
@@ -158,6 +159,7 @@ def has_metadata(program: RawProgram, forward: Request) -> bool:
 
 
 def is_spec(x: Any) -> bool:
+    """Whether it says how an array is sharded; None says nothing of it."""
     return x is None or isinstance(x, PartitionSpec | jax.sharding.Sharding)
 
 

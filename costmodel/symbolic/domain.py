@@ -57,6 +57,7 @@ class Multiple:
     whole: Expr
 
     def holds(self, env: Mapping[Symbol, int]) -> bool:
+        """Whether the part divides the whole at a point."""
         return Fraction(evaluate(self.whole, env) / Fraction(evaluate(self.part, env))).denominator == 1
 
 

@@ -205,7 +205,7 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "integers that a device has no peak for": (lambda: integers().roofline("h100-sxm", n=8, d=8), INPUTS),
     "integers repriced": (lambda: integers().reprice("int8").roofline("h100-sxm", n=8, d=8), INPUTS),
     "floats that a device has no peak for": (lambda: dense().reprice("float64").roofline("lecture", n=8, d=8), "reprice(dtype=…)"),
-    "a device": (lambda: load("a100"), "did you mean a100-sxm"),
+    "a device": (lambda: load("a100"), "did you mean a100-pcie-40gb"),
     "energies as a device": (lambda: load(energy_tables()[0]), "energies only"),
     "a new device of an old name": (lambda: template("lecture"), "give another one"),
     "a symbol to solve for": (lambda: solve.max_fit(dense(), "m", "1GB"), "solve for one of"),

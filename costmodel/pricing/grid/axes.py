@@ -44,7 +44,7 @@ class Grid:
 
     @property
     def count(self) -> int:
-        """Points, exactly."""
+        """How many points, exactly."""
         return prod(self.shape)
 
     @cached_property
