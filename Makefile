@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow mutants bench judge lint docs clean
+.PHONY: demo test test-slow browser mutants bench judge truth lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,11 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
+# Debian's browser, where there is none yet.
+browser: $(READY)
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py
+
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
 
@@ -34,6 +39,9 @@ COMPILER ?= xla-cpu
 judge: $(READY)
 	$(BIN)/python -m costmodel.bench.judged make $(COMPILER) tests/data/compilers
 	$(BIN)/python -m costmodel.bench.judged page tests/data/compilers > docs/compilers.md
+
+truth: $(READY)
+	$(BIN)/python -m costmodel.bench.truth docs/measurements > docs/truth.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

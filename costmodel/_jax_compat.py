@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import threading
+import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,12 @@ def constrain(greater: Any, smaller: Any) -> None:
         raise DomainError(f"the constraint {text} cannot hold: {error}") from None
     SCOPE._decision_initial_state = None
     SCOPE._clear_caches()
+
+
+def where(dim: Any, values: dict[str, int]) -> Any:
+    """A dimension with integers for some of its variables."""
+    found = dim._evaluate({name: values.get(name, variable(name)) for name in dim._get_vars()})
+    return found if is_symbolic(found) else int(found)
 
 
 def dim_terms(dim: Any) -> list[tuple[int, list[tuple[Any, int]]]]:
@@ -255,6 +262,19 @@ def whole_tracebacks() -> contextlib.AbstractContextManager[None]:
 def without_jax_frames(error: Exception) -> Exception:
     """The exception with a traceback that shows what its reader wrote, as jax would have shown it."""
     return error.with_traceback(_traceback_util.filter_traceback(error.__traceback__)) if error.__traceback__ else error
+
+
+def undecided(error: BaseException) -> tuple[str, Any, Any] | None:
+    """What jax asked itself of dimensions when it raised, by the arguments of the function that failed: (">=", a, b), whether a is
+    at least b; ("|", a, b), whether a divides b; None if it was neither."""
+    found: tuple[str, Any, Any] | None = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code, values = frame.f_code.co_name, frame.f_locals
+        if code == "_geq_decision" and frame.f_globals is vars(_shape_poly) and {"e1", "e2"} <= values.keys():
+            found = ">=", values["e1"], values["e2"]
+        elif code == "divide_shape_sizes" and frame.f_globals is vars(_core) and {"sz1", "sz2"} <= values.keys():
+            found = "|", values["sz2"], values["sz1"]
+    return found
 
 
 def expand_high_level(equation: Any) -> Any:

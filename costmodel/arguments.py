@@ -29,6 +29,7 @@ class Asked:
     rngs: tuple[str, ...] = ()
     mutable: tuple[str, ...] = ()
     fit: str = "auto"
+    skip_masked: bool = False
     mesh: str | None = None
     shards: tuple[str, ...] = ()
 
@@ -56,7 +57,8 @@ class Asked:
             given = dict(entry.at)
         if given or quoted:
             cost.domain.bind(given)
-        return Answer(cost, given, _verify(cost, entry, given) if self.verify else "")
+        verified = _verify(cost, entry, given) if self.verify else ""
+        return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified)
 
 
     def _over(self, what: str) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Answer:
 
     @property
     def at_text(self) -> str:
+        """The point as text: "n=1, h=224"."""
         return _text(self.at)
 
 
@@ -148,7 +151,7 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     refusal = "no small point satisfies its constraints"
     for values in [given] if given else _candidates(cost, entry):
         try:
-            if cost.at(**values).cost is cost:
+            if cost.program_of(cost.at(**values).formulas):
                 return f"verified against a concrete trace at {_text(values)}"
             return f"another program than with symbols at {_text(values)}: figures there are the concrete program's"
         except TraceError as error:
@@ -161,6 +164,8 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
 def _candidates(cost: Cost, entry: ModelEntry) -> Iterator[Mapping[str, int]]:
     if inside(cost.domain, entry.at):
         yield entry.at
+    if cost.fitted is not None:  # as deep as the sample, not as deep as a middling size
+        yield from cost.fitted.verified
     yield from sample_points(cost.domain)
 
 

@@ -6,26 +6,30 @@ integers in place of formulas.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
 
-from costmodel.errors import CostModelError, DomainError, IndivisibleShards
-from costmodel.pricing.core import Point, Priced, Symbolic
+from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
+from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
+from costmodel.pricing.grown import Grown, sampled
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.result import TRACE_LIMIT, raw_program
-from costmodel.program.regions import Regions
+from costmodel.program.fit.depth import Grows
+from costmodel.program.fit.result import TRACE_LIMIT, Made, raw_program
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype
+from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
 from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.requested import NOTHING, Shardings
 from costmodel.symbolic.forms import symbol
-from costmodel.trace.requests import Request, request
-from costmodel.trace.undecided import boundaries
+from costmodel.text import cell, did_you_mean, shown
+from costmodel.trace.requests import Request, Traceable, request
+from costmodel.trace.training import Step
+from costmodel.trace.words import Phase
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -33,9 +37,9 @@ if TYPE_CHECKING:
     from costmodel.pricing.collectives import Collectives
     from costmodel.pricing.energy import Energy
     from costmodel.pricing.explain import Explanation
+    from costmodel.pricing.regional import Listed
     from costmodel.pricing.roofline import Roofline
     from costmodel.pricing.table import Table
-    from costmodel.trace.training import Step
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
@@ -78,27 +82,22 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
                            stated=Shardings(in_shardings, out_shardings, param_shardings))
 
 
-def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: str = "max", verify: bool = True,
-                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, mesh: Any = None,
+def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str = "max", verify: bool = True,
+                    fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True, mesh: Any = None,
                     stated: Shardings = NOTHING) -> Cost:
-    """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common."""
+    """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common.
+    ``tell``: say on stderr that a fit took the place of a trace."""
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    sharded = Sharded(asked, mesh_of(mesh), stated) if mesh is not None else None
-    if sharded is None:
-        try:
-            made = raw_program(asked, fit=fit, trace_limit=trace_limit)
-            sharded = found_sharded(asked, made.program, stated)
-        except IndivisibleShards as refusal:
-            sharded = found_indivisible(asked, stated, refusal)
-    made = made if sharded is None else sharded.made
+    made, sharded = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
+    if isinstance(made, Grows):
+        return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
-    places, own = boundaries(domain, made.asked)
-    regions = Regions(places, own=own, stand_ins=made.stand_ins, checked=verify)
+    regions = regions_of(made, table, domain, checked=verify)
     cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit,
                 sharded=sharded)
     if unknown == "warn" and cost.coverage.unknown:
@@ -106,6 +105,43 @@ def analyze_request(asked: Request | Step, *, unknown: str = "error", branches: 
 
         warnings.warn(str(cost.coverage), stacklevel=2)
     return cost
+
+
+def _grown(grows: Grows, *, branches: str, verify: bool, fit: str, **options: Any) -> Cost:
+    """The cost of a model that is another program at every depth."""
+    def analyse(asked: Any) -> Cost:
+        return analyze_request(asked, branches=branches, verify=verify, fit=fit, tell=False, **options)
+
+    name = _name(grows.request.model)
+    try:
+        cost = GrownCost(sampled(grows, analyse, branches=branches, name=name), name=name, request=grows.request,
+                         branches=branches, checked=verify)
+    except CostModelError as refusal:
+        raise TraceError(f"{grows.reason}; the structure grows with {grows.depth.symbol}, and {refusal}") from refusal
+    if fit == "auto":
+        print(f"costmodel: {cost.fitted}", file=sys.stderr)
+    return cost
+
+
+def _made(asked: Traceable, mesh: Any, stated: Shardings, *, fit: str, trace_limit: float | None,
+          tell: bool) -> tuple[Made | Grows, Sharded | None]:
+    """What a request traces to, and the request over a mesh where it is one device's program."""
+    own = asked if isinstance(asked, Request | Step) else None
+    if own is not None and mesh is not None:
+        sharded = Sharded(own, mesh_of(mesh), stated)
+    else:
+        try:
+            made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
+        except IndivisibleShards as refusal:
+            if own is None:
+                raise
+            sharded = found_indivisible(own, stated, refusal)
+        else:
+            found = None if own is None or isinstance(made, Grows) else found_sharded(own, made.program, stated)
+            if found is None:
+                return made, None
+            sharded = found
+    return sharded.made, sharded
 
 
 def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
@@ -273,8 +309,9 @@ def _one_of(mesh: Mesh | None) -> str:
     return "" if mesh is None else f"\n  one device of the mesh {mesh}; cost.all_devices sums over them"
 
 
-def _origins(donate: Sequence[str]) -> tuple[str, ...]:
-    return (donate,) if isinstance(donate, str) else tuple(sorted(donate))
+def _origins(donate: Sequence[str]) -> Any:
+    """As a key; text is left to be refused."""
+    return donate if isinstance(donate, str) else tuple(sorted(donate))
 
 
 class AllDevices(_Face):
@@ -309,17 +346,19 @@ class AllDevices(_Face):
 class CostAt(_Face, Point):
     """A cost at a point: every metric is an exact number."""
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Roofline:
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.pricing.roofline import roofline
 
-        return roofline(self, hardware, policy=policy)
+        return roofline(self, hardware, policy=policy, precision=precision)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
-        lines = [f"{self.name} at {point or 'its fixed shapes'}{_one_of(self.mesh)}"]
+        lines = [f"{shown(self.name)} at {point or 'its fixed shapes'}{_one_of(self.mesh)}"]
         for label, value, unit in self.headline():
-            lines.append(f"  {label:<22} {value:,} {unit}")
+            lines.append(f"  {label:<22} {cell(value)} {unit}")
+        if self.cost.fitted is not None and not self.cost.fitted.is_verified(self.env):
+            lines.append("  not verified here")
         return "\n".join((*lines, f"  {self.coverage}"))
 
     __repr__ = __str__
@@ -330,18 +369,61 @@ class Cost(_Face, Symbolic):
 
     at_a_point = CostAt
 
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._by_key: dict[str, Cost] = {}  # costs of other regions, by structure
+
+    def predicted(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Expr:
+        """Seconds that a call is likely to take, in closed form; see :func:`costmodel.pricing.predict.predicted`."""
+        from costmodel.pricing.predict import predicted
+
+        return predicted(self, hardware, policy=policy)
+
     def region(self, **values: int) -> Cost:
-        """The closed forms of a fitted cost's model with the structure that it has at a point, where that is another one than this
-        cost's. Raises FitError where there are none."""
+        """The closed forms that hold at a point: of a fitted cost, those of the structure that its model has there. With some of
+        the symbols only, the cost of the model with them as integers, in the others: ``region(n=1)``.
+
+        Raises FitError where there are none.
+        """
+        if self.source is not None and self.change is not None:
+            return self.source.region(**values)._derived(self.name, self.change)  # type: ignore[attr-defined]  # a Cost, as self is
+        if self.request is None:
+            raise CostModelError("this cost was loaded from a file and has no model to trace again")
+        if self.fitted is None or len(values) < len(self.symbols):
+            env = self.domain.bind_some(values)
+            asked = self.request.where({s.name: v for s, v in env.items()})
+            there = analyze_request(asked, branches=self.branches, verify=self.compared.checked, unknown="warn", tell=False)
+            there.domain = there.domain.where(self.domain.relations, env)
+            return there
         env = self.domain.bind(values)
-        if self.fitted is None or self.request is None:
-            raise CostModelError(f"{self.name} is not fitted: one symbolic trace holds for its whole domain")
-        fitted = self.fitted.elsewhere_at(env)
-        table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
-        return Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches, fitted=fitted)
+        key = self.fitted.key_at(env)
+        if key not in self._by_key:
+            fitted = self.fitted.elsewhere_at(env)
+            table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
+            self._by_key[key] = Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches,
+                                     regions=regions_of(Made(fitted.found.program, fitted), table, domain,
+                                                        checked=self.compared.checked), fitted=fitted, alone=True)
+        return self._by_key[key]
+
+    def regions(self) -> Listed:
+        """The regions in which the model has one program each, with the condition and the forms of each: this cost's first, then
+        those that were met elsewhere, such as ``n == 1``. Print it to read them."""
+        from costmodel.pricing.regional import regions_of_fit, regions_of_trace
+
+        if self.source is not None and self.change is not None:
+            return self.source.regions().changed(lambda there: there._derived(self.name, self.change))  # type: ignore[attr-defined]
+        if self.request is None:
+            raise CostModelError("this cost was loaded from a file and has no model to trace again")
+        if self.fitted is None:
+            return regions_of_trace(self)
+        return regions_of_fit(self, Cost(self.program, self.domain, name=self.name, request=self.request, branches=self.branches,
+                                         regions=self.origin.compared, fitted=self.fitted, alone=True))
 
     def filter_phase(self, phase: str) -> Cost:
         """The equations of one phase of a training step: ``""`` (forward), ``backward``, ``recompute`` or ``update``."""
+        if phase not in tuple(Phase):
+            raise CostModelError(f"no phase is called {phase!r};{did_you_mean(phase, Phase)} choose one of "
+                                 f"{', '.join(repr(str(each)) for each in Phase)}")
         return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
 
     def reprice(self, dtype: str) -> Cost:
@@ -349,24 +431,45 @@ class Cost(_Face, Symbolic):
         stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
         wanted = DTYPE_ALIASES.get(dtype, dtype)
         if wanted not in BITS:
-            raise CostModelError(f"{dtype!r} is not a dtype to price in; use one of {', '.join(sorted([*BITS, *DTYPE_ALIASES]))}")
+            known = sorted([*BITS, *DTYPE_ALIASES])
+            raise CostModelError(f"{dtype!r} is not a dtype to price in;{did_you_mean(dtype, known)} use one of {', '.join(known)}")
         return self._derived(f"{self.name} in {wanted}",
                              lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
+
+    def skip_masked(self) -> Cost:
+        """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
+        backward: operations at their effective length, s·(s + 1)/2 of s² scores. The program still moves whole arrays; one kernel
+        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`)."""
+        return self._derived(f"{self.name}, masked scores skipped", skip_masked)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, **values: int) -> Roofline:
-        """Time per kernel on a device: compute and memory bounds, which of them binds, latency and throughput. ``policy`` says
-        which equations share a kernel; by default the device's own."""
-        return self.at(**values).roofline(hardware, policy=policy)
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
+                 **values: int) -> Roofline:
+        """Time per kernel on a device: compute and memory bounds, which of them binds, what is predicted, latency and throughput.
+        ``policy`` says which equations share a kernel (by default the device's own), ``precision`` ("highest", "high", "default")
+        what float32 contractions that ask for none run at."""
+        return self.at(**values).roofline(hardware, policy=policy, precision=precision)
 
-    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Sequence[Any] = (),
-              policy: str | None = None, **grid: Any) -> Any:
-        """Metrics over a grid of symbols as an xarray.Dataset; ``w="h"`` ties one symbol to another. Needs the extra ``sweep``."""
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
+              vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+              pareto: Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy", **grid: Any) -> Any:
+        """Metrics over a grid of symbols, and of figures of devices (``vary``), as an xarray.Dataset; ``w="h"`` ties one symbol to
+        another. ``best``, ``pareto`` and ``where`` answer on the way, ``out`` writes a store, ``chunks`` makes it lazy: see
+        :func:`costmodel.pricing.sweep.sweep`. Needs the extra ``sweep``."""
         from costmodel.pricing.sweep import sweep
 
-        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy)
+        return sweep(self, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best,
+                     pareto=pareto, out=out, chunks=chunks, backend=backend)
+
+    def time(self, hardware: str | Hardware, /, *, free: Sequence[str] = (), bound: str = "lower",
+             policy: str | None = None) -> Expr:
+        """A time bound in seconds as a closed form in the user's symbols, with sympy's Max. Figures of the device in ``free``
+        (``bandwidth``, ``launch_overhead``, ``link``, a peak as ``matrix.bfloat16``) stay symbols of those names."""
+        from costmodel.pricing.closed import seconds
+
+        return seconds(self, hardware, free=free, bound=bound, policy=policy)
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
@@ -378,36 +481,75 @@ class Cost(_Face, Symbolic):
             return in_parameters(price, self.params)
         unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
         if unknown:
-            raise DomainError(f"unknown symbol {', '.join(unknown)}: the symbols here are {', '.join(self.symbols) or 'none'}")
+            raise DomainError(f"unknown symbol {', '.join(unknown)}:{did_you_mean(unknown[0], self.symbols)} "
+                              f"the symbols here are {', '.join(self.symbols) or 'none'}")
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
+    def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:
+        """Write the live page: one file, without network, in which a reader moves symbols, device, type and policy and everything
+        is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
+        from costmodel.report.page import write_page
+
+        write_page(path, self, hardware, at)
+
     def to_json(self, indent: int | None = None) -> str:
-        """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back."""
+        """The whole result as JSON text, loss-free; :func:`from_json` gives an equal cost back. A fitted cost keeps what it rests
+        upon; from a file it says where it is not verified, and raises where its model may be another program."""
         from costmodel.program.serialize import Saved, to_json
 
-        if self.fitted is not None:
-            raise CostModelError("a fitted cost is compared with a concrete trace wherever it is evaluated, which a file cannot "
-                                 "be; evaluate it with .at(...) and save the numbers")
-        elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.regions))
+        elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.compared))
                           for point, there in sorted(self._elsewhere.items()))
-        return to_json(Saved(self.program, self.domain, self.name, self.origin.regions, elsewhere), indent)
+        return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere, self.fitted), indent)
 
     def __repr__(self) -> str:
-        return f"<Cost of {self.name}: {self.coverage}; domain {str(self.domain) or 'constant'}>"
+        return f"<Cost of {shown(self.name)}: {self.coverage}; domain {shown(str(self.domain)) or 'constant'}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}    domain: {str(self.domain) or 'no symbols'}{_one_of(self.mesh)}"]
+        lines = [f"{shown(self.name)}    domain: {shown(str(self.domain)) or 'no symbols'}{_one_of(self.mesh)}"]
         for label, value, unit in self.headline():
             lines.append(f"  {label:<22} {value} {unit}")
+        if self.fitted is not None and self.fitted.conditions:
+            lines.append(f"  fitted where {', '.join(self.fitted.conditions)}; .regions() has the forms elsewhere")
         return "\n".join((*lines, f"  {self.coverage}"))
 
 
-def from_json(text: str) -> Cost:
-    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
-    from costmodel.program.serialize import from_json
+class GrownCost(Grown, Cost):
+    """Closed-form cost of a model that has more layers or steps for every value of one symbol: it has prices in all symbols, and a
+    program, with all that is asked of one, at each depth (``at``, ``region``)."""
 
-    saved = from_json(text)
-    cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions)
+    def table(self, depth: int | None = None, by: str = "module", collapse: bool = True, policy: str | None = None) -> Table:
+        """Rows per module, of which all that differ in integers are one (``Block_*/Dense_*``), or per ``phase``."""
+        from costmodel.pricing.grown_table import build
+
+        return build(self, depth=depth, by=by)
+
+    def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
+        parts = self.parts.derived(lambda cost: cost._derived(name, change), change)  # type: ignore[attr-defined]  # each a Cost
+        return GrownCost(parts, name=name, request=self.request, branches=self.branches, checked=self.compared.checked)
+
+    def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
+              vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+              pareto: Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy", **grid: Any) -> Any:
+        """As :meth:`Cost.sweep`, the program of each depth by itself."""
+        from costmodel.pricing.sweep import sweep_grown
+
+        return sweep_grown(self, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best,
+                           pareto=pareto, out=out, chunks=chunks, backend=backend)
+
+    def to_json(self, indent: int | None = None) -> str:
+        depth = self.parts.grows.depth.symbol
+        raise CostModelError(f"there is another program at every {depth}, and a file keeps one: write .region({depth}=…).to_json()")
+
+
+def from_json(text: str, *, limit: int | None = None) -> Cost:
+    """The cost that :meth:`Cost.to_json` wrote. Raises CostModelError, saying what is wrong, for anything else.
+
+    limit: characters that are read at most, so that no stranger's file takes long; by default 2.5 million, some 20 000 equations.
+    """
+    from costmodel.program.serialize import MAX_TEXT, from_json
+
+    saved = from_json(text, MAX_TEXT if limit is None else limit)
+    cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
     cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
                     for point, there in saved.elsewhere})
     return cost

@@ -11,6 +11,10 @@ class DomainError(CostModelError):
     """A symbol is unbound, unknown, or bound to a value outside its domain."""
 
 
+class Undefined(DomainError, ZeroDivisionError):
+    """A form has no value at a point: a divisor is zero there."""
+
+
 class TraceError(CostModelError):
     """jax refused to trace the model with these symbolic dimensions."""
 

@@ -6,18 +6,23 @@ A *zoo* is any package that registers under the entry-point group ``costmodel.mo
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from costmodel.errors import CostModelError
+from costmodel.text import did_you_mean
 
 ENTRY_POINT_GROUP = "costmodel.models"
+FOLDERS = "COSTMODEL_MODELS"  # an environment variable: where package.module:attribute is looked for after the working directory
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class ModelEntry:
     at:        the point that publications quote, e.g. ``{"n": 1, "h": 224, "w": 224}``.
     published: figures to be met exactly; every zoo file has some, with their source.
     params:    for a plain function, which argument holds the parameters (as in ``analyze(..., params=0)``).
+    tokens:    for a language model, the symbols whose product is how many tokens a call takes: ``"b s"``. Throughputs are in
+               tokens a second then.
     """
 
     name: str
@@ -60,6 +67,7 @@ class ModelEntry:
     at: Mapping[str, int] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     params: int | None = None
+    tokens: str = ""
 
     def make(self) -> tuple[Any, tuple[Any, ...]]:
         """The model and its abstract inputs, over the declared symbolic dimensions."""
@@ -75,7 +83,7 @@ class ModelEntry:
         model, inputs = self.make()
         options.setdefault("params", self.params)
         cost = analyze(model, *inputs, kwargs={**self.kwargs, **options.pop("kwargs", {})}, **options)
-        cost.name = self.name
+        cost.name, cost.tokens = self.name, tuple(self.tokens.split())
         return cost
 
     def analyze_step(self, optimizer: str, **options: Any) -> Any:
@@ -92,7 +100,7 @@ class ModelEntry:
         kwargs = {name: True if name == "train" else value for name, value in self.kwargs.items()}
         cost = analyze_training(model, *inputs, loss=lambda y: (jax.tree.leaves(y)[0] ** 2).mean(), optimizer=update,
                                 kwargs={**kwargs, **options.pop("kwargs", {})}, **options)
-        cost.name = f"{self.name}, {optimizer} step"
+        cost.name, cost.tokens = f"{self.name}, {optimizer} step", tuple(self.tokens.split())
         return cost
 
     def with_inputs(self, inputs: Iterable[str], where: str | None = None, kwargs: Mapping[str, Any] | None = None) -> ModelEntry:
@@ -105,7 +113,9 @@ class ModelEntry:
 def _parse_input(text: str) -> tuple[str, str]:
     """(names and integers separated by spaces, dtype) of ``"n,h,w,3:float32"``."""
     shape, _, dtype = text.partition(":")
-    parts = [p.strip() for p in shape.split(",") if p.strip()]
+    parts = [p.strip() for p in shape.split(",")]
+    if parts[-1] == "":  # of one dimension Python writes (n,), of none ()
+        parts.pop()
     for p in parts:
         if not (p.isdigit() or p.isidentifier()):
             raise CostModelError(f"input {text!r}: {p!r} is neither an integer nor a name; write e.g. 'n,h,w,3:float32'")
@@ -134,11 +144,48 @@ def zoo() -> dict[str, ModelEntry]:
     """Every model that an installed zoo registers, by name. Raises CostModelError for a name given twice."""
     found: dict[str, ModelEntry] = {}
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        for entry in point.load()():
+        with _importing(point.module.split(".")[0], _installed()):
+            models = point.load()()
+        for entry in models:
             if entry.name in found:
                 raise CostModelError(f"two zoos register a model called {entry.name!r}; uninstall one of them")
             found[entry.name] = entry
     return found
+
+
+def _installed() -> list[str]:
+    """Where installed packages are found: beside costmodel, then along the path without the working directory, and there last."""
+    here = [p for p in sys.path if os.path.abspath(p) == os.getcwd()]
+    return [str(Path(__file__).parents[1]), *(p for p in sys.path if p not in here), *here]
+
+
+@contextlib.contextmanager
+def _importing(package: str, path: list[str]) -> Iterator[None]:
+    """Imports go along ``path`` while it lasts. A package of that name which was imported from elsewhere is set aside meanwhile:
+    the user's folder ``zoo`` and ours, say, are two packages of one name."""
+    before = sys.path[:]
+    sys.path[:] = path
+    aside = {}
+    try:
+        spec = importlib.machinery.PathFinder.find_spec(package, path)
+        loaded = sys.modules.get(package)
+        if spec and loaded and _places(spec) != _places(loaded.__spec__):
+            names = [name for name in sys.modules if name.split(".")[0] == package]
+            aside = {name: sys.modules.pop(name) for name in names}
+        yield
+    finally:
+        if aside:
+            for name in [name for name in sys.modules if name.split(".")[0] == package]:
+                del sys.modules[name]
+            sys.modules.update(aside)
+        sys.path[:] = before
+
+
+def _places(spec: importlib.machinery.ModuleSpec | None) -> list[str]:
+    """The real paths of a package's folders, or of a module's file."""
+    if spec is None:
+        return []
+    return [os.path.realpath(p) for p in spec.submodule_search_locations or [spec.origin or ""]]
 
 
 def model(name: str) -> ModelEntry:
@@ -150,28 +197,27 @@ def model(name: str) -> ModelEntry:
         return _attribute(name)
     known = zoo()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise CostModelError(f"unknown model {name!r}: {hint}`costmodel list` shows all; or give package.module:attribute")
+        raise CostModelError(f"unknown model {name!r}:{did_you_mean(name, known, cutoff=0.4)} `costmodel list` shows all; or give "
+                             "package.module:attribute")
     return known[name]
 
 
 def _attribute(name: str) -> ModelEntry:
     module_name, _, attribute = name.partition(":")
-    sys.path.insert(0, "")  # a user's own file in the working directory, as `python -m` would find it
     try:
-        found: Any = importlib.import_module(module_name)
+        # A user's own file in the working directory, as `python -m` would find it, or where they keep their models.
+        own = ["", *filter(None, os.environ.get(FOLDERS, "").split(os.pathsep))]
+        with _importing(module_name.split(".")[0], [*own, *sys.path]):
+            found: Any = importlib.import_module(module_name)
     except Exception as error:  # the user's module may fail in any way; its reason is what they need
         reason = str(error).splitlines()[0] if str(error) else ""
         raise CostModelError(f"{module_name} does not import: {type(error).__name__}: {reason}; run from the folder that holds it, "
-                             "or install it") from error
-    finally:
-        sys.path.remove("")
+                             f"name that folder in {FOLDERS}, or install it") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3, cutoff=0.4)
-            raise CostModelError(f"module {module_name} has no attribute {attribute!r}; did you mean "
-                                 f"{' or '.join(near) or 'another module, package.module:attribute'}?")
+            near = did_you_mean(part, [n for n in dir(found) if not n.startswith("_")], cutoff=0.4)
+            raise CostModelError(f"module {module_name} has no attribute {attribute!r};"
+                                 f"{near or ' it is package.module:attribute'}")
         found = getattr(found, part)
     if isinstance(found, ModelEntry):
         return found

@@ -34,6 +34,89 @@ def split_range(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, int
     return tuple(part for part in parts if part != spans[0]), (match[1], int(match[2]), int(match[3]))
 
 
+def axes(texts: tuple[str, ...], domain: Domain) -> dict[str, list[int]]:
+    """The values that ``--over`` gives: NAME=FIRST..LAST, the multiples in it that the domain allows; with :STEP or *FACTOR, those
+    from the first on; or NAME=A|B|C.
+
+    >>> axes(("n=1..8*2,h=64..128:32", "c=3|5"), Domain())
+    {'n': [1, 2, 4, 8], 'h': [64, 96, 128], 'c': [3, 5]}
+    """
+    found: dict[str, list[int]] = {}
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        name, _, given = (each.strip() for each in part.partition("="))
+        match = re.fullmatch(r"(\d+)\s*\.\.\s*(\d+)(?:\s*([:*])\s*(\d+))?", given)
+        if not name.isidentifier() or not (match or re.fullmatch(r"\d+(\s*\|\s*\d+)*", given)):
+            raise CostModelError(f"--over {part!r} is not of the form NAME=FIRST..LAST[:STEP or *FACTOR] or NAME=A|B|C; write e.g. "
+                                 "--over n=1..256*2,h=64..512:32")
+        if name in found:
+            raise CostModelError(f"--over gives {name} twice; give each symbol its values once")
+        found[name] = _span(part, match, _step(domain, name)) if match else [int(v) for v in given.split("|")]
+    return found
+
+
+def _step(domain: Domain, name: str) -> int:
+    """What every value of a symbol is a multiple of."""
+    return next((int(v.divisor) for v in domain.variables if v.symbol == name and v.divisor.is_Integer), 1)
+
+
+def _span(part: str, match: re.Match[str], step: int) -> list[int]:
+    first, last, by = int(match[1]), int(match[2]), int(match[4] or 0)
+    if match[3] == "*":
+        if by < 2 or first < 1:
+            raise CostModelError(f"--over {part!r}: a factor is at least 2, and the first value at least 1")
+        values = [first]
+        while values[-1] * by <= last:
+            values.append(values[-1] * by)
+        return [v for v in values if v <= last]
+    if match[3] and by < 1:
+        raise CostModelError(f"--over {part!r}: a step is at least 1")
+    start, every = (first, by) if match[3] else (-(-first // step) * step, step)
+    values = list(range(start, last + 1, every))
+    if not values:
+        told = f": those of the domain are multiples of {step}" if step > 1 else ""
+        raise CostModelError(f"--over {part!r} has no value{told}")
+    return values
+
+
+def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
+    """The values that ``--vary`` gives of figures of devices: NAME=LEAST..MOST:COUNT, evenly spaced, or NAME=A|B|C, with units.
+
+    >>> figures(("bandwidth=1TB/s..4TB/s:4",))
+    {'bandwidth': [1000000000000.0, 2000000000000.0, 3000000000000.0, 4000000000000.0]}
+    """
+    from costmodel.pricing.sweep import quantity
+
+    found: dict[str, list[float]] = {}
+    for part in texts:
+        name, equals, given = (each.strip() for each in part.partition("="))
+        span, _, count = given.partition(":")
+        ends = span.split("..")
+        if not equals or len(ends) > 2 or (len(ends) == 2) != count.strip().isdigit() or count.strip() in ("0", "1"):
+            raise CostModelError(f"--vary {part!r} is not of the form NAME=LEAST..MOST:COUNT or NAME=A|B|C; write e.g. "
+                                 "--vary bandwidth=1TB/s..4TB/s:50")
+        if len(ends) == 2:
+            (low, high), n = map(quantity, ends), int(count)
+            found[name] = [low + (high - low) * i / (n - 1) for i in range(n)]
+        else:
+            found[name] = [quantity(value) for value in given.split("|")]
+    return found
+
+
+def ties(texts: tuple[str, ...]) -> dict[str, str]:
+    """The symbols that follow others.
+
+    >>> ties(("w=h",))
+    {'w': 'h'}
+    """
+    found = {}
+    for part in (part.strip() for text in texts for part in text.split(",")):
+        name, equals, other = (each.strip() for each in part.partition("="))
+        if not equals or not name.isidentifier() or not other.isidentifier():
+            raise CostModelError(f"--tie {part!r} is not of the form NAME=NAME; write e.g. --tie w=h")
+        found[name] = other
+    return found
+
+
 def sample_points(domain: Domain) -> Iterator[dict[str, int]]:
     """A few points of ``domain``, always the same ones; symbols differ from each other where they may, so that formulas which
     confuse two symbols are found out. Yields nothing where constraints leave no such point."""

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
+
+
+def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str:
+    """What an error says after naming something that is not there: a space and the nearest of the names that are, or nothing.
+
+    >>> did_you_mean("flop", ["flops", "macs"]), did_you_mean("banana", ["flops", "macs"])
+    (' did you mean flops?', '')
+    >>> did_you_mean("a100", ["h100-sxm", "a100-sxm-80gb"])
+    ' did you mean a100-sxm-80gb?'
+    """
+    wanted, known = str(name).lower(), {each.lower(): each for each in among}
+    begun = [each for each in known if len(wanted) > 1 and each.startswith(wanted)]
+    near = begun[:3] or difflib.get_close_matches(wanted, known, n=3, cutoff=cutoff)
+    return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
 def cell(value: Any) -> str:
@@ -22,14 +38,26 @@ def si(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}"
 
 
+def shown(text: str, most: int | None = None) -> str:
+    r"""A text that others chose (a module's name, a file's title) as one line that moves no cursor: what cannot be printed is
+    written as its code, and of more than ``most`` characters the first are there.
+
+    >>> print(shown("red \x1b[31m\nand more", 15))
+    red \x1b[31m\nand m…
+    """
+    cut = text if most is None or len(text) <= most else text[:most]
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return escaped + "…" * (len(cut) < len(text))
+
+
 def printed(renderable: Any, width: int | None = None) -> str:
-    """What rich prints, as text without colours."""
+    """What rich prints, as text without colours: brackets and colons in a name are no markup, and escape sequences no commands."""
     from rich.console import Console
 
-    console = Console(width=width or 200, force_terminal=False, no_color=True)
+    console = Console(width=width or 200, force_terminal=False, no_color=True, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(renderable)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+    return "\n".join(shown(line.rstrip()) for line in capture.get().removesuffix("\n").split("\n"))
 
 
 def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:
@@ -39,13 +67,8 @@ def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:
 
     out = Table(box=box.SIMPLE, caption=caption or None, caption_justify="left")
     for name in columns:
-        out.add_column(plain(name), justify="left" if name in left else "right", overflow="fold" if name in left else "ellipsis")
+        out.add_column(name, justify="left" if name in left else "right", overflow="fold" if name in left else "ellipsis")
     return out
-
-
-def plain(text: str) -> str:
-    """Text whose square brackets rich prints as they are."""
-    return text.replace("[", r"\[")
 
 
 def titled(title: str, *below: Any) -> Any:
@@ -53,4 +76,4 @@ def titled(title: str, *below: Any) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    return Group(Text(title), *below)
+    return Group(Text(shown(title)), *below)

@@ -32,7 +32,8 @@ from ._published_language import language
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of a GPT. ``context``: rows of the position table; ``scan``: layers as a loop, their parameters stacked."""
+    """Sizes of a GPT. ``context``: rows of the position table; ``scan``: layers as a loop, their parameters stacked; ``dropout``:
+    of the embeddings, the attention's weights and each sublayer's result, in a call with ``train``."""
 
     layers: int
     width: int
@@ -41,26 +42,32 @@ class Config:
     vocabulary: int = 50257
     activation: Callable[[Any], Any] = nn.gelu
     scan: bool = False
+    dropout: float = 0.0
 
     @property
     def head_width(self) -> int:
         return self.width // self.heads
 
 
-GPT2 = Config(layers=12, width=768, heads=12)
+GPT2 = Config(layers=12, width=768, heads=12, dropout=0.1)
 GPT2_MEDIUM = Config(layers=24, width=1024, heads=16)
 GPT2_LARGE = Config(layers=36, width=1280, heads=20, scan=True)
 GPT2_XL = Config(layers=48, width=1600, heads=25, scan=True)
 GPT3_175B = Config(layers=96, width=12288, heads=96, context=2048, scan=True)
+GPT3_XL = Config(layers=24, width=2048, heads=32, context=2048, dropout=0.1)
+OPT_1_3B = Config(layers=24, width=2048, heads=32, context=2050, vocabulary=50272, activation=nn.relu, dropout=0.1)
 OPT_13B = Config(layers=40, width=5120, heads=40, context=2050, vocabulary=50272, activation=nn.relu, scan=True)
 
 
-def attention(q, k, v, mask=None):
-    """softmax(q·kᵀ/√d_head)·v for q (b, s, head, d_head) and k, v (b, t, head, d_head); ``mask`` (s, t) is true where allowed."""
+def attention(q, k, v, mask=None, bias=None, drop=lambda weights: weights):
+    """softmax(q·kᵀ/√d_head)·v for q (b, s, head, d_head) and k, v (b, t, head, d_head); ``mask`` (s, t) is true where allowed,
+    ``bias`` is added to the scores, ``drop`` applied to the weights."""
     scores = jnp.einsum("bshd,bthd->bhst", q, k) * q.shape[-1] ** -0.5
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-    return jnp.einsum("bhst,bthd->bshd", jax.nn.softmax(scores), v)
+    if bias is not None:
+        scores = scores + bias
+    return jnp.einsum("bhst,bthd->bshd", drop(jax.nn.softmax(scores)), v)
 
 
 def causal_mask(s):
@@ -73,14 +80,15 @@ class Attention(nn.Module):
 
     heads: int
     causal: bool = True
+    dropout: float = 0.0  # of the weights, in training; 0 otherwise
 
     @nn.compact
-    def __call__(self, x, cache=None):
+    def __call__(self, x, cache=None, bias=None):
         b, s, width = x.shape
         qkv = nn.Dense(3 * width, name="qkv")(x)
         q, k, v = (part.reshape(b, s, self.heads, width // self.heads) for part in jnp.split(qkv, 3, axis=-1))
         if cache is None:
-            mixed = attention(q, k, v, causal_mask(s) if self.causal else None)
+            mixed = attention(q, k, v, causal_mask(s) if self.causal else None, bias, dropped(self.dropout))
         else:
             cache = tuple(
                 lax.dynamic_update_slice(old, new.astype(old.dtype), (0, old.shape[1] - 1, 0, 0))
@@ -88,6 +96,11 @@ class Attention(nn.Module):
             )
             mixed = attention(q, *(c.astype(q.dtype) for c in cache))
         return nn.Dense(width, name="proj")(mixed.reshape(b, s, width)), cache
+
+
+def dropped(rate):
+    """Dropout of a call in training, or nothing where the rate is 0."""
+    return nn.Dropout(rate, deterministic=False) if rate else lambda x: x
 
 
 class MLP(nn.Module):
@@ -107,12 +120,13 @@ class Block(nn.Module):
     heads: int
     activation: Callable[[Any], Any] = nn.gelu
     causal: bool = True
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x, cache=None):
-        mixed, cache = Attention(self.heads, self.causal, name="attn")(nn.LayerNorm(name="ln_1")(x), cache)
-        x = x + mixed
-        return x + MLP(self.activation, name="mlp")(nn.LayerNorm(name="ln_2")(x)), cache
+        mixed, cache = Attention(self.heads, self.causal, self.dropout, name="attn")(nn.LayerNorm(name="ln_1")(x), cache)
+        x = x + dropped(self.dropout)(mixed)
+        return x + dropped(self.dropout)(MLP(self.activation, name="mlp")(nn.LayerNorm(name="ln_2")(x))), cache
 
 
 class GPT(nn.Module):
@@ -121,19 +135,19 @@ class GPT(nn.Module):
     config: Config
 
     @nn.compact
-    def __call__(self, tokens, keys=None, values=None):
-        c = self.config
+    def __call__(self, tokens, keys=None, values=None, train=False):
+        c, dropout = self.config, self.config.dropout if train else 0.0
         embed = nn.Embed(c.vocabulary, c.width, name="wte")
         positions = self.param("wpe", nn.initializers.normal(0.02), (c.context, c.width))
         end = tokens.shape[1] if keys is None else keys.shape[2]
-        x = embed(tokens) + positions[end - tokens.shape[1] : end]
+        x = dropped(dropout)(embed(tokens) + positions[end - tokens.shape[1] : end])
         cache = None if keys is None else (keys, values)
         if c.scan:
-            stack = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=c.layers)
-            x, cache = stack(c.heads, c.activation, name="block")(x, cache)
+            stack = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=c.layers)
+            x, cache = stack(c.heads, c.activation, dropout=dropout, name="block")(x, cache)
         else:
             for i in range(c.layers):
-                x, _ = Block(c.heads, c.activation, name=f"block_{i}")(x)
+                x, _ = Block(c.heads, c.activation, dropout=dropout, name=f"block_{i}")(x)
         logits = embed.attend(nn.LayerNorm(name="ln_f")(x))
         return logits if cache is None else (logits, cache)
 
@@ -152,6 +166,7 @@ def language_model(name: str, config: Config, summary: str) -> ModelEntry:
         where=f"s <= {config.context}",
         summary=summary,
         at={"b": 1, "s": config.context},
+        tokens="b s",
         published=language(name),
     )
 
@@ -165,6 +180,7 @@ def decoding_step(name: str, config: Config, summary: str) -> ModelEntry:
         where=f"t >= 2, t <= {config.context}",  # the first token comes by a forward pass
         summary=summary,
         at={"b": 1, "t": config.context},
+        tokens="b",
         published=language(name),
     )
 
@@ -179,8 +195,12 @@ MODELS = (
     language_model("gpt2_scan", replace(GPT2, scan=True), "GPT-2, 12 layers as a loop"),
     language_model("gpt2_medium", GPT2_MEDIUM, "GPT-2 medium, 24 layers"),
     language_model("gpt2_large", GPT2_LARGE, "GPT-2 large, 36 layers as a loop"),
+    language_model("gpt2_large_unrolled", replace(GPT2_LARGE, scan=False, dropout=0.1),
+                   "GPT-2 large, layers not as a loop, dropout in training"),
     language_model("gpt2_xl", GPT2_XL, "GPT-2 XL, 48 layers as a loop"),
     language_model("gpt3_175b", GPT3_175B, "GPT-3, 96 layers as a loop"),
+    language_model("gpt3_xl", GPT3_XL, "GPT-3 XL, 24 layers, heads of 64"),
+    language_model("opt_1_3b", OPT_1_3B, "OPT-1.3B, 24 layers, dropout in training"),
     language_model("opt_13b", OPT_13B, "OPT-13B, 40 layers as a loop"),
     decoding_step("gpt2_decode", GPT2, "GPT-2, one token with a cache of t positions"),
     decoding_step("opt_13b_decode", OPT_13B, "OPT-13B, one token with a cache of t positions"),

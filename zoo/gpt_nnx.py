@@ -91,6 +91,7 @@ MODELS = (
         where=f"s <= {GPT2.context}",
         summary="GPT-2, 12 layers, in Flax NNX",
         at={"b": 1, "s": GPT2.context},
+        tokens="b s",
         published=language("gpt2_nnx"),
     ),
 )

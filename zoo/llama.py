@@ -171,6 +171,7 @@ def prefill(name: str, config: Config, s: int, summary: str) -> ModelEntry:
         inputs=("b,s:int32",),
         summary=summary,
         at={"b": 1, "s": s},
+        tokens="b s",
         published=language(name),
     )
 
@@ -184,6 +185,7 @@ def decode(name: str, config: Config, t: int, summary: str) -> ModelEntry:
         where="t >= 2" if config.window is None else f"t >= 2, t <= {config.window}",  # the first token comes by a forward pass
         summary=summary,
         at={"b": 1, "t": t},
+        tokens="b",
         published=language(name),
     )
 

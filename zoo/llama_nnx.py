@@ -101,6 +101,7 @@ MODELS = (
         inputs=("b,s:int32",),
         summary="LLaMA-7B, 32 layers, in Flax NNX",
         at={"b": 1, "s": 2048},
+        tokens="b s",
         published=language("llama_7b_nnx"),
     ),
 )

@@ -51,7 +51,7 @@ def lstm_layer(d) -> nn.Module:
     return nn.RNN(nn.OptimizedLSTMCell(d, recurrent_kernel_init=nn.initializers.lecun_normal()))
 
 
-entry = partial(ModelEntry, inputs=("b,s:int32",), at={"b": 20, "s": 35})
+entry = partial(ModelEntry, inputs=("b,s:int32",), at={"b": 20, "s": 35}, tokens="b s")
 
 MODELS = (
     entry(

@@ -108,6 +108,7 @@ MODELS = (
         inputs=("b,s:int32",),
         summary="Mamba, 24 layers",
         at={"b": 1, "s": 2048},
+        tokens="b s",
         published=language("mamba_130m"),
     ),
     ModelEntry(

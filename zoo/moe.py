@@ -168,6 +168,7 @@ MODELS = (
         inputs=("b,s:int32",),
         summary="Mixtral 8x7B, 32 layers as a loop, 2 of 8 experts a token",
         at={"b": 1, "s": 4096},
+        tokens="b s",
         published=language("mixtral_8x7b"),
     ),
     ModelEntry(
@@ -177,6 +178,7 @@ MODELS = (
         where="t >= 2",
         summary="Mixtral 8x7B, one token with a cache of t positions",
         at={"b": 1, "t": 4096},
+        tokens="b",
         published=language("mixtral_8x7b_decode"),
     ),
     layer_entry("moe_layer", moe_layer, summary="2 of 8 experts a token, capacity factor 5/4"),

@@ -11,7 +11,7 @@ from typing import Any
 _FROM_RUN = ("CheckResult", "Prediction", "check")
 
 # What other rooms may use.
-__all__ = ["CheckResult", "Prediction", "check", "compilers", "judge"]
+__all__ = ["CheckResult", "Prediction", "calibrate", "check", "compilers", "judge", "mfu", "runs"]
 
 
 def __getattr__(name: str) -> Any:

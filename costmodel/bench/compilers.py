@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.bench import hlo
 from costmodel.bench.hlo_kernels import Kernel, kernels, unknown_loops
 from costmodel.errors import CostModelError
+from costmodel.text import did_you_mean
 
 if TYPE_CHECKING:
     from costmodel.trace.requests import Traced
@@ -150,7 +151,8 @@ def targets() -> Mapping[str, Mapping[str, Any]]:
 def target(compiler: str) -> Mapping[str, Any]:
     """Raises CostModelError for an unknown name, with those there are."""
     if compiler not in targets():
-        raise CostModelError(f"unknown compiler {compiler!r}; choose one of {', '.join(targets())}")
+        raise CostModelError(f"unknown compiler {compiler!r};{did_you_mean(compiler, targets())} choose one of "
+                             f"{', '.join(targets())}")
     return targets()[compiler]
 
 

@@ -33,10 +33,12 @@ class Shape:
 
     @property
     def element_bytes(self) -> float:
+        """Bytes of one element; half a byte for 4-bit types."""
         return _BITS.get(self.dtype, 8) / 8  # what is left are 8-bit floating-point types
 
     @property
     def bytes(self) -> float:
+        """Bytes of the array, without padding."""
         return self.size * self.element_bytes
 
 
@@ -53,6 +55,7 @@ class Instruction:
 
     @property
     def shape(self) -> Shape:
+        """The shape of its result; of a tuple, the first."""
         return self.shapes[0]
 
     @cached_property
@@ -79,6 +82,7 @@ class Computation:
 
     @cached_property
     def users(self) -> dict[str, list[Instruction]]:
+        """By an instruction's name, the instructions that read its result."""
         found: dict[str, list[Instruction]] = {name: [] for name in self.instructions}
         for instruction in self.instructions.values():
             for operand in dict.fromkeys(instruction.operands):
@@ -87,6 +91,7 @@ class Computation:
 
     @cached_property
     def parameters(self) -> list[Instruction]:
+        """Its parameters in the order in which they are passed."""
         found = [i for i in self.instructions.values() if i.opcode == "parameter"]
         return sorted(found, key=lambda i: int(i.arguments))
 

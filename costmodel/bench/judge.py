@@ -44,6 +44,7 @@ class Difference:
 
     @property
     def bytes(self) -> float:
+        """Bytes that ours has more than theirs; below zero, less."""
         return self.ours - self.theirs
 
 
@@ -75,6 +76,7 @@ class Judgement:
 
     @property
     def kernels(self) -> int:
+        """How many kernels the compiler made."""
         return sum(row.kernels for row in self.rows)
 
     @property

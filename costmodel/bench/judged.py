@@ -41,6 +41,7 @@ class Program:
 
     @property
     def name(self) -> str:
+        """The model, and its optimizer where it is a training step."""
         return f"{self.model}, {self.optimizer} step" if self.optimizer else self.model
 
     @property
@@ -50,10 +51,12 @@ class Program:
 
     @property
     def at(self) -> str:
+        """The point as text: "n=1, h=224"."""
         return ", ".join(f"{k}={v}" for k, v in self.point.items())
 
     @property
     def donated(self) -> tuple[str, ...]:
+        """The roles of arguments whose memory results may take."""
         return DONATED_BY_TRAINING if self.optimizer else ()
 
     def analyze(self) -> Cost:
@@ -233,6 +236,7 @@ def analyzer() -> Callable[[Program], Cost]:
 
 
 def main(arguments: Sequence[str]) -> None:
+    """What `python -m costmodel.bench.judged` does: `make COMPILER FOLDER`, or `page FOLDER`."""
     if arguments[:1] == ["make"] and len(arguments) == 3:
         prepare(arguments[1])
         for line in make(arguments[1], arguments[2], analyzer()):

@@ -45,6 +45,9 @@ class Prediction:
     upper: float
     flops: int
     bytes: float
+    predicted: float | None = None
+    interval: tuple[float, float] | None = None
+    basis: str = "not calibrated"
 
     @property
     def attainable(self) -> float:
@@ -96,6 +99,7 @@ class CheckResult:
 
     @property
     def median(self) -> float:
+        """Seconds of a run: half of the runs took less."""
         return self.quartiles[1]
 
     def achieved(self, prediction: Prediction) -> float:
@@ -134,15 +138,15 @@ def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "loc
         raise CostModelError(f"{cost.name} touches at least {float(point.bytes('compulsory')) / 1e9:.1f} GB, more than the "
                              f"{memory / 1e9:.1f} GB of this machine; check it at a smaller point")
     try:
-        compiled, arguments, compile_seconds = _compile(cost.request.at(cost.domain, cost.domain.bind(values)).run())
-        samples = _time(compiled, arguments, repeat, warmup)
+        compiled, arguments, compile_seconds = compile_traced(cost.request.at(cost.domain, cost.domain.bind(values)).run())
+        samples = time_calls(compiled, arguments, repeat, warmup)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CostModelError(f"{cost.name} does not run here: {reason}; check it at a smaller point") from error
     if (platform_kind := _kind(backend.platform)) != device.kind:
         notes = (*notes, f"it ran on a {platform_kind}, the bounds are for a {device.kind}: {device.title}")
-    return CheckResult(cost.name, dict(values), device.name, predictions, samples, compile_seconds, warmup, _xla(compiled),
-                       _environment(backend), device.call_overhead.value if device.call_overhead else None, notes)
+    return CheckResult(cost.name, dict(values), device.name, predictions, samples, compile_seconds, warmup, xla_figures(compiled),
+                       environment_of(backend), device.call_overhead.value if device.call_overhead else None, notes)
 
 
 def _device(hardware: str | Hardware) -> tuple[Hardware, tuple[str, ...]]:
@@ -150,21 +154,30 @@ def _device(hardware: str | Hardware) -> tuple[Hardware, tuple[str, ...]]:
         return hardware, ()
     if hardware != "local" or "local" in available():
         return load(hardware), ()
+    device, path = local(), user_directory() / "local.toml"
+    return device, (f"this machine was not measured before: done now in {QUICK_SECONDS:g} s and written to {path}; "
+                    "`costmodel hw measure` does it with more care",)
+
+
+def local() -> Hardware:
+    """This machine, measured for some seconds and kept where that was not done before."""
+    if "local" in available():
+        return load("local")
     from costmodel.hardware.measure import measure
 
     device = measure(QUICK_SECONDS)
-    path = write(device, user_directory() / "local.toml")
-    return device, (f"this machine was not measured before: done now in {QUICK_SECONDS:g} s and written to {path}; "
-                    "`costmodel hw measure` does it with more care",)
+    write(device, user_directory() / "local.toml")
+    return device
 
 
 def _prediction(bounds: Roofline, policy: str) -> Prediction:
     if not bounds.lower:
         raise CostModelError(f"{bounds.name} does nothing that takes time at this point; there is nothing to check")
-    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes)
+    return Prediction(policy, bounds.lower, bounds.upper, bounds.flops, bounds.bytes, bounds.predicted,
+                      bounds.interval, bounds.basis)
 
 
-def _compile(traced: Traced) -> tuple[Any, list[Any], float]:
+def compile_traced(traced: Traced) -> tuple[Any, list[Any], float]:
     """The compiled program, its arguments on the device, and the seconds that lowering and compiling took."""
     draw = np.random.default_rng(0)
     arguments = [_materialise(leaf, aval, draw) for leaf, aval in zip(traced.leaves, traced.jaxpr.in_avals, strict=True)]
@@ -188,7 +201,8 @@ def _materialise(leaf: Leaf, aval: Any, draw: np.random.Generator) -> jax.Array:
     return jax.device_put(np.asarray(values).astype(aval.dtype))
 
 
-def _time(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
+def time_calls(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> tuple[float, ...]:
+    """Seconds of each of ``repeat`` calls, after ``warmup`` untimed ones."""
     for _ in range(warmup):
         jax.block_until_ready(compiled(*arguments))
     samples = []
@@ -199,7 +213,7 @@ def _time(compiled: Any, arguments: Sequence[Any], repeat: int, warmup: int) -> 
     return tuple(samples)
 
 
-def _xla(compiled: Any) -> dict[str, float]:
+def xla_figures(compiled: Any) -> dict[str, float]:
     """XLA's own figures; some backends have none."""
     try:
         analysis = compiled.cost_analysis()
@@ -213,7 +227,8 @@ def _kind(platform_name: str) -> str:
     return platform_name if platform_name in ("cpu", "tpu") else "gpu"
 
 
-def _environment(backend: Any) -> dict[str, str]:
+def environment_of(backend: Any) -> dict[str, str]:
+    """The machine and the versions that a measurement was made with."""
     return {
         "machine": machine.cpu_model(),
         "cpus": str(machine.cpu_count()),
@@ -253,10 +268,16 @@ def render(result: CheckResult) -> str:
 
 def _lines_of(result: CheckResult, p: Prediction) -> list[str]:
     achieved = result.achieved(p)
+    expected = []
+    if p.predicted is not None and p.interval is not None:
+        low, high = (si(each, "s") for each in p.interval)
+        expected = [f"  {'':<14} predicted {si(p.predicted, 's')}, 90 % between {low} and {high}; "
+                    f"measured / predicted {result.median / p.predicted:.3g}; {p.basis}"]
     return [
         f"  {p.policy:<14} lower {si(p.lower, 's')}, upper {si(p.upper, 's')}; measured / lower {result.median / p.lower:.3g}, "
         f"measured / upper {result.median / p.upper:.3g}",
         f"                 {si(p.flops, 'FLOP')}, {si(p.bytes, 'B')}; achieved {si(achieved, 'FLOP/s')} = "
         f"{100 * p.lower / result.median:.3g}% of the attainable {si(p.attainable, 'FLOP/s')}",
         f"                 {p.verdict(result.median)}",
+        *expected,
     ]

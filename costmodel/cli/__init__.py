@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from costmodel import __version__
-from costmodel.cli import bench, hw, model, price
+from costmodel.cli import bench, calibrate, hw, model, page, price, sweep
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
@@ -36,7 +37,7 @@ class _OneLineErrors(click.Group):
 
 
 def _complain(message: str) -> int:
-    click.echo(f"costmodel: {' '.join(message.split())}", err=True)
+    click.echo(f"costmodel: {shown(' '.join(message.split()))}", err=True)
     return 2
 
 
@@ -51,8 +52,8 @@ def main(context: click.Context) -> None:
     help_if_alone(context)
 
 
-for command in (model.show, model.explain, price.roofline, price.energy, price.solve, price.compare, bench.check, bench.judge,
-                model.list_models, hw.hw):
+for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, price.compare, bench.check,
+                bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw):
     main.add_command(command)
 
 # What other rooms may use.

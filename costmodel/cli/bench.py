@@ -23,10 +23,10 @@ def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
 
     answer = asked.answer(quoted=True)
     result = measured(answer.cost, answer.at, hw, repeat=repeat)
+    if save:  # before anything is printed, since who reads it may go away
+        result.save(save)
     click.echo(str(result))
     say_verified(answer)
-    if save:
-        result.save(save)
 
 
 @click.command()
@@ -43,7 +43,7 @@ def judge(asked: Asked, compiler: str, policy: str | None, train: str | None, sa
     prepare(compiler)  # before jax starts
     answer = asked.answer(quoted=True, train=train)
     result = compiled(answer.cost, answer.at, compiler, policy=policy, donate=DONATED_BY_TRAINING if train else ())
+    if save:  # before anything is printed, since who reads it may go away
+        result.save(save)
     click.echo(str(result))
     say_verified(answer)
-    if save:
-        result.save(save)

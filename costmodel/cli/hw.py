@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,13 @@ import click
 
 from costmodel.cli.options import columns, help_if_alone
 from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware, Quantity
+
+
+_DOUBT = "; doubt: "
 
 
 @click.group("hw", invoke_without_command=True)
@@ -54,19 +59,31 @@ def hw_show(device: str) -> None:
 
     found = read(device)
     if isinstance(found, Energies):
-        click.echo(f"{found.name}: {found.title} (energies)")
-        click.echo(columns([("figure", "value", "source"), *_energies(found)]))
+        click.echo(f"{found.name}: {shown(found.title)} (energies)")
+        click.echo(_with_notes([("figure", "value", "source"), *_energies(found)]))
         return
-    click.echo(f"{found.name}: {found.title} ({found.kind}{f', {found.year}' if found.year else ''})")
+    click.echo(f"{found.name}: {shown(found.title)} ({found.kind}{f', {found.year}' if found.year else ''})")
     if found.measurement:
-        click.echo(f"measured on {found.measurement.machine}, {found.measurement.date}")
-    click.echo(columns(list(_figures(found))))
+        click.echo(shown(f"measured on {found.measurement.machine}, {found.measurement.date}"))
+    click.echo(_with_notes(list(_figures(found))))
     policy = [f"{name} {how.dtype}" + (f" x{how.passes}" if how.passes > 1 else "") for name, how in found.float32.items()]
-    click.echo(f"float32 contractions run as: {', '.join(policy)} ({found.float32_source})")
+    click.echo(f"float32 contractions run as: {', '.join(policy)} ({shown(found.float32_source)})")
     if found.vector_runs_as:
         runs_as = ", ".join(f"{dtype} as {to}" for dtype, to in found.vector_runs_as.items())
-        click.echo(f"on the vector engine: {runs_as} ({found.vector_source})")
-    click.echo(f"fusion policy: {found.fusion}")
+        click.echo(f"on the vector engine: {runs_as} ({shown(found.vector_source)})")
+    click.echo(f"fusion policy: {shown(found.fusion)}")
+
+
+def _with_notes(rows: list[tuple[str, ...]]) -> str:
+    """The rows as columns; a source that several figures have stands once, below, by a number in its place."""
+    sources = Counter(row[-1].split(_DOUBT)[0] for row in rows)
+    numbers = {source: f"[{i}]" for i, source in enumerate((s for s, times in sources.items() if times > 1), start=1)}
+
+    def short(row: tuple[str, ...]) -> tuple[str, ...]:
+        source, *doubt = row[-1].split(_DOUBT)
+        return *row[:-1], _DOUBT.join([numbers.get(source, source), *doubt])
+
+    return "\n".join([columns(list(map(short, rows))), *(f"{number} {source}" for source, number in numbers.items())])
 
 
 def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
@@ -87,10 +104,13 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
             yield _figure(f"{level.name} bandwidth", level.bandwidth, "")
     for link in device.links:
         yield _figure(f"{link.name}, {link.direction}", link.bandwidth, "")
-    for kind, calibration in device.calibration.items():
-        for what, part in (("compute", calibration.compute), ("bandwidth", calibration.bandwidth)):
-            if part is not None:
-                yield _figure(f"{kind}: reached of {what}, version {calibration.version}, {calibration.date}", part, "")
+    for policy, found in device.calibration.items():
+        on = f"{found.runs} runs of {found.models} models, {found.date}, ±{100 * found.error:.0f} %"
+        yield _figure(f"{policy}: reached of the ceilings", found.efficiency, on)
+        yield from (_figure(f"{policy}, {kind}: reached", part, "") for kind, part in found.kinds.items())
+        yield _figure(f"{policy}: a kernel", found.launch, "")
+        if found.call is not None:
+            yield _figure(f"{policy}: a call", found.call, "")
     if device.energies is not None:
         yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
 
@@ -111,7 +131,7 @@ def _energies(energies: Energies) -> Iterator[tuple[str, ...]]:
 def _figure(label: str, quantity: Quantity, *between: str) -> tuple[str, ...]:
     from costmodel.text import si
 
-    doubt = f"; doubt: {quantity.doubt}" if quantity.doubt else ""
+    doubt = f"{_DOUBT}{quantity.doubt}" if quantity.doubt else ""
     if quantity.unit == "1":
         value = f"{quantity.value:g}"
     elif quantity.unit in ("J", "J/B"):  # of one operation or byte: femtojoules to nanojoules, all in the unit of the field

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import columns, model_options, say_verified, width
+from costmodel.cli.options import columns, model_options, one_form, say_verified, width
+from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 @click.option("--policy", help="With --by kernel: which operations share one, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
-@click.option("--json", "form", flag_value="json", help="The whole result, loss-free; with --at the metrics there.")
-@click.option("--csv", "form", flag_value="csv", help="The table as CSV.")
-@click.option("--latex", "form", flag_value="latex", help="The headline formulas and the table as LaTeX.")
-def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, form: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The whole result, loss-free; with --at the metrics there.")
+@click.option("--csv", "as_csv", is_flag=True, help="The table as CSV.")
+@click.option("--latex", "as_latex", is_flag=True, help="The headline formulas and the table as LaTeX.")
+def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, **forms: bool) -> None:
     """Closed forms and a table of MODEL; with --at also their values."""
+    form = one_form(forms)
     answer = asked.answer()
     table = answer.result.table(depth=depth, by=by, policy=policy)
     if form == "json":
@@ -51,15 +53,26 @@ def _headline(answer: Answer, taps: str) -> Iterator[str]:
     def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
         valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
                  for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
-        return [*priced.headline(), ("live peak, unfused", priced.live_peak(), "B"), *(valid if taps == "valid" else [])]
+        return [*priced.headline(), *_peak(priced), *(valid if taps == "valid" else [])]
 
     cost = answer.cost
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
     if cost.mesh is not None:
         yield f"  one device of the mesh {cost.mesh}"
-    for (label, formula, unit), (_, value, _) in zip(lines(cost), lines(answer.result), strict=True):
-        equals = f" = {cell(value)}" if answer.at and formula.free_symbols else ""
-        yield f"  {label:<20} {cell(formula)}{equals} {unit}"
+    formulas = {label: formula for label, formula, _ in lines(cost)}
+    for label, value, unit in lines(answer.result):
+        formula = formulas.get(label)
+        text = "no closed form" if formula is None else cell(formula)
+        equals = f" = {cell(value)}" if answer.at and (formula is None or formula.free_symbols) else ""
+        yield f"  {label:<20} {text}{equals} {unit}"
+
+
+def _peak(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
+    """The live peak; nothing where it has no closed form in a depth."""
+    try:
+        return [("live peak, unfused", priced.live_peak(), "B")]
+    except CostModelError:
+        return []
 
 
 def _json(answer: Answer) -> str:
@@ -71,7 +84,7 @@ def _json(answer: Answer) -> str:
     flat: dict[str, Any] = {"model": answer.cost.name, "at": answer.at}
     for name in metrics.available():
         option, choices = metrics.get(name).option[0], metrics.get(name).forms
-        if not metrics.get(name).applies(answer.cost.program):
+        if not metrics.get(name).applies(answer.result.program):
             continue
         for choice in choices or ("",):
             value = answer.result.metric(name, **({option: choice} if option else {}))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from costmodel.errors import CostModelError
+from costmodel.text import shown
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
@@ -23,6 +26,7 @@ _MODEL = (
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
+    click.option("--skip-masked", is_flag=True, help="Attention's operations at the effective length of its mask."),
     click.option("--mesh", metavar="AXIS=INT,…",
                  help="Analyse one device of a mesh, e.g. data=8,model=4; parameters as Flax's metadata says."),
     click.option("--shard", "shards", multiple=True, metavar="AXIS,…",
@@ -35,11 +39,12 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, verify: bool, mesh: str | None,
-                 shards: tuple[str, ...], **options: Any) -> None:
+                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, verify: bool,
+                 mesh: str | None, shards: tuple[str, ...], **options: Any) -> None:
         from costmodel.arguments import Asked
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, mesh, shards), **options)
+        asked = Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards)
+        command(asked, **options)
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed(_MODEL):
@@ -47,21 +52,37 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+PRECISION = click.option("--precision", type=click.Choice(["highest", "high", "default"]),
+                         help="What float32 contractions that ask for none run at (default: the device's policy).")
+
+
 def width() -> int:
     """Columns of the terminal; 200 where the output is no terminal."""
     return shutil.get_terminal_size((200, 24)).columns
 
 
+def one_form(forms: Mapping[str, bool]) -> str | None:
+    """Which of the flags ``as_json``, ``as_csv`` … was given, without its ``as_``. Raises CostModelError for more than one."""
+    given = [name.removeprefix("as_") for name, wanted in forms.items() if wanted]
+    if len(given) > 1:
+        raise CostModelError(f"{' and '.join(f'--{name}' for name in given)} are different forms of one result: give one of them")
+    return given[0] if given else None
+
+
 def say_verified(answer: Answer, err: bool = False) -> None:
+    """Prints how the answer was verified, if it was to be; on stderr where stdout is for another program."""
     if answer.verified:
         click.echo(answer.verified, err=err)
 
 
 def help_if_alone(context: click.Context) -> None:
+    """Prints a group's help where no command of it was given."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:
+    """Rows as lines, what others chose in them as text."""
+    rows = [tuple(map(shown, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import model_options, say_verified, width
+from costmodel.cli.options import PRECISION, model_options, say_verified, width
 from costmodel.errors import CostModelError
+from costmodel.text import did_you_mean
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
@@ -25,10 +26,11 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
-def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by: str, depth: int | None,
+def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
              output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
@@ -36,9 +38,11 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     """
     from costmodel.points import split_range
 
-    wanted = _devices(names)  # before the model, which takes longer
+    wanted = _devices(names, precision)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
+        if by != "kernel" or depth is not None:
+            raise CostModelError("--by and --depth are of a table at a point: give them without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
         _over(asked, fixed, span, wanted, policy, dtype)
@@ -46,12 +50,14 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, by
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
     priced = [point.roofline(device, policy=policy) for device in wanted]
-    click.echo("\n\n".join(each.text(width(), by, depth) for each in priced))
-    say_verified(answer)
-    if output:
+    text = "\n\n".join(each.text(width(), by, depth) for each in priced)
+    if output:  # before anything is printed, since who reads it may go away
         from costmodel.report.plot import plot_rooflines
 
         plot_rooflines(priced, output, by=by, depth=depth)
+    click.echo(text)
+    say_verified(answer)
+    if output:
         click.echo(f"drawn in {output}")
 
 
@@ -73,6 +79,7 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
           dtype: str | None) -> None:
+    from costmodel.pricing.roofline import item_of
     from costmodel.pricing.sweep import curves, curves_text
     from costmodel.solve.line import line_of
 
@@ -81,14 +88,15 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     cost = _typed(answer.cost, dtype)
     values = line_of(cost, symbol, at).between(low, high)
     found = curves(cost, {**at, symbol: values}, devices, policy)
-    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width()))
+    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width(), item_of(cost.tokens)))
     say_verified(answer)
 
 
-def _devices(names: str) -> list[Hardware]:
+def _devices(names: str, precision: str | None = None) -> list[Hardware]:
     from costmodel.hardware import load
 
     wanted = [load(name.strip()) for name in names.split(",") if name.strip()]
+    wanted = [device.at_precision(precision) for device in wanted] if precision else wanted
     if not wanted:
         raise CostModelError("--hw names no device; `costmodel hw list` shows all")
     return wanted
@@ -105,15 +113,19 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
     from costmodel.arguments import point
     from costmodel.models import model
 
+    given = point(fixed)
+    if symbol in given:
+        raise CostModelError(f"--at gives {symbol}={given[symbol]}, and {symbol} is what is looked for: leave it out of --at")
     answer = replace(asked, points=()).answer()
     quoted = {name: value for name, value in model(asked.model).at.items() if name in answer.cost.symbols}
-    return answer, {name: value for name, value in {**quoted, **point(fixed)}.items() if name != symbol}
+    return answer, {name: value for name, value in {**quoted, **given}.items() if name != symbol}
 
 
 @click.command()
 @model_options
-@click.option("--over", metavar="NAME", help="The symbol to solve for, such as the batch.")
-@click.option("--fit", metavar="SIZE|DEVICE", 
+@click.option("--over", metavar="NAME",
+              help="The symbol to solve for, such as the batch; of a --crossover also bandwidth or a peak, as matrix.bfloat16.")
+@click.option("--fit", metavar="SIZE|DEVICE",
               help="The largest value that fits a memory: 80GB, 80GiB, or a device's; without --over, whether the model fits.")
 @click.option("--uses", default="live_peak", show_default=True, metavar="WHAT",
               help="What fills the memory: live_peak, weights+cache, a metric in bytes, or activations:RULE.")
@@ -126,8 +138,10 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
+@PRECISION
 def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
-          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None) -> None:
+          layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None,
+          precision: str | None) -> None:
     """What batch fits, saturates or meets a latency, and from which on MODEL is compute-bound. Symbols without --at: as quoted."""
     from costmodel import solve as ask
 
@@ -137,15 +151,20 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
         raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
-    click.echo(cost.name + (f" at {_text(at)}" if at else ""))
+    told = [cost.name + (f" at {_text(at)}" if at else "")]
+    if over and over not in cost.symbols and crossover:
+        told += [f"{device.name}: {ask.figure_crossover(cost, over, device, at=at, policy=policy)}" for device in devices]
+        click.echo("\n".join(told))
+        say_verified(answer)
+        return
     if not over:
         point = cost.at(**at)
         answers = [*(ask.fits(point, fit, uses=uses) if fit else ()),
                    *(ask.devices_for(point, latency, among=devices or None, policy=policy) if latency else ())]
-        click.echo("\n".join(map(str, answers)))
+        click.echo("\n".join([*told, *map(str, answers)]))
         say_verified(answer)
         return
     if fit and (layer or kind):
@@ -153,14 +172,15 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
     if fit and policy and uses == "live_peak":
         uses = f"live_peak:{policy}"
     if fit:
-        click.echo(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
+        told.append(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
     for device in devices:
         if latency:
-            click.echo(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
+            told.append(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
         if saturation:
-            click.echo(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
+            told.append(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
         if crossover:
-            click.echo(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
+            told.append(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
+    click.echo("\n".join(told))
     say_verified(answer)
 
 
@@ -168,19 +188,29 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices on which to compare the time too.")
-@click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of both (default: as quoted).")
+@click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for symbols of either (default: as quoted).")
+@click.option("--at-a", "points_a", multiple=True, metavar="NAME=INT,…", help="Values for symbols of A alone.")
+@click.option("--at-b", "points_b", multiple=True, metavar="NAME=INT,…", help="Values for symbols of B alone.")
 @_POLICY
 @_DTYPE
-def compare(first: str, second: str, names: str | None, points: tuple[str, ...], policy: str | None, dtype: str | None) -> None:
+@PRECISION
+def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
-    from costmodel.arguments import Asked
+    from costmodel.arguments import Asked, point
     from costmodel.solve.compare import compare as side_by_side
 
-    devices = _devices(names) if names else []
+    devices = _devices(names, precision) if names else []
+    shared, own = point(points), [point(points_a), point(points_b)]
+    answers = [_symbolic(Asked(name, verify=False), (), None) for name in (first, second)]
+    every = sorted({symbol for answer, _ in answers for symbol in answer.cost.symbols})
+    if unknown := [symbol for symbol in shared if symbol not in every]:
+        raise CostModelError(f"--at: neither model has a symbol {unknown[0]};{did_you_mean(unknown[0], every)} they have "
+                             f"{', '.join(every) or 'none'}")
     found = []
-    for name in (first, second):
-        answer, at = _symbolic(Asked(name, verify=False), points, None)
-        found.append(_typed(answer.cost, dtype).at(**at))
+    for (answer, quoted), of_one in zip(answers, own, strict=True):
+        of_both = {symbol: value for symbol, value in shared.items() if symbol in answer.cost.symbols}
+        found.append(_typed(answer.cost, dtype).at(**{**quoted, **of_both, **of_one}))
     click.echo(side_by_side(found[0], found[1], devices, policy).text(width()))
 
 

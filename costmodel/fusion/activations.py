@@ -12,7 +12,7 @@ from costmodel.rules.work import Equation, Value
 _MUL, _SELECT = frozenset({"mul"}), frozenset({"select"})
 _GATES = tuple(frozenset({name}) for name in ("erf", "erfc", "logistic"))
 _CLAMP, _SCALE = frozenset({"max", "min"}), frozenset({"mul", "div"})
-_GENERATORS = frozenset({"threefry", "philox"})
+GENERATORS = frozenset({"threefry", "philox"})
 _PIECES = 16  # equations of the longest activation
 
 
@@ -72,6 +72,7 @@ def _bounds(e: Equation) -> bool:
 
 
 def clamp(reading: Reading, e: Equation) -> Composite | None:
+    """A minimum after a maximum (or the other way round) as one operation, if the equation ends one."""
     if not _clamps(reading, e):
         return None
     before = reading.maker(reading.variables(e)[0])
@@ -128,7 +129,7 @@ def derives_keys(e: Equation) -> bool:
 
 def random(reading: Reading, bits: Equation) -> Composite | None:
     """Random numbers with all that is computed of them alone; dropout, where they say which elements of an array are kept."""
-    if not computes(bits, _GENERATORS) or derives_keys(bits):
+    if not computes(bits, GENERATORS) or derives_keys(bits):
         return None
     members, result = {bits: None}, bits
     pending = [bits]
@@ -147,7 +148,7 @@ def random(reading: Reading, bits: Equation) -> Composite | None:
 
 
 def _of_noise(reading: Reading, e: Equation, noise: dict[Equation, None]) -> bool:
-    if not (arithmetic(e) or Trait.MOVE in e.traits or computes(e, _GENERATORS)):
+    if not (arithmetic(e) or Trait.MOVE in e.traits or computes(e, GENERATORS)):
         return False
     return all(reading.constant(v) or reading.maker(v) in noise for v in e.ins)
 

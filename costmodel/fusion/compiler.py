@@ -13,7 +13,7 @@ from sympy import Add, Expr
 
 from costmodel.fusion.conversions import as_is
 from costmodel.fusion.graph import Graph
-from costmodel.fusion.kernel import Kernel, kind_of, read_once
+from costmodel.fusion.kernel import Kernel, kind_of, of_part, read_once
 from costmodel.fusion.layers import anchor_kind
 from costmodel.fusion.predicates import along_lines, arithmetic, contraction, loop, reduced_dimensions, reduction, window
 from costmodel.fusion.registry import Policy
@@ -56,9 +56,12 @@ class Fusion:
     multi_output: bool = False
 
 
-def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing) -> Policy:
-    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory."""
-    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e))
+def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
+             workspace: Callable[[Equation], Expr] = lambda e: ZERO) -> Policy:
+    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` how
+    many bytes a kernel needs beside."""
+    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
+                  workspace=workspace)
 
 
 def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
@@ -236,7 +239,7 @@ def _borders(graph: Graph, kernels: list[_Growing]) -> tuple[Kernel, ...]:
         reads = tuple((memory(v), elements) for v, elements in _reads(graph, members, roots))
         writes = tuple((out, out.array.size if graph.copies_to_update(root) else written)
                        for root in k.roots for out, written in zip(root.outs, root.work.written, strict=True)
-                       if written is not ZERO and (graph.uses(out) or out in graph.results))
+                       if written is not ZERO and (len(root.outs) > 1 or graph.uses(out) or out in graph.results))
         if reads or writes or any(e.work.ops for e in own):
             made.append(Kernel(len(made), kind_of(members), tuple(own), reads, writes, again))
     return tuple(made)
@@ -256,7 +259,9 @@ def _reads(graph: Graph, members: list[Equation], roots: set[Equation]) -> list[
                 elements = v.array.size  # what is not updated goes on as it is
             if elements is not ZERO:
                 whole = e.outs[0].array.size if len(e.outs) == 1 else v.array.size
-                touched = wanted if wanted is not None and loop(e) and elements == whole else elements
+                touched = elements
+                if wanted is not None and loop(e):
+                    touched = wanted if elements == whole else of_part(e, v, elements, wanted)
                 needed.setdefault(graph.name(v), []).append(touched)
     return [(value, read_once(value.array, parts)) for value, parts in needed.items()
             if (maker := graph.maker(value)) is None or maker not in inside]

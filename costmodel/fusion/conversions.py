@@ -39,9 +39,13 @@ def hoisted(table: CostTable) -> CostTable:
         times.setdefault(e.loops, e.times)
     made_in: dict[Value, tuple[int, ...]] = {}
     varies = {v for v, _ in table.carried}  # with every iteration
-    before: dict[int, list[Equation]] = {}
-    stay: list[Equation] = []
+    before: dict[int, list[Equation]] = {}  # by loop, in the order in which they start
+    stay: list[Equation | int] = []  # a number is where that loop starts
     for e in table:
+        for loop in e.loops:
+            if loop not in before:
+                before[loop] = []
+                stay.append(loop)
         view = Trait.VIEW in e.traits
         if view and any(v in varies for v in e.ins):
             varies.update(e.outs)
@@ -50,17 +54,13 @@ def hoisted(table: CostTable) -> CostTable:
         if still and view:
             made_in.update((out, needed) for out in e.outs)  # another name of what is there
         elif still and len(needed) < len(e.loops) and needed in times:
-            before.setdefault(e.loops[len(needed)], []).append(replace(e, loops=needed, times=times[needed]))
+            before[e.loops[len(needed)]].append(replace(e, loops=needed, times=times[needed]))
             made_in.update((out, needed) for out in e.outs)
             continue
         else:
             made_in.update((out, e.loops) for out in e.outs)
         stay.append(e)
-    equations: list[Equation] = []
-    for e in stay:
-        for loop in e.loops:
-            equations += before.pop(loop, ())
-        equations.append(e)
+    equations = [e for place in stay for e in (before[place] if isinstance(place, int) else (place,))]
     return replace(table, equations=tuple(equations))
 
 
@@ -98,4 +98,5 @@ def transposed(graph: Graph, anchor: Equation, consumer: Equation, operand: int)
 
 
 def only_transposes(graph: Graph, members: Iterable[Equation]) -> bool:
+    """Whether all of these equations transpose."""
     return all(Trait.TRANSPOSE in e.traits for e in members)

@@ -38,6 +38,7 @@ def summands(reading: Reading, e: Equation) -> tuple[list[Equation], list[Value]
 
 
 def accumulates(e: Equation) -> bool:
+    """Whether the equation adds two arrays."""
     return arithmetic(e) and computes(e, _SUM)
 
 
@@ -59,6 +60,8 @@ def summed(table: CostTable, reading: Reading, found: list[Derivative]) -> CostT
     ends = {last_sum(reading, e): None for e in reading.graph.equations if accumulates(e) and e.phase == Phase.BACKWARD}
     for last in ends:
         nodes, leaves = summands(reading, last)
+        if any(node in home for node in nodes):  # a derivative makes this sum, or a part of it
+            continue
         calls: dict[Derivative, list[Value]] = {}
         for leaf in leaves:
             made = reading.graph.maker(reading.source(leaf))

@@ -91,4 +91,5 @@ class Graph:
         return list({user: None for user, _ in self.users(e)})
 
     def is_result(self, e: Equation) -> bool:
+        """Whether any of the equation's results is one of the program."""
         return any(out in self.results for out in e.outs)

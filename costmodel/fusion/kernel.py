@@ -15,8 +15,8 @@ from costmodel.rules.traits import Trait
 from costmodel.rules.work import Array, Equation, Value, total
 from costmodel.symbolic.forms import at_most
 
-KINDS = ("dot", "conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort", "cumulative",
-         "fft", "linear algebra", "collective")
+KINDS = ("dot", "conv", "grouped conv", "depthwise conv", "window", "reduce", "elementwise", "copy", "gather", "scatter", "sort",
+         "cumulative", "fft", "linear algebra", "collective")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,18 @@ class Kernel:
     writes: tuple[tuple[Value, Expr], ...]
     again: tuple[Equation, ...] = ()
 
-    @cached_property
+    @property
     def main(self) -> Equation:
         """The equation that gives the kernel its name: its anchor, else the last."""
+        return self.equations[0] if len(self.equations) == 1 else self._main
+
+    @cached_property
+    def _main(self) -> Equation:
         return next((e for e in self.equations if anchor_kind(e) is not None), self.equations[-1])
 
     @property
     def times(self) -> Expr:
+        """How many runs the program makes of it."""
         return self.main.times
 
     @property
@@ -50,6 +55,7 @@ class Kernel:
 
     @property
     def path(self) -> tuple[str, ...]:
+        """The modules that its main equation is in, outermost first."""
         return self.main.path
 
     @cached_property
@@ -72,8 +78,8 @@ def kind_of(equations: Sequence[Equation]) -> str:
     """The kind of a kernel of these equations: that of its anchor, else of what its loop does."""
     for e in equations:
         kind = anchor_kind(e)
-        if kind == "conv" and depthwise(e):
-            return "depthwise conv"
+        if kind == "conv" and grouped(e):
+            return "depthwise conv" if depthwise(e) else "grouped conv"
         if kind is not None:
             return kind
     engines = {kind.engine for e in equations for kind, _, _ in e.work.ops}
@@ -86,12 +92,14 @@ def kind_of(equations: Sequence[Equation]) -> str:
     return "elementwise" if engines else "copy"
 
 
+def grouped(e: Equation) -> bool:
+    """A convolution in groups of channels, forward or in a gradient."""
+    return isinstance(e.params, Convolution) and (e.params.feature_groups != 1 or e.params.batch_groups != 1)
+
+
 def depthwise(e: Equation) -> bool:
     """A convolution with one input channel a group, forward or in a gradient: no sum over channels."""
-    if not isinstance(e.params, Convolution):
-        return False
-    grouped = e.params.feature_groups != 1 or e.params.batch_groups != 1
-    return grouped and 1 in e.ins[1].array.shape[-2:]
+    return grouped(e) and 1 in e.ins[1].array.shape[-2:]
 
 
 def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None = None) -> Expr:
@@ -104,6 +112,12 @@ def read_once(array: Array, parts: Sequence[Expr], times: Sequence[Expr] | None 
     if times is None:
         return at_most(Add(*parts), array.size)
     return at_most(Add(*(p * t for p, t in zip(parts, times, strict=True))), array.size)
+
+
+def of_part(e: Equation, operand: Value, elements: Expr, wanted: Expr) -> Expr:
+    """Elements of an operand that ``wanted`` elements of a result need, of which the whole needs so many: what takes elements at
+    places that are data reads one an element, each once."""
+    return at_most(wanted, elements) if Trait.INDEXED in e.traits and operand is e.ins[0] else elements
 
 
 def running(kernels: Iterable[Kernel], branches: Branches, each: Callable[[Kernel], float]) -> tuple[Kernel, ...]:

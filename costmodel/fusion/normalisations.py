@@ -63,6 +63,7 @@ def _means(reading: Reading, r: Equation) -> list[Value]:
 
 
 def sums(e: Equation) -> bool:
+    """Whether the equation reduces by addition."""
     return isinstance(e.params, Reduction) and e.params.operation == "add"
 
 

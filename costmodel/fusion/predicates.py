@@ -30,6 +30,7 @@ def window(e: Equation) -> bool:
 
 
 def reduction(e: Equation) -> bool:
+    """Whether the equation reduces over dimensions."""
     return Trait.REDUCTION in e.traits
 
 

@@ -37,6 +37,7 @@ class Composite:
 
     @property
     def full(self) -> Value:
+        """The value that it ends in."""
         return self.result.outs[0]
 
     @property
@@ -65,6 +66,7 @@ class Reading:
                     self.residual.add(e)
 
     def forward(self, e: Equation) -> bool:
+        """Whether the equation belongs to the forward pass, and does not make what only the backward pass reads."""
         return e.phase in FORWARD and e not in self.residual
 
     def source(self, value: Value) -> Value:
@@ -81,6 +83,7 @@ class Reading:
         return source
 
     def maker(self, value: Value) -> Equation | None:
+        """The equation that makes what a value repeats; None for an input."""
         return self.graph.maker(self.source(value))
 
     def users(self, e: Equation) -> Iterator[Equation]:
@@ -106,6 +109,7 @@ class Reading:
         return list(found)
 
     def constant(self, value: Value) -> bool:
+        """Whether a value is known without running the program."""
         source = self.source(value)
         made = self.graph.maker(source)
         return source.origin == "literal" if made is None else made in self.constants

@@ -15,9 +15,14 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sympy import Expr
+
+from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
+from costmodel.symbolic.forms import ZERO
+from costmodel.text import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +34,14 @@ class Policy:
     kernels:        the kernels of a program, in an order in which they can run. Structure only: it never looks at sizes.
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
+    workspace:      bytes that an equation's kernel needs beside what it reads and writes, while it runs.
     """
 
     name: str
     summary: str
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
     buffer_sharing: Callable[[Equation], bool] | None = None
+    workspace: Callable[[Equation], Expr] = lambda e: ZERO
 
 
 _registry: dict[str, Policy] = {}
@@ -82,7 +89,8 @@ def policy(name: str) -> Policy:
     try:
         return _registry[name]
     except KeyError:
-        raise CostModelError(f"unknown fusion policy {name!r}; choose one of {', '.join(policies())}") from None
+        raise CostModelError(f"unknown fusion policy {name!r};{did_you_mean(name, policies())} choose one of "
+                             f"{', '.join(policies())}") from None
 
 
 def policies() -> tuple[str, ...]:
@@ -95,4 +103,5 @@ def policies() -> tuple[str, ...]:
 def plan(table: CostTable, name: str) -> tuple[Kernel, ...]:
     """The table's kernels under a policy, in program order; computed once a table."""
     chosen = policy(name)
-    return table.remember(("kernels", chosen), lambda: chosen.kernels(table))
+    with collector.paused():
+        return table.remember(("kernels", chosen), lambda: chosen.kernels(table))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from sympy import Expr
+
+from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
 from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, relaid, transposed
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
-    arithmetic,
+    computes,
     folds,
     inner_batches,
     loop,
     not_channels_last,
     product,
-    reduction,
     rejoins,
     takes,
 )
@@ -21,12 +23,14 @@ from costmodel.fusion.registry import register
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation
+from costmodel.symbolic.forms import ZERO
+
+_WORD = 4  # bytes of a random number generator's counter
 
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
-    """Loops fuse into loops. A contraction's and a window's operands are written first; a reduction takes what only it uses."""
-    if reduction(consumer):
-        return arithmetic(producer) and len(graph.consumers(producer)) == 1 and almost_unary(graph, producer)
+    """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
+    does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
     return folds(producer, consumer) or (loop(consumer) and not (operand == 0 and takes(consumer)))
 
 
@@ -46,7 +50,15 @@ def _fresh(e: Equation) -> bool:
     return product(e) and len(e.outs[0].array.shape) > 2
 
 
+def _workspace(e: Equation) -> Expr:
+    """Random bits are made in a loop over two counters, which is given copies. A cumulative operation goes over tiles, padded and
+    written (XLA, ReduceWindowRewriter)."""
+    if computes(e, GENERATORS) and not derives_keys(e):
+        return 3 * e.outs[0].array.size * _WORD
+    return 2 * e.outs[0].bytes if Trait.CUMULATIVE in e.traits else ZERO
+
+
 XLA_CPU = register(compiler(
-    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh,
+    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
     fusion=Fusion(producer=_producer, duplication=_duplication, epilogue=transposed, epilogue_chain=only_transposes,
                   reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))

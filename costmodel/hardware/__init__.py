@@ -11,13 +11,12 @@ same name. Tables of energies that belong to no device stand in the folder ``ene
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
     Calibration,
     Energies,
@@ -30,10 +29,13 @@ from costmodel.hardware.model import (
     MissingPeak,
     Passes,
     Quantity,
+    Standing,
     UnknownHardware,
 )
 from costmodel.hardware.schema import NAME, parse
+from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
+from costmodel.text import did_you_mean, shown
 
 __all__ = [
     "Calibration",
@@ -47,8 +49,10 @@ __all__ = [
     "MissingPeak",
     "Passes",
     "Quantity",
+    "Standing",
     "UnknownHardware",
     "available",
+    "calibration",
     "check",
     "energy_tables",
     "load",
@@ -56,6 +60,7 @@ __all__ = [
     "measure",
     "read",
     "schema",
+    "standing",
     "template",
     "user_directory",
     "write",
@@ -89,8 +94,7 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
         found = _files(_ENERGIES) | found
     if name in found:
         return _read(found[name])
-    near = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(name, found)
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."
     names = ", ".join(sorted(found))
@@ -119,9 +123,12 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def template(name: str) -> str:
-    """The text of a device file whose figures are to be filled in."""
+    """The text of a device file whose figures are to be filled in. Raises HardwareFileError for a name that is none, or is taken:
+    the new file would stand before the device that has it."""
     if not NAME.fullmatch(name):
         raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
+    if name in (*available(), *energy_tables()):
+        raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
     return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
 
 
@@ -140,8 +147,10 @@ def _files(folder: str) -> dict[str, Traversable]:
 
 
 def _read(file: Traversable) -> Hardware | Energies:
+    with file.open("rb") as opened:
+        raw = opened.read(MAX_BYTES + 1)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HardwareFileError(f"{file.name}: not a TOML file: {error}") from error
+        data = parse_toml(raw)
+    except (ValueError, RecursionError) as error:  # what tomllib raises of what it does not read, or not so deep
+        raise HardwareFileError(f"{shown(file.name)}: not a TOML file: {shown(str(error), 200)}") from error
     return parse(data, file.name)

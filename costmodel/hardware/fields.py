@@ -7,7 +7,10 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from costmodel.hardware.model import Quantity
+from costmodel.text import shown
 
+MAX_PROBLEMS = 100  # who has so many looks at the file
+MAX_LINE = 1000
 BLANK = "?"  # what a template has where its reader is to fill something in
 
 # unit -> (base unit, factor); decimal, so that 66.9 TFLOP/s is 66.9e12 FLOP/s to the last bit
@@ -54,7 +57,7 @@ PLAUSIBLE: Mapping[str, tuple[float, float]] = {
     "FLOP": (0.1, 1e5),
     "J": (1e-17, 1e-6),
     "J/B": (1e-16, 1e-6),
-    "1": (1e-4, 1.0),
+    "1": (1e-4, 100.0),
 }
 
 
@@ -71,25 +74,33 @@ class Table:
         self.problems: list[str] = [] if problems is None else problems
 
     def note(self, key: str, expectation: str) -> None:
-        self.problems.append(f"{self.file}: {self.where(key)}: {expectation}")
+        """Add a problem: at this key something else was expected. Raises Refused where there are too many."""
+        self.problems.append(shown(f"{self.file}: {self.where(key)}: {expectation}", MAX_LINE))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise Refused
 
     def fail(self, key: str, expectation: str) -> NoReturn:
+        """Add a problem without which nothing else can be read. Raises Refused."""
         self.note(key, expectation)
         raise Refused
 
     def stop_if_wrong(self) -> None:
+        """Raises Refused if there are any problems so far."""
         if self.problems:
             raise Refused
 
     def where(self, key: str) -> str:
+        """The full name of a key: "datasheet.memory.bandwidth"."""
         return ".".join(part for part in (self.path, key) if part)
 
     def only(self, *known: str) -> None:
+        """Note every key that is none of these."""
         for key in self.data:
             if key not in known:
                 self.note(key, f"unknown key; expected one of {', '.join(known)}")
 
     def table(self, key: str, *, required: bool = False) -> Table:
+        """The table under a key; an empty one where there is none. Raises Refused where one is required."""
         value = self.data.get(key)
         if value is None and required:
             self.fail(key, "missing table")
@@ -121,10 +132,12 @@ class Table:
         return value
 
     def texts(self, key: str) -> dict[str, str]:
+        """The texts of a table, by key."""
         inner = self.table(key)
         return {name: inner.text(name) for name in inner.data}
 
     def whole(self, key: str, low: int, high: int, what: str, default: int | None = None) -> int:
+        """An integer between two bounds, or its default; ``what`` says what it is."""
         value = self.data.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self.note(key, f"to be filled in: {what}" if value == BLANK else f"{value!r}; expected {what}")

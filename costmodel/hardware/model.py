@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -100,12 +101,52 @@ class Link:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What kernels of one kind reach, as parts of the device's peak and bandwidth; ``version`` counts how it was found."""
+    """How long the kernels of a fusion policy really take: their compute and memory time over ``efficiency``, and ``launch`` each.
 
-    version: int
+    efficiency: part of the ceilings that is reached where nothing overlaps; ``kinds``: of kernels of a kind, where it was found.
+                Above 1 where kernels overlap both, or find data in caches.
+    launch:     s a kernel.
+    call:       s a call of the whole program.
+    spread:     standard deviation of log(measured / predicted) of programs that it was not fitted on.
+    runs:       measurements that it was fitted on, of so many ``models``.
+    date, versions: of the measurements.
+    """
+
+    policy: str
+    efficiency: Quantity
+    launch: Quantity
+    spread: float
+    runs: int
+    models: int
     date: str
-    compute: Quantity | None = None
-    bandwidth: Quantity | None = None
+    versions: str
+    call: Quantity | None = None
+    kinds: Mapping[str, Quantity] = field(default_factory=dict, hash=False)
+
+    def of(self, kind: str) -> float:
+        """What kernels of a kind reach."""
+        return self.kinds.get(kind, self.efficiency).value
+
+    @property
+    def error(self) -> float:
+        """The mean of |measured / predicted - 1|, of errors whose logarithm is normal."""
+        return self.spread * math.sqrt(2 / math.pi)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The factors between which 90 % of measured / predicted lie."""
+        return math.exp(-_NINETY * self.spread), math.exp(_NINETY * self.spread)
+
+
+_NINETY = 1.6449  # 90 % of a normal distribution are within so many standard deviations
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A calibration, and in words what a prediction by it stands on."""
+
+    calibration: Calibration
+    words: str
 
 
 @dataclass(frozen=True)
@@ -209,7 +250,7 @@ class Hardware:
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
     links:                 connections to other devices.
     energies:              of its operations and memories, where it states them.
-    calibration:           kind of kernel -> what such kernels reach of the ceilings; no price uses it yet.
+    calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.
     """
 
@@ -256,6 +297,13 @@ class Hardware:
         """FLOP of the float32 vector peak that one transcendental costs."""
         return self.weight.value
 
+    def at_precision(self, precision: str) -> Hardware:
+        """The device on which float32 contractions that ask for no precision run at this one: "highest", "high" or "default"."""
+        name = _precision_name(precision)
+        stricter = PRECISIONS[PRECISIONS.index(name):]
+        float32 = {p: self.float32[p if p in stricter else name] for p in PRECISIONS}
+        return replace(self, float32=float32)
+
     @property
     def default_precision(self) -> dict[str, str]:
         """The type in which the matrix engine runs what was traced in the key's type, at precision DEFAULT."""
@@ -301,10 +349,11 @@ class Hardware:
         if quantity is None:
             has = ", ".join(self.dtypes(engine)) or "none"
             via = "" if dtype == asked else f" (run as {dtype})"
-            raise MissingPeak(
-                f"{self.name} has no {engine} peak for {asked}{via}; it has: {has}. "
-                f"Price the counts in one of these with reprice(dtype=…), or add the peak to the device's file"
-            )
+            # A repricing changes floating-point types and no others.
+            cure = ("Analyse the program with inputs of one of these types" if asked.startswith(("int", "uint", "bool")) else
+                    "Price the counts in one of these with reprice(dtype=…)")
+            raise MissingPeak(f"{self.name} has no {engine} peak for {asked}{via}; it has: {has}. {cure}, or add the peak to the "
+                              "device's file")
         return quantity.value
 
 

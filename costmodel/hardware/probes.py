@@ -34,6 +34,7 @@ class Probe:
 
     @property
     def name(self) -> str:
+        """The family and the setting: "copy, 64 MiB"."""
         return f"{self.family}, {self.setting}"
 
     def sample(self) -> float:

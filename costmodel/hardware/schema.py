@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from costmodel.hardware.calibration import calibrations
 from costmodel.hardware.fields import UNITS as UNITS
 from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
     ENGINES,
     FUSION,
     PRECISIONS,
-    Calibration,
     Energies,
     Hardware,
     HardwareFileError,
@@ -30,10 +30,6 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ENERGY = "energy"  # the kind of a file that states energies only
 KINDS = (*FUSION, ENERGY)
 DIRECTIONS = ("each way", "both ways")
-
-# The kinds of kernels that a calibration can be for: those of costmodel.fusion.
-KERNELS = ("dot", "conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort", "cumulative", "fft",
-           "copy")
 
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
@@ -84,7 +80,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     _needed(root, "datasheet.peaks", peaks, "at least one peak")
     _needed(root, "datasheet.memory.bandwidth", "bandwidth" in figures, "{ value = …, unit = …, source = … }")
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
-    calibration = _calibration(root.table("calibration"))
+    calibration = calibrations(root.table("calibration"))
     measurement = _measurement(measured) if "measured" in data else None
     policy = root.table("policy", required=True)
     policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
@@ -189,20 +185,6 @@ def _links(table: Table) -> tuple[Link, ...]:
         if bandwidth is not None:
             links.append(Link(name, bandwidth, direction))
     return tuple(links)
-
-
-def _calibration(table: Table) -> dict[str, Calibration]:
-    table.only(*KERNELS)
-    found = {}
-    for kind in table.data:
-        entry = table.table(kind)
-        entry.only("version", "date", "compute", "bandwidth")
-        version, date = entry.whole("version", 1, 10**6, "a version, from 1"), entry.text("date")
-        compute, bandwidth = entry.quantity("compute", "1", measured=True), entry.quantity("bandwidth", "1", measured=True)
-        if not {"compute", "bandwidth"} & set(entry.data):
-            table.note(kind, "expected compute, bandwidth or both, as parts of the ceiling")
-        found[kind] = Calibration(version, date, compute, bandwidth)
-    return found
 
 
 def _energies(table: Table, name: str, title: str, year: int | None) -> Energies:

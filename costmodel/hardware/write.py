@@ -54,8 +54,8 @@ def _lines(hardware: Hardware) -> Iterator[str]:
     yield from _section(hardware, measured=False)
     yield from _measurement(hardware)
     yield from _section(hardware, measured=True)
-    for kind, calibration in hardware.calibration.items():
-        yield from _calibration(kind, calibration)
+    for calibration in hardware.calibration.values():
+        yield from calibration_lines(calibration)
     if hardware.energies is not None:
         yield from _energies(hardware.energies)
 
@@ -117,11 +117,17 @@ def _links(section: str, links: Iterable[Link]) -> Iterator[str]:
         yield f"direction = {_text(link.direction)}"
 
 
-def _calibration(kind: str, calibration: Calibration) -> Iterator[str]:
-    yield from ("", f"[calibration.{_key(kind)}]", f"version = {calibration.version}", f"date = {_text(calibration.date)}")
-    for key, quantity in (("compute", calibration.compute), ("bandwidth", calibration.bandwidth)):
+def calibration_lines(calibration: Calibration) -> Iterator[str]:
+    """The table of a calibration, as a device file has it."""
+    table = f"calibration.{_key(calibration.policy)}"
+    yield from ("", f"[{table}]")
+    for key, quantity in (("efficiency", calibration.efficiency), ("launch", calibration.launch), ("call", calibration.call)):
         if quantity is not None:
             yield f"{key} = {_quantity(quantity)}"
+    yield from (f"spread = {calibration.spread!r}", f"runs = {calibration.runs}", f"models = {calibration.models}",
+                f"date = {_text(calibration.date)}", f"versions = {_text(calibration.versions)}")
+    if calibration.kinds:
+        yield from ("", f"[{table}.kinds]", *(f"{_key(kind)} = {_quantity(q)}" for kind, q in calibration.kinds.items()))
 
 
 def _energies(energies: Energies) -> Iterator[str]:

@@ -4,8 +4,11 @@ scratchpad keeps on the chip.
 
 # What other rooms may use.
 __all__ = [
+    "buffers",
+    "difference",
     "liveness",
     "residency",
     "rules",
     "saved",
+    "schedule",
 ]

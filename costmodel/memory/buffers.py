@@ -11,6 +11,7 @@ result. The rules are XLA's, without its accidents:
   that. The value for the next iteration is made in that place if the old one is no longer needed then, otherwise beside it.
 * An update in place needs memory for itself where the old content is still read, or is an input that was not donated. Under a
   compiler's policy an elementwise kernel, too, writes over an operand that nobody reads any more.
+* A kernel's workspace, if its policy states one, is held while it runs.
 * Branches exclude each other: their results share one buffer, and what one needs is released before another starts.
 """
 
@@ -27,7 +28,8 @@ from costmodel.fusion import Kernel, Policy, plan
 from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value
+from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value, total
+from costmodel.text import did_you_mean
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
 KINDS = ("parameters", "optimizer", "inputs", "outputs", "activations", "temporaries")
@@ -54,6 +56,7 @@ class Content:
 
     @property
     def kind(self) -> str:
+        """What it is held for: parameters, inputs, outputs, activations, temporaries …"""
         if self.value.origin != "equation":
             return _OF_ORIGIN[self.value.origin]
         return "outputs" if self.output else "activations" if self.shown else "temporaries"
@@ -85,12 +88,14 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`."""
+    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`; ``array`` is what
+    they hold first."""
 
     bytes: Expr
     kind: str
     first: int
     last: int
+    array: Array
 
 
 def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
@@ -99,9 +104,12 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
 
     Raises CostModelError for an unknown policy or origin.
     """
+    if isinstance(donate, str):  # whose letters are no origins
+        raise CostModelError(f"donate={donate!r} is text: give the origins as a tuple, donate=({donate!r},)")
     unknown = [name for name in donate if name not in ORIGINS or name in ("literal", "equation")]
     if unknown:
-        raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated; choose from "
+        raise CostModelError(f"nothing called {', '.join(map(repr, unknown))} can be donated;"
+                             f"{did_you_mean(unknown[0], ORIGINS)} choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
     chosen = policy_named(policy)
     return table.remember(("memory", chosen, donate), lambda: _Reader(table, plan(table, policy), donate, chosen).memory())
@@ -137,8 +145,15 @@ class _Reader:
         for number, k in enumerate(self.kernels):
             self._reads(number, k)
         self._outputs()
-        contents = (*self.contents.values(), *(c.place for c in carries), *self.copies)
+        contents = (*self.contents.values(), *(c.place for c in carries), *self.copies, *self._workspaces())
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches))
+
+    def _workspaces(self) -> Iterator[Content]:
+        """What kernels need beside what they read and write."""
+        for number, k in enumerate(self.kernels):
+            size = total(self.policy.workspace(e) for e in k.equations)
+            if size != 0:
+                yield Content(Value(Array((size,), "uint8")), k.main.loops, number)
 
     # -- contents ----------------------------------------------------------------------------------------------------------------
 
@@ -181,7 +196,7 @@ class _Reader:
         changing = []
         for e in reversed([e for e in self.table if Trait.LOOP_CARRY in e.traits]):  # inner loops first
             a = e.outs[0]
-            if a in loops_of and a in after and self.root(after[a]) is not a:
+            if a in loops_of and a in after and self.root(after[a]) is not a and not self._counts(after[a]):
                 changing.append((e, a, self.root(after[a]), loops_of[a]))
             else:
                 self.shows[a] = e.ins[0]  # it stays what it was
@@ -202,6 +217,11 @@ class _Reader:
                 initial.starts.append((loop, e.loops))
             carries.append(Carry(loop, places[a], self.contents[a], handed_on, initial))
         return carries
+
+    def _counts(self, value: Value) -> bool:
+        """A loop's counter needs no memory: a loop over a known range may have none."""
+        made = self.maker.get(value)
+        return made is not None and Trait.CONSTANT in made.traits and not value.array.shape
 
     def _branch_result(self, e: Equation) -> None:
         """The result is made where the last branch's is; a branch's result that is a constant or from outside is copied there."""
@@ -364,12 +384,13 @@ class _Lifetimes:
 
     def _held(self, members: list[Content]) -> Iterator[Buffer]:
         """When the memory of these contents is held; between two branches it is not."""
-        size, kind = members[0].value.bytes, min((c.kind for c in members), key=KINDS.index)
+        array, kind = members[0].value.array, min((c.kind for c in members), key=KINDS.index)
+        size = members[0].value.bytes
         spans = sorted(self.interval[c] for c in members)
         first, last = spans[0]
         for start, end in spans:
             if start > last + 1:
-                yield Buffer(size, kind, first, last)
+                yield Buffer(size, kind, first, last, array)
                 first = start
             last = max(last, end)
-        yield Buffer(size, kind, first, last)
+        yield Buffer(size, kind, first, last, array)

@@ -21,7 +21,7 @@ from costmodel.memory.schedule import schedule
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
-from costmodel.text import cell, grid, printed, titled
+from costmodel.text import cell, grid, printed, shown, titled
 
 # An integer combination of monomials: monomial -> coefficient, none of them 0.
 Sum = dict[Expr, int | Fraction]
@@ -235,11 +235,13 @@ def _text(profile: LiveProfile, width: int | None) -> str:
     first = profile.steps[0].live if profile.steps else 0
     at_a_point = not isinstance(first, Expr) or first.is_number
     largest = sorted(profile.steps, key=lambda step: -step.live)[:_PROFILE_ROWS] if at_a_point else profile.highest
-    shown = sorted(largest, key=lambda step: step.index)
-    note = (f"the {len(shown)} of {len(profile.steps)} steps that hold {'most' if at_a_point else 'most somewhere in the domain'}; "
-            f"peak {cell(profile.peak)} B in {', '.join(profile.where)}")
-    kinds = [kind for kind in (shown[0].split if shown else ()) if any(step.split[kind] != 0 for step in shown)]
+    chosen = sorted(largest, key=lambda step: step.index)
+    note = (f"the {len(chosen)} of {len(profile.steps)} steps that hold "
+            f"{'most' if at_a_point else 'most somewhere in the domain'}; "
+            f"peak {cell(profile.peak)} B in {', '.join(map(shown, profile.where))}")
+    kinds = [kind for kind in (chosen[0].split if chosen else ()) if any(step.split[kind] != 0 for step in chosen)]
     out = grid("step", "module", "kernel", *(f"{name}\n[B]" for name in ("live", *kinds)), left=("module", "kernel"), caption=note)
-    for step in shown:
-        out.add_row(str(step.index), step.label, step.operation, *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
+    for step in chosen:
+        out.add_row(str(step.index), shown(step.label), shown(step.operation),
+                    *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
     return printed(titled(profile.title, out), width)

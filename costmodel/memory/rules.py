@@ -18,6 +18,7 @@ from costmodel.rules.branches import Branch, combined
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
 from costmodel.symbolic.forms import ZERO, PeakMax
+from costmodel.text import did_you_mean
 
 Path = tuple[str, ...]
 
@@ -27,7 +28,8 @@ def peak_activations(table: CostTable, rule: str) -> Expr:
     try:
         sums = list(RULES[rule](table))
     except KeyError:
-        raise CostModelError(f"unknown rule of activations {rule!r}; choose total, {', '.join(RULES)}") from None
+        raise CostModelError(f"unknown rule of activations {rule!r};{did_you_mean(rule, RULES)} choose total, "
+                             f"{', '.join(RULES)}") from None
     return highest(table, sums)
 
 

@@ -16,11 +16,13 @@ from costmodel.fusion.predicates import computes
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value, total
+from costmodel.text import did_you_mean
 
 BACKWARD_PHASES = ("backward", "recompute")
 
 
 def has_backward(table: CostTable) -> bool:
+    """Whether the program is a training step."""
     return any(e.phase in BACKWARD_PHASES for e in table)
 
 
@@ -53,7 +55,8 @@ def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
 def saved_bytes(table: CostTable, rule: str = "residuals") -> Expr:
     """Bytes kept under a rule of :data:`RULES`."""
     if rule not in RULES:
-        raise CostModelError(f"unknown rule of saved activations {rule!r}; choose one of {', '.join(RULES)}")
+        raise CostModelError(f"unknown rule of saved activations {rule!r};{did_you_mean(rule, RULES)} choose one of "
+                             f"{', '.join(RULES)}")
     return RULES[rule](table)
 
 

@@ -20,6 +20,7 @@ from itertools import accumulate
 from costmodel.errors import CostModelError
 from costmodel.memory.buffers import Buffer, Content, Memory, lifetimes
 from costmodel.symbolic.forms import Expr, evaluate
+from costmodel.text import did_you_mean
 
 ORDERS = ("program", "memory", "breadth")
 
@@ -33,7 +34,7 @@ def schedule(held: Memory, order: str) -> tuple[int, ...]:
     Raises CostModelError for an unknown order.
     """
     if order not in ORDERS:
-        raise CostModelError(f"unknown order {order!r}; choose {', '.join(ORDERS)}")
+        raise CostModelError(f"unknown order {order!r};{did_you_mean(order, ORDERS)} choose {', '.join(ORDERS)}")
     if order not in held.orders:
         held.orders[order] = _schedule(held, order)
     return held.orders[order]

@@ -2,14 +2,22 @@
 
 # What other rooms may use.
 __all__ = [
+    "clock",
+    "closed",
     "collectives",
+    "compulsory",
     "core",
     "elasticity",
     "energy",
     "explain",
+    "grown",
+    "grown_table",
     "metrics",
+    "predict",
+    "regional",
     "roofline",
     "sweep",
     "table",
+    "tiles",
     "workload",
 ]

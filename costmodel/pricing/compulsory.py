@@ -9,7 +9,7 @@ from collections import Counter
 from sympy import Expr, Rational
 
 from costmodel.fusion.graph import aliases, views
-from costmodel.fusion.kernel import read_once
+from costmodel.fusion.kernel import of_part, read_once
 from costmodel.fusion.predicates import loop
 from costmodel.rules.branches import Branches
 from costmodel.rules.traits import Trait
@@ -72,7 +72,9 @@ def _needs(table: CostTable) -> Needs:
         part = None if any(root(out) in whole for out in e.outs) else _partly(e, needs)
         for v, elements in zip(e.ins, e.work.read, strict=True):
             if elements is not ZERO:
-                needed = part if part is not None and elements == e.outs[0].array.size else elements
+                needed = elements
+                if part is not None:
+                    needed = part if elements == e.outs[0].array.size else of_part(e, v, elements, part)
                 _add(needs, root(v), needed, e.times)
     return needs
 
@@ -102,9 +104,11 @@ def _written(table: CostTable) -> dict[Value, Expr]:
         if Trait.IN_PLACE in e.traits and root(e.outs[0]) in received:
             updates.setdefault(root(e.outs[0]), []).append(e.work.written[0] * e.times)
     view = views(table)
+    known = {e.outs[0] for e in table if Trait.CONSTANT in e.traits and e.work.written[0] is ZERO and not e.outs[0].array.shape}
     written: dict[Value, Expr] = {}
     for v in table.outputs:
-        if v.origin == "literal" and not v.array.shape:
+        source = view(v)
+        if (source.origin == "literal" and not source.array.shape) or source in known:  # a number that the program's text has
             continue
         in_place = root(v) in updates and view(v) in table.made
         elements = read_once(v.array, updates[root(v)]) if in_place else v.array.size

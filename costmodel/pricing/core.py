@@ -8,24 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from sympy import Expr
 
+from costmodel import collector
+from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
+from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.result import Fit
+from costmodel.program.fit.result import Made, raw_program
 from costmodel.program.regions import Regions
+from costmodel.program.table import cost_table
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import registered, using
+from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.sharding.analysis import Sharded
 from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.trace.requests import Traceable
 from costmodel.trace.undecided import boundaries
+
+
+def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
+    """Where a program that was just made must be compared with concrete traces."""
+    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges, table.dimensions)
+    return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
+
+
+class Differences(NamedTuple):
+    """What differs, in words: in the counts; else in what equations move; else in kernels and buffers."""
+
+    counts: str
+    moves: str
+    kernels: str
 
 
 class Priced:
@@ -67,21 +86,26 @@ class Priced:
 
 
 class Point(Priced):
-    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values."""
+    """A program at a point: every price is an exact number. ``cost`` has the formulas, ``env`` the internal variables' values.
+    ``formulas`` is the cost that was asked, if its equations are the same there and at most their kernels are others."""
 
-    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int]) -> None:
+    def __init__(self, cost: Symbolic, values: Mapping[str, int], env: Mapping[Any, int], formulas: Symbolic | None = None) -> None:
         self.cost, self.values, self.env = cost, dict(values), env
+        self.formulas = cost if formulas is None else formulas
         self.program, self.domain, self.name = cost.program, cost.domain, cost.name
         self._memo: dict[Expr, Any] = {}
 
     def evaluate(self, expr: Expr) -> Any:
+        """An internal expression as an exact number."""
         return evaluate(expr, self.env, self._memo)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric of the registry as an internal expression."""
         return self.cost.price(metric, **options)
 
     @property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return self.cost.coverage
 
 
@@ -93,6 +117,7 @@ class Symbolic(Priced):
     source:   the cost that this one was made from by a ``change`` of its program (another type, a choice of equations): it is what
               is verified.
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
+    alone:    a fitted cost of one region only: at points of others it raises.
     fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
     sharded:  the request over a mesh, where this is one device's program; None for a program of one device, or from a file.
     """
@@ -101,7 +126,8 @@ class Symbolic(Priced):
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Fit | None = None, sharded: Sharded | None = None) -> None:
+                 regions: Regions | None = None, fitted: Any = None, alone: bool = False,
+                 sharded: Sharded | None = None) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -110,19 +136,28 @@ class Symbolic(Priced):
         self.rules = registered()  # a verification must count by the same
         self.source = source
         self.change = change
-        self.regions = regions or Regions(boundaries(domain)[0])
-        self.fitted: Fit | None = fitted if source is None else source.fitted
+        self.compared = regions or Regions(boundaries(domain)[0])
+        self.fitted: Any = fitted if source is None else source.fitted
+        self.alone = alone
+        self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self.sharded: Sharded | None = sharded if source is None else source.sharded
         self._prices: dict[tuple[Any, ...], Expr] = {}
         self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
+        self._ones: dict[frozenset[str], tuple[Symbolic, bool]] = {}  # by the variables that are 1 there: what holds, and if alike
+        self._alike: set[tuple[tuple[str, int], ...]] = set()  # points at which another program has the same equations
 
     def evaluate(self, expr: Expr) -> Expr:
+        """An internal expression in the user's symbols."""
         return self.domain.in_user_symbols(expr)
 
     def price(self, metric: str, **options: Any) -> Expr:
+        """A metric as an internal expression, computed once. Raises CostModelError for an unknown metric or option."""
         key = (metric, *sorted(options.items()))
         if key not in self._prices:
-            self._prices[key] = metrics.get(metric).price(self.program, **options)
+            asked = metrics.get(metric)
+            asked.check(options)
+            with collector.paused():
+                self._prices[key] = asked.price(self.program, **options)
         return self._prices[key]
 
     @property
@@ -137,6 +172,7 @@ class Symbolic(Priced):
 
     @cached_property
     def coverage(self) -> Coverage:
+        """How every equation was costed."""
         return Coverage(self.program)
 
     def at(self, /, **values: int) -> Any:
@@ -144,45 +180,115 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point, and
-        raises DomainError where the program is another one.
+        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point.
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
-        return self.at_a_point(self._settled(env, values), values, env)
+        there = self._settled(env, values)
+        there.tokens = self.tokens
+        return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self._alike else None)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
         """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""
         if self.source is not None:
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
-        if self.fitted is not None:
-            if self.regions.checked:
-                self.fitted.check(env)
-            return self
         key = tuple(sorted(values.items()))
         if key in self._elsewhere:
             return self._elsewhere[key]
-        if self.regions.settled(env, key) and (self.sharded is None or not self.regions.checked or self.sharded.same_at(env)):
+        if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
+            return self._in_another_region(env, key)
+        if self._believed(env, key):
             return self
         if self.request is None or not self.request.repeatable:
-            self.regions.refuse(env, values)
+            self.compared.refuse(env, values)
             return self
-        with using(self.rules):
-            table, left = self._concrete(env)
+        ones = frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
+        if ones not in self._ones:
+            with using(self.rules):
+                table, left = self._concrete(env)
+            found = self._differs(env, table, left)
+            if not any(found):
+                self.compared.settle(env, key)
+                return self
+            alike = not found.counts and not found.moves
+            self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
+            region = self._where_one(ones, values) if ones else None
+            if region is None or any(region._differs(env, table, left)):
+                self._elsewhere[key] = self._alone(table, left)
+                self._alike |= {key} if alike else set()
+                return self._elsewhere[key]
+            region.compared.settle(env, key)
+            self._ones[ones] = region, alike
+        region, alike = self._ones[ones]
+        self._alike |= {key} if alike else set()
+        self._elsewhere[key] = region._settled(env, values)
+        return self._elsewhere[key]
+
+    def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
+        """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
+        boundaries: elsewhere the same equations make the same."""
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
-        if not counts and not moves:
-            self.regions.settle(env, key)
-            return self
-        self.regions.differ(env, counts or moves, counts=bool(counts))
-        self._elsewhere[key] = type(self)(table, left, name=self.name, branches=self.branches, regions=Regions(checked=False))
+        compared = not counts and not moves and self.compared.signature(env)
+        return Differences(counts, moves, fuses_otherwise(self.program, env, table) if compared else "")
+
+    def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
+        """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
+        has no other variables, or does not trace."""
+        assert self.request is not None
+        if self.sharded is not None:
+            return None
+        if all(v.name in ones for v in self.domain.variables if v.is_dimension) or self.fitted is not None:
+            return None
+        try:
+            request = self.request.where(dict.fromkeys(ones, 1))
+            with using(self.rules):
+                made = raw_program(request, fit="never", trace_limit=None)
+                if not isinstance(made, Made):
+                    return None
+                table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
+        except CostModelError:
+            return None
+        if not set(domain.symbols) <= set(values):
+            return None
+        return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
+                          regions=regions_of(made, table, domain))
+
+    def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
+        """The cost of another program, which is not compared with anything."""
+        return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
+
+    def _believed(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> bool:
+        """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
+        already, what the rules make of them is compared too."""
+        if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
+            return False
+        if self.fitted is None or not self.compared.checked:
+            return self.compared.settled(env, key)
+        return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
+
+    def _in_another_region(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> Symbolic:
+        """The cost of the program that the model has at a point where its structure is not the fitted one."""
+        if self.alone:
+            self.fitted.refuse(env)
+        with using(self.rules):
+            table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+        self._elsewhere[key] = self._alone(table, left)
         return self._elsewhere[key]
 
     def _concrete(self, env: Mapping[Any, int]) -> tuple[CostTable, Domain]:
         if self.sharded is not None:
             return self.sharded.concrete(self.domain, env, self.branches)
         return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
+
+    def program_of(self, other: Symbolic) -> bool:
+        """Whether another cost, which holds at a point, is of a program that this one's forms are of."""
+        return other is self
+
+    def region(self, **values: int) -> Symbolic:
+        """The cost in the region of a point, in closed form; see :meth:`costmodel.cost.Cost.region`."""
+        raise NotImplementedError
 
     def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
         """Costs of the programs that hold at points where this one does not."""
@@ -193,8 +299,7 @@ class Symbolic(Priced):
         key = tuple(sorted(values.items()))
         if key not in self._elsewhere:
             assert self.change is not None
-            self._elsewhere[key] = type(self)(self.change(base.program), base.domain, name=self.name, branches=self.branches,
-                                              regions=Regions(checked=False))
+            self._elsewhere[key] = self._alone(self.change(base.program), base.domain)
         return self._elsewhere[key]
 
     def verify(self, /, **values: int) -> None:
@@ -209,4 +314,4 @@ class Symbolic(Priced):
             return
         with using(self.rules):
             verify(self.program, self.domain, env, values, *self._concrete(env))
-        self.regions.settle(env, tuple(sorted(values.items())))
+        self.compared.settle(env, tuple(sorted(values.items())))

@@ -10,6 +10,7 @@ from costmodel.pricing.core import Point
 from costmodel.pricing.workload import Times, policy_of, price, unit_of, workload
 
 BOUNDS = ("lower", "upper")
+TIMES = (*BOUNDS, "predicted")
 
 
 def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> dict[str, float]:
@@ -35,7 +36,12 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
 
 
 def whole_time(times: Times, bound: str) -> float:
-    """Seconds of all runs of all kernels at a point, by a bound of :data:`BOUNDS`."""
-    if bound not in BOUNDS:
-        raise CostModelError(f"a time bound is {' or '.join(BOUNDS)}; {bound!r} is neither")
+    """Seconds of all runs of all kernels at a point, by a bound of :data:`BOUNDS` or as predicted.
+
+    Raises CostModelError for a prediction on a device without a calibration.
+    """
+    if bound not in TIMES:
+        raise CostModelError(f"a time bound is {' or '.join(TIMES)}; {bound!r} is neither")
+    if bound == "predicted" and times.stands is None:
+        raise CostModelError(f"{times.device.name} is not calibrated: `costmodel calibrate` measures one, or ask by the bounds")
     return float(times.whole(bound).sum())

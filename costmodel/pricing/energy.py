@@ -27,6 +27,7 @@ from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.symbolic.forms import ZERO
+from costmodel.text import shown
 
 GROUPS = ("arithmetic", "movement", "static power", "full power")
 
@@ -44,6 +45,7 @@ class EnergyRow:
 
     @property
     def total(self) -> Any:
+        """J of all parts."""
         return _sum(self.parts.values())
 
     def of(self, group: str) -> Any:
@@ -63,6 +65,7 @@ class Energy:
 
     @property
     def whole(self) -> EnergyRow:
+        """All rows as one, in J."""
         return _together(self.name, self.rows)
 
     @property
@@ -101,16 +104,16 @@ class Energy:
 
     def __str__(self) -> str:
         whole = self.whole
-        lines = [(f"{self.name}: {self.source}", *_cells(whole.total, whole.total))]
+        lines = [(shown(f"{self.name}: {self.source}"), *_cells(whole.total, whole.total))]
         for group in GROUPS:
             parts = {what: joules for (owner, what), joules in whole.parts.items() if owner == group}
             if parts:
                 lines.append((f"  {group}", *_cells(whole.of(group), whole.total)))
-                lines += [(f"    {what}", *_cells(joules, whole.total)) for what, joules in parts.items()]
+                lines += [(f"    {shown(what)}", *_cells(joules, whole.total)) for what, joules in parts.items()]
         modules = self.by("module", depth=1)
         if len(modules) > 1:
             lines.append(("by module", "", ""))
-            lines += [(f"  {row.label}", *_cells(row.total, whole.total)) for row in modules]
+            lines += [(f"  {shown(row.label)}", *_cells(row.total, whole.total)) for row in modules]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in lines)
         return f"{text}\n{self.note}"

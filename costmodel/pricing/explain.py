@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
 from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
+from costmodel.text import cell, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -25,33 +25,36 @@ class Line:
 
 @dataclass(frozen=True)
 class Explanation:
+    """The equations of a module (``path``), one line of text, rule and formulas each."""
+
     path: str
     lines: tuple[Line, ...]
 
     def __str__(self) -> str:
-        out = [self.path or "the whole program"]
+        out = [shown(self.path) or "the whole program"]
         for line in self.lines:
-            out += [f"  {line.equation}", f"    rule {line.rule}" + ("" if line.formulas else ": no arithmetic")]
+            out += [f"  {shown(line.equation)}", f"    rule {shown(line.rule)}" + ("" if line.formulas else ": no arithmetic")]
             values = dict(line.values)
             for name, formula in line.formulas:
-                out.append(f"    {name} = {formula}" + (f" = {values[name]:,}" if name in values else ""))
+                out.append(f"    {shown(name)} = {formula}" + (f" = {cell(values[name])}" if name in values else ""))
         return "\n".join(out)
 
 
 def explain(cost: Priced, path: str) -> Explanation:
     """Explain the module ``path`` ("layer1_0/conv2") and everything below it. Raises CostModelError for an unknown path."""
-    wanted = tuple(p for p in path.split("/") if p)
-    equations = [e for e in cost.program if e.path[:len(wanted)] == wanted]
+    wanted = tuple(p for p in path.split("/") if p not in ("", "~"))  # Haiku's own paths have a ~, which is no level
+    program = cost.formulas.program if isinstance(cost, Point) else cost.program
+    equations = [e for e in program if e.path[:len(wanted)] == wanted]
     if not equations:
-        known = sorted({"/".join(e.path[:d]) for e in cost.program for d in range(1, len(e.path) + 1)})
-        near = difflib.get_close_matches(path, known, n=3, cutoff=0.3) or known[:3]
-        raise CostModelError(f"no layer {path!r} in {cost.name}; did you mean {', '.join(near) or 'a function without modules'}?")
+        known = sorted({"/".join(e.path[:d]) for e in program for d in range(1, len(e.path) + 1)})
+        some = ", ".join(known[:3]) or "none: it is a function without modules"
+        near = did_you_mean(path, known, cutoff=0.3) or f" its layers are {some}"
+        raise CostModelError(f"no layer {path!r} in {shown(cost.name)};{shown(near)}")
     return Explanation(path, tuple(_line(cost, e) for e in equations))
 
 
 def _line(cost: Priced, e: Equation) -> Line:
-
-    symbolic = cost.cost if isinstance(cost, Point) else cost
+    symbolic = cost.formulas if isinstance(cost, Point) else cost
 
     def show(values) -> str:
         return ", ".join(f"{v.array.dtype}[{','.join(str(symbolic.evaluate(d)) for d in v.array.shape)}]" for v in values)

@@ -8,8 +8,9 @@ To add a metric, write one decorated function of the table:
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sympy import Add, Expr, Rational
@@ -24,6 +25,7 @@ from costmodel.pricing.compulsory import compulsory_bytes, handed_on
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, Work, is_floating, total, weighted
 from costmodel.symbolic.forms import ONE
+from costmodel.text import did_you_mean
 
 
 def _always(table: CostTable) -> bool:
@@ -48,6 +50,17 @@ class Metric:
     option: tuple[str, Forms] = ("", ())
     applies: Callable[[CostTable], bool] = _always
 
+    def check(self, options: Mapping[str, object]) -> None:
+        """Raises CostModelError for an option that the metric does not have, or a form that its option does not have."""
+        known = list(inspect.signature(self.price).parameters)[1:]
+        for name, value in options.items():
+            if name not in known:
+                raise CostModelError(f"{self.name} has no option {name!r};{did_you_mean(name, known)} its options are "
+                                     f"{', '.join(known) or 'none'}")
+            if name == "taps" and value not in self.forms:
+                raise CostModelError(f"{value!r} is no form of {self.name};{did_you_mean(value, self.forms)} choose one of "
+                                     f"{', '.join(self.forms)}")
+
     @property
     def forms(self) -> tuple[str, ...]:
         """The values of its option."""
@@ -70,10 +83,12 @@ def metric(name: str, *, unit: str, convention: str, option: tuple[str, Forms] =
 
 
 def get(name: str) -> Metric:
+    """The metric of that name. Raises CostModelError naming those that there are."""
     try:
         return _registry[name]
     except KeyError:
-        raise CostModelError(f"unknown metric {name!r}; the metrics are {', '.join(_registry)}") from None
+        raise CostModelError(f"unknown metric {name!r};{did_you_mean(name, _registry)} the metrics are "
+                             f"{', '.join(_registry)}") from None
 
 
 def get_form(text: str) -> tuple[Metric, dict[str, str]]:
@@ -82,11 +97,13 @@ def get_form(text: str) -> tuple[Metric, dict[str, str]]:
     found = get(name)
     key, forms = found.option[0], found.forms
     if form and form not in forms:
-        raise CostModelError(f"{form!r} is no form of {name}; choose one of {', '.join(forms) or 'none'}")
+        raise CostModelError(f"{form!r} is no form of {name};{did_you_mean(form, forms)} choose one of "
+                             f"{', '.join(forms) or 'none'}")
     return found, {key: form} if form else {}
 
 
 def available() -> tuple[str, ...]:
+    """The names of all metrics."""
     return tuple(_registry)
 
 
@@ -98,14 +115,17 @@ def _is_mac(kind: OpKind) -> bool:
 
 
 def work_macs(work: Work, taps: str = "dense") -> Expr:
+    """Multiply-accumulates of one run."""
     return work.count(_is_mac, taps)
 
 
 def work_flops(work: Work, taps: str = "dense") -> Expr:
+    """Floating-point operations of one run, two a multiply-accumulate."""
     return _arithmetic(work, taps, floating=True)
 
 
 def work_ops(work: Work, taps: str = "dense") -> Expr:
+    """Integer and boolean operations of one run, two a multiply-accumulate."""
     return _arithmetic(work, taps, floating=False)
 
 
@@ -115,6 +135,7 @@ def _arithmetic(work: Work, taps: str, *, floating: bool) -> Expr:
 
 
 def work_transcendentals(work: Work) -> Expr:
+    """Evaluations of special functions in one run."""
     return work.count(lambda k: k.engine == "transcendental")
 
 
@@ -123,23 +144,27 @@ def work_transcendentals(work: Work) -> Expr:
 
 @metric("params", unit="elements", convention="elements of trainable parameters; tied weights once; buffers apart")
 def params(table: CostTable) -> Expr:
+    """Elements of trainable parameters."""
     return total(v.array.size for v in table.parameters)
 
 
 @metric("buffers", unit="elements", convention="elements of non-trainable state, such as batch statistics")
 def buffers(table: CostTable) -> Expr:
+    """Elements of non-trainable state."""
     return total(v.array.size for v in table.buffers)
 
 
 @metric("constants", unit="elements",
         convention="elements of arrays that a function closes over; to count them as parameters pass them as params=")
 def constants(table: CostTable) -> Expr:
+    """Elements of arrays that the function closes over."""
     closed_over = {v: None for e in table for v in e.ins if v.origin == "literal" and v.array.shape}
     return total(v.array.size for v in closed_over)
 
 
 @metric("model_size", unit="B", convention="parameters x bits of their dtype (or of the stated width) / 8; buffers apart")
 def model_size(table: CostTable, bits: int | None = None) -> Expr:
+    """Bytes of the parameters at their own width, or at ``bits`` each."""
     return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
 
 
@@ -157,23 +182,27 @@ _FORMS = ("form", _forms_of_bytes)
         convention="multiply-accumulates of contractions; a complex one is 4; "
                    "taps=dense counts kernel taps on padding, valid does not")
 def macs(table: CostTable, taps: str = "dense") -> Expr:
+    """Multiply-accumulates of contractions."""
     return table.sum(lambda e: work_macs(e.work, taps))
 
 
 @metric("flops", unit="FLOP", option=_TAPS,
         convention="2 per floating-point MAC + 1 per element of floating-point elementwise arithmetic; transcendentals apart")
 def flops(table: CostTable, taps: str = "dense") -> Expr:
+    """Floating-point operations."""
     return table.sum(lambda e: work_flops(e.work, taps))
 
 
 @metric("ops", unit="OP", option=_TAPS, convention="as flops, on integer and boolean types")
 def ops(table: CostTable, taps: str = "dense") -> Expr:
+    """Operations on integers and booleans."""
     return table.sum(lambda e: work_ops(e.work, taps))
 
 
 @metric("transcendentals", unit="evaluations",
         convention="evaluations of exp, tanh, rsqrt, erf …; counted apart from FLOPs, priced by a device's stated weight")
 def transcendentals(table: CostTable) -> Expr:
+    """Evaluations of special functions."""
     return table.sum(lambda e: work_transcendentals(e.work))
 
 
@@ -181,10 +210,12 @@ def transcendentals(table: CostTable) -> Expr:
         convention="compulsory: touched elements of each input, parameter and output once; "
                    "a fusion policy's name: what crosses its kernels' borders")
 def bytes_(table: CostTable, form: str) -> Expr:
+    """Bytes that are moved, under a form of counting."""
     if form == "compulsory":
         return compulsory_bytes(table)
     if form not in policies():
-        raise CostModelError(f"unknown form of bytes {form!r}; choose {', '.join(_forms_of_bytes())}")
+        raise CostModelError(f"unknown form of bytes {form!r};{did_you_mean(form, _forms_of_bytes())} choose one of "
+                             f"{', '.join(_forms_of_bytes())}")
     crossing = [(k.branch, (v, elements, k.times)) for k in plan(table, form) for v, elements in (*k.reads, *k.writes)]
     copied = [((), (v, v.array.size, ONE)) for v in handed_on(table) for _ in ("read", "written")]
     return table.combined([*crossing, *copied], weighted)
@@ -196,6 +227,7 @@ def bytes_(table: CostTable, form: str) -> Expr:
                    "convolutions of in + out + the input of their block; mcunet-residual: that input only as long as it is read; "
                    "mcunet-inplace: depthwise convolutions write over their input")
 def activations(table: CostTable, rule: str = "total") -> Expr:
+    """Elements of activations under a rule."""
     if rule != "total":
         return peak_activations(table, rule)
     inputs = (v.array.size for v in table.inputs if v.origin == "input")
@@ -209,6 +241,7 @@ def activations(table: CostTable, rule: str = "total") -> Expr:
 
 @metric("activations_peak", unit="elements", convention="activations with rule=peak")
 def activations_peak(table: CostTable) -> Expr:
+    """Elements of activations that are held at once, of a layer with its input and its output."""
     return activations(table, "peak")
 
 
@@ -216,6 +249,7 @@ def activations_peak(table: CostTable) -> Expr:
         convention="maximum over the schedule of the bytes that are held: inputs and parameters always (donated ones to their last "
                    "use), outputs once made, all else from the kernel that writes it to the last that reads it")
 def live_peak_(table: CostTable, policy: str = "unfused", order: str = "program", donate: tuple[str, ...] = ()) -> Expr:
+    """The most bytes that are held at once."""
     return live_peak(table, policy, order, donate)
 
 
@@ -236,12 +270,14 @@ def wire_bytes(table: CostTable, axis: str | None = None) -> Expr:
 
 @metric("optimizer_state", unit="B", convention="bytes of the optimizer's state, as a training step receives it")
 def optimizer_state(table: CostTable) -> Expr:
+    """Bytes of the optimizer's state."""
     return total(v.bytes for v in table.inputs if v.origin == "optimizer")
 
 
 @metric("gradients", unit="B", convention="bytes of the gradients: one element a trainable parameter, in its type",
         applies=has_backward)
 def gradients(table: CostTable) -> Expr:
+    """Bytes of the gradients."""
     return model_size(table)
 
 
@@ -249,11 +285,13 @@ def gradients(table: CostTable) -> Expr:
         convention="residuals: values that the forward pass makes or receives as data and the backward pass reads, once each; "
                    "residuals+parameters: with the parameters among them; tinytl, tinytl-shared: the rule of TinyTL's paper")
 def saved(table: CostTable, rule: str = "residuals") -> Expr:
+    """Bytes that are kept for the backward pass."""
     return saved_bytes(table, rule)
 
 
 @metric("intensity", unit="FLOP/B", option=_FORMS, convention="FLOP per byte at the stated form of bytes")
 def intensity(table: CostTable, form: str = "compulsory") -> Expr:
+    """FLOP per byte."""
     return flops(table) / bytes_(table, form)
 
 

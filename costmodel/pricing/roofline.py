@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,10 +22,10 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import grid, printed, si, titled
+from costmodel.text import did_you_mean, grid, printed, shown, si, titled
 
 if TYPE_CHECKING:
-    from costmodel.hardware import Hardware
+    from costmodel.hardware import Hardware, Standing
 
 # What throughput counts, by the name that a symbol is given: sequences, images, examples.
 BATCH = ("n", "b", "batch")
@@ -46,6 +46,7 @@ class RooflineRow(NamedTuple):
     warm:         ``lower`` if what fits into a nearer memory is found there.
     levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
     phase:        the pass of a training step that the kernel is in.
+    predicted:    seconds that it is likely to take, by the device's calibration; None where there is none.
     branch:       where it is one of several branches ("branch 1 of 2"): it is no part of the sum then, but of the row above, which
                   has the branch that takes longest (or, where the least counts, shortest).
     """
@@ -65,9 +66,11 @@ class RooflineRow(NamedTuple):
     times: int = 1
     phase: str = ""
     branch: str = ""
+    predicted: float | None = None
 
     @property
     def operations(self) -> int:
+        """Floating-point and integer operations of one run; two a multiply-accumulate."""
         return self.flops + self.int_ops
 
     @property
@@ -94,8 +97,8 @@ class RooflineRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Roofline:
-    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the value of the
-    symbol n, b or batch, else 1."""
+    """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
+    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
 
     name: str
     hardware: Hardware
@@ -105,6 +108,8 @@ class Roofline:
     batch: int
     coverage: str = ""
     cost: Point | None = field(default=None, repr=False, compare=False)
+    stands: Standing | None = field(default=None, repr=False, compare=False)
+    item: str = "items"
 
     @cached_property
     def total(self) -> RooflineRow:
@@ -122,24 +127,49 @@ class Roofline:
         return self.total.upper
 
     @property
+    def predicted(self) -> float | None:
+        """Seconds that a call is likely to take, by the calibration that :attr:`basis` names; None where there is none."""
+        if self.stands is None or self.total.predicted is None:
+            return None
+        call = self.stands.calibration.call
+        return self.total.predicted + (call.value if call else 0.0)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Seconds between which nine of ten measurements are to be expected."""
+        if self.stands is None or self.predicted is None:
+            return None
+        low, high = self.stands.calibration.interval
+        return self.predicted * low, self.predicted * high
+
+    @property
+    def basis(self) -> str:
+        """What ``predicted`` stands on."""
+        return self.stands.words if self.stands else "not calibrated"
+
+    @property
     def latency(self) -> tuple[float, float]:
+        """Seconds: (at least, at most)."""
         return self.lower, self.upper
 
     @property
     def throughput(self) -> tuple[float, float]:
-        """Items a second: (at most, at least)."""
+        """Items (or tokens, see ``item``) a second: (at most, at least)."""
         return self.batch / self.lower, self.batch / self.upper
 
     @property
     def flops(self) -> int:
+        """Floating-point operations of the whole program."""
         return self.total.flops
 
     @property
     def bytes(self) -> float:
+        """Bytes across all kernels' borders."""
         return self.total.bytes
 
     @property
     def intensity(self) -> float:
+        """Operations a byte of the whole program."""
         return self.total.intensity
 
     @property
@@ -162,6 +192,10 @@ class Roofline:
         ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
         another sum.
         """
+        if depth is not None and what != "module":
+            raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
+        if depth is not None and depth < 1:
+            raise CostModelError(f"depth={depth} must be at least 1")
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
@@ -171,7 +205,9 @@ class Roofline:
         keys: dict[str, Callable[[RooflineRow], str]] = {
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
-            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them")
+            near = did_you_mean(what, ("kernel", *keys, "equation"))
+            raise CostModelError(f"a roofline is by kernel, {', '.join(keys)} or equation; {what!r} is none of them"
+                                 f"{near and ':' + near}")
         groups: dict[str, list[RooflineRow]] = {}
         for row in self.rows:
             if not row.branch:
@@ -199,11 +235,20 @@ def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
     return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
                        sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
                        tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
-                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows))
+                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows),
+                       predicted=_sum((r.predicted, r.times) for r in rows))
 
 
-def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None) -> Roofline:
+def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
+    """Σ seconds · runs; None where one of them is not known."""
+    found = list(parts)
+    return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
+
+
+def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None) -> Roofline:
     """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
+
+    precision: "highest", "high" or "default": what float32 contractions that ask for none run at (default: the device's policy).
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -211,15 +256,26 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     from costmodel.hardware import Hardware, load
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
+    device = device.at_precision(precision) if precision else device
     policy = policy_of(device, policy)
     work = workload(cost.program, policy)
     counts = work.at(cost.env)
-    rows = _rows(work, counts, price(counts, device))
-    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values), str(cost.coverage), cost)
+    times = price(counts, device)
+    rows = _rows(work, counts, times)
+    tokens = cost.cost.tokens
+    return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
+                    times.stands, item_of(tokens))
 
 
-def batch(values: Mapping[str, Any]) -> Any:
-    """What throughput counts, at a point or on a grid."""
+def item_of(tokens: Sequence[str]) -> str:
+    """What a throughput counts, in words."""
+    return "tokens" if tokens else "items"
+
+
+def batch(values: Mapping[str, Any], tokens: Sequence[str] = ()) -> Any:
+    """What throughput counts, at a point or on a grid; ``tokens`` are the symbols whose product it is in a language model."""
+    if tokens and set(tokens) <= set(values):
+        return prod(values[name] for name in tokens)
     return next((values[name] for name in BATCH if name in values), 1)
 
 
@@ -231,18 +287,18 @@ def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ..
             longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, kind.dtype))
     resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
     columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
-                                          counts.times)]
+                                          counts.times, times.predicted)]
     busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
     rows = []
     for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
-        flops, int_ops, crossing, lower, upper, warm, runs = cells
+        flops, int_ops, crossing, lower, upper, warm, runs, predicted = cells
         label, path = work.names[i]
         rows.append(RooflineRow(
             label, kernel.kind, path, flops, int_ops, crossing,
             tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
             tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
             tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs,
-            kernel.main.phase))
+            kernel.main.phase, predicted=predicted if times.stands else None))
     sides, branches = list(zip(work.sides.of, rows, strict=True)), work.sides.branches
     return tuple(with_branches(sides, branches, lambda found: _branching(found, branches),
                                lambda on, row: row._replace(branch=told(on))))
@@ -257,8 +313,10 @@ def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) 
 
     def choose(sides: Sequence[RooflineRow]) -> RooflineRow:
         chosen = branches.pick(sides, lambda side: side.lower)
+        expected = [side.predicted for side in sides if side.predicted is not None]
         return chosen._replace(upper=branches.pick([side.upper for side in sides], float),
-                               warm=branches.pick([side.warm for side in sides], float))
+                               warm=branches.pick([side.warm for side in sides], float),
+                               predicted=branches.pick(expected, float) if expected else None)
 
     whole = combined(found, branches, add=lambda parts: _together(label, parts), join=lambda parts: _together(label, parts),
                      choose=choose)
@@ -275,14 +333,16 @@ def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
     point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
     nearer = any(level.bandwidth for level in roofline.hardware.levels)
     warm = ["warm ≥"] if nearer else []
+    expected = ["predicted"] if roofline.stands else []
     layer = "layer" if by == "kernel" else by
-    out = grid(layer, "kind", "operations", "bytes", "OP/B", "attainable", "bound", "time ≥", "time ≤", *warm, "share",
+    out = grid(layer, "kind", "operations", "bytes", "OP/B", "attainable", "bound", "time ≥", "time ≤", *warm, *expected, "share",
                left=(layer, "kind", "bound"))
 
     def line(label: str, row: RooflineRow, share: float | None) -> None:
-        out.add_row(label, row.kind, si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
+        out.add_row(shown(label), shown(row.kind), si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
                     si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
-                    *([si(row.warm, "s")] if nearer else []), "" if share is None else f"{100 * share:.1f}%")
+                    *([si(row.warm, "s")] if nearer else []), *([si(row.predicted or 0.0, "s")] if expected else []),
+                    "" if share is None else f"{100 * share:.1f}%")
 
     rows = roofline.by(by, depth)
     whole = sum(r.lower * r.times for r in rows if not r.branch)
@@ -300,7 +360,9 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        yield f"throughput {slow:.4g} to {fast:.4g} items/s" + (f"; time follows {_follows(roofline)}" if roofline.cost else "")
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
+        yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
+        yield _told(roofline)
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
               else "the device states no launch overhead: none is added")
     policy = "unfused" if by == "equation" else roofline.policy
@@ -310,7 +372,18 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
               for level in device.levels if level.bandwidth]
     if nearer:
         yield f"warm: lower, if a kernel whose whole traffic fits in {' or '.join(nearer)} finds it there"
-    yield roofline.coverage
+    yield shown(roofline.coverage)
+
+
+def _told(roofline: Roofline) -> str:
+    """What is predicted for the whole program, and what that stands on."""
+    if roofline.stands is None or roofline.predicted is None or roofline.interval is None:
+        return "predicted: not calibrated; `costmodel calibrate` measures here, or fits --from measurements"
+    found, (low, high) = roofline.stands.calibration, roofline.interval
+    call = f" + {si(found.call.value, 's')} a call" if found.call else ""
+    reached = f"{100 * found.efficiency.value:.0f} % of the ceilings" + (" or what its kind reaches" if found.kinds else "")
+    return (f"predicted {si(roofline.predicted, 's')}, 90 % between {si(low, 's')} and {si(high, 's')}: {roofline.basis} "
+            f"((compute + memory) at {reached} + {si(found.launch.value, 's')} a kernel{call})")
 
 
 def _follows(roofline: Roofline) -> str:

@@ -1,8 +1,9 @@
-"""Metrics and times over a grid of symbols: formulas are compiled once and evaluated on whole arrays."""
+"""Metrics and times over a grid of symbols and of a device's figures: formulas are factored over the axes and computed block by
+block; the result is an xarray.Dataset, lazy or not, a store on the disk, or an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,153 +11,193 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.clock import figure_of, figure_symbol
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
+from costmodel.pricing.grid.answers import best as best_of
+from costmodel.pricing.grid.answers import pareto as front_of
+from costmodel.pricing.grid.axes import bind
+from costmodel.pricing.grid.build import variable
+from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
+from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
+from costmodel.pricing.grid.store import write
+from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
-from costmodel.pricing.workload import Counts, Formulas, Times, policy_of, price, workload
-from costmodel.pricing.workload import metrics as metric_registry
-from costmodel.symbolic.domain import Domain
-from costmodel.symbolic.forms import symbol
 from costmodel.text import grid, printed, si, titled
 
 
-def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Sequence[Any],
-          policy: str | None) -> Any:
+def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
+          vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+          pareto: str | Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy") -> Any:
     """An xarray.Dataset with one dimension a swept symbol, one variable a metric, and by hardware time_lower, time_upper,
-    throughput and bound; each device under ``policy``, or else under its own.
+    time_predicted (not a number where nothing is calibrated), throughput and bound; each device under ``policy``, or else under
+    its own.
 
-    grid: a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
-    Raises DomainError for a grid that leaves the domain, naming a point outside.
+    grid:    a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
+    metrics: names, with a form as ``bytes:xla-gpu``; ``energy`` is by hardware.
+    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, or a peak as ``matrix.bfloat16``.
+    where:   conditions such as ``live_peak <= 80GB``. Alone: a variable ``meets`` says where they hold.
+    best:    a variable and the axes over which its least value is sought (of throughput, and of ``max NAME``, the greatest);
+             without axes, over all. ``time`` is the upper bound.
+    pareto:  variables: the points that no other beats in all of them, on one dimension ``point``.
+    out:     a ``.zarr`` store or a ``.parquet`` folder, written as it goes and then opened; a run that was killed is resumed.
+    chunks:  lengths of chunks by axis, a number for all or "auto": the Dataset is lazy (Dask). With ``out``: Dask computes.
+    backend: "numpy", or "jax": jitted, where jax runs, in the types that it allows.
+
+    Raises DomainError for a grid that leaves the domain, naming a point outside; CostModelError for what cannot be asked together.
     """
-    try:
-        import xarray as xr
-    except ImportError:
-        raise CostModelError("sweep needs xarray: pip install 'jax-costmodel[sweep]'") from None
-    axes, arrays = _axes(cost.domain, {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid})
-    shape = tuple(len(values) for values in axes.values())
-    env = _bind_grid(cost, arrays, shape)
-    elsewhere = _elsewhere(cost, env, arrays, shape)
-    data: dict[str, Any] = {}
-    for name in metrics:
-        found, option = metric_registry.get_form(name)
-        expr = cost.price(found.name, **option)
-        values = _evaluate_grid([expr], env)[0]
-        attributes = {"unit": found.unit, "convention": found.convention}
-        values = np.array(np.broadcast_to(values, shape))
-        for i, point in elsewhere.items():
-            values.flat[i] = point.metric(found.name, **option)
-        data[name.replace(":", "_")] = (tuple(axes), values, attributes)
-    hardware = (hardware,) if isinstance(hardware, str | Hardware) else hardware
-    devices = [load(h) if isinstance(h, str) else h for h in hardware]
-    priced = _curves(cost, env, arrays, shape, devices, policy, elsewhere)
-    if priced:
-        dims = ("hardware", *axes)
-        data["time_lower"] = (dims, np.stack([c.lower for c in priced]), {"unit": "s"})
-        data["time_upper"] = (dims, np.stack([c.upper for c in priced]), {"unit": "s"})
-        data["throughput"] = (dims, np.stack([c.throughput[0] for c in priced]), {"unit": "items/s", "convention": "at best"})
-        data["bound"] = (dims, np.stack([c.bound for c in priced]), {"convention": "the resource that is busy longest in total"})
-    coords: dict[str, Any] = {name: np.asarray(values) for name, values in axes.items()}
-    if priced:
-        coords["hardware"] = [h if isinstance(h, str) else h.name for h in hardware]
-        coords["policy"] = ("hardware", [c.policy for c in priced])
-    return xr.Dataset(data, coords=coords, attrs={"model": cost.name, "domain": str(cost.domain)})
+    labels, devices = _devices(hardware)
+    holds = conditions(where)
+    best, pareto = _names(best), _names(pareto)
+    asked = sum(map(bool, (best, pareto, out)))
+    if asked > 1:
+        raise CostModelError("best=, pareto= and out= are three answers: ask for one")
+    figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
+    grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
+    metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
+    job = prepare(cost, grid, metrics, devices, labels, policy, figures)
+    check_names(job, [name for c in holds for name in c.names])
+    if out is not None:
+        write(job, str(out), holds, evaluator(job, chunks, backend))
+        return opened(str(out))
+    if best:
+        return _best(job, best, holds)
+    if pareto:
+        return _pareto(job, pareto, holds)
+    if chunks is not None:
+        made = dataset(job, lazy(job, chunks))
+    else:
+        made = dataset(job, on_jax(job) if backend == "jax" else None)
+    return made.assign(meets=_meets(made, holds)) if holds else made
 
 
-def _axes(domain: Domain, grid: Mapping[str, Any]) -> tuple[dict[str, list[int]], dict[str, np.ndarray]]:
-    """(values by swept symbol, in order; broadcastable array by symbol)."""
-    axes = {name: [int(v) for v in values] for name, values in grid.items()
-            if isinstance(values, Iterable) and not isinstance(values, str)}
-    for name, values in axes.items():
-        if not values:
-            raise DomainError(f"the grid of {name} is empty")
-    arrays: dict[str, np.ndarray] = {}
-    for i, (name, values) in enumerate(axes.items()):
-        arrays[name] = np.asarray(values, dtype=np.int64).reshape([-1 if j == i else 1 for j in range(len(axes))])
-    for name, values in grid.items():
-        if isinstance(values, str):
-            if values not in grid or isinstance(grid[values], str):
-                raise DomainError(f"{name}={values!r} follows a symbol that has no values of its own in this sweep")
-            arrays[name] = arrays.get(values, np.asarray(grid[values]))
-        elif name not in axes:
-            arrays[name] = np.asarray(int(values), dtype=np.int64)
-    unknown, missing = set(grid) - set(domain.symbols), set(domain.symbols) - set(grid)
-    if unknown or missing:
-        domain.bind(dict.fromkeys(grid, 1))  # raises, naming them
-    return axes, arrays
+def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
+    """The same of a model that is another program at every depth: each depth's own program over the rest of the grid."""
+    depth = cost.parts.grows.depth.symbol
+    values = grid.get(depth)
+    if isinstance(values, str) or any(follows == depth for follows in grid.values() if isinstance(follows, str)):
+        raise DomainError(f"{depth} sets the program's structure: give it values of its own, which no other symbol follows")
+    asked = [name for name in ("best", "pareto", "out", "chunks") if options.get(name)]
+    if asked:
+        raise CostModelError(f"{depth} sets the program's structure: give it one value with {', '.join(asked)}")
+    axes = bind(cost.domain, grid).axes
+
+    def swept(value: int) -> Any:
+        there = cost.region(**{depth: value})
+        return sweep(there, {name: v for name, v in grid.items() if name in there.symbols}, **options)
+
+    if depth not in axes:
+        return swept(int(grid[depth]))
+    found = [swept(value).expand_dims({depth: [value]}) for value in axes[depth].tolist()]
+    joined = _xarray().concat(found, dim=depth, coords="minimal", compat="override")
+    joined.attrs |= {"model": cost.name, "domain": str(cost.domain)}
+    return joined.transpose("hardware", *axes, missing_dims="ignore")
 
 
-def _bind_grid(cost: Symbolic, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> dict[Any, np.ndarray]:
-    """Arrays of the internal variables. The corners and every axis value are checked against the domain."""
-    domain = cost.domain
-    full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
-    count = len(next(iter(full.values()))) if full else 1
-    for name, a in arrays.items():  # each axis value once, the others at their first
-        for value in np.unique(a):
-            first = int(np.argmax(full[name] == value))
-            domain.bind({k: int(v[first]) for k, v in full.items()})
-    for i in {0, count - 1}:
-        domain.bind({k: int(v[i]) for k, v in full.items()})
-    env: dict[Any, np.ndarray] = {}
-    for v in domain.ordered:
-        divisor = int(v.divisor) if v.divisor.is_Integer else _evaluate_grid([v.divisor], env)[0]
-        if np.any(arrays[v.symbol] % divisor):
-            raise DomainError(f"the grid of {v.symbol} leaves its domain {domain}")
-        env[symbol(v.name)] = arrays[v.symbol] // divisor
-    for relation in domain.relations:
-        if np.any(_evaluate_grid([relation.difference], env)[0] < 0):
-            raise DomainError(f"the grid leaves the domain {relation.text}")
-    return env
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
 
 
-# So many points of a grid are traced by themselves, where the symbolic program is another one.
-_MAX_TRACED = 256
-
-
-def _elsewhere(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray],
-               shape: tuple[int, ...]) -> dict[int, Point]:
-    """The points of a grid (by flat index) at which another program holds. The first point of each region is compared with a
-    concrete trace, as it would be by itself."""
-    regions, count = cost.origin.regions, int(np.prod(shape, dtype=np.int64))
-    if not regions.checked:
-        return {}
-    if cost.fitted is not None:
-        whole = {s: np.broadcast_to(a, shape).ravel() for s, a in env.items()}
-        cost.fitted.check_all([{s: int(a[i]) for s, a in whole.items()} for i in range(count)])
-        return {}
-    full = {name: np.broadcast_to(a, shape).ravel() for name, a in arrays.items()}
-    on = [np.broadcast_to(_evaluate_grid([d], env)[0] == 0, shape).ravel() for d in regions.boundaries]
-    on = [mask for mask in on if mask.any()]
-    region = np.unique(np.stack([*on, np.zeros(count, dtype=bool)]), axis=1, return_index=True, return_inverse=True)
-    _, first, number = region
-    found: dict[int, Point] = {}
-
-    def there(i: int) -> bool:
-        point = cost.at(**{name: int(v[i]) for name, v in full.items()})
-        if point.cost is not cost:
-            found[int(i)] = point
-        return point.cost is not cost
-
-    for which, start in enumerate(first):
-        members = np.flatnonzero(number.ravel() == which)
-        another = there(int(start))
-        if another and not any(mask[start] for mask in on) and not (regions.stand_ins or regions.everywhere):
-            del found[int(start)]  # only its bytes differ, which was said: the grid is that of the formulas
-        elif another or regions.stand_ins or regions.everywhere:
-            if len(members) > _MAX_TRACED:
-                raise CostModelError(f"the model is another program at {len(members)} points of this grid, which would be traced "
-                                     f"one by one; sweep at most {_MAX_TRACED} such points, or analyze(..., verify=False)")
-            for i in members:
-                there(int(i))
+def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
+    """The values of a device's figure, in base units: numbers, or texts with their units."""
+    if not devices:
+        raise CostModelError("vary= varies figures of devices: name one with hardware=")
+    for device in devices:
+        figure_of(device, name)
+    found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
+    if not len(found) or not (found > 0).all():
+        raise CostModelError(f"vary={{{name!r}: …}} takes one or more positive numbers")
     return found
 
 
-def _evaluate_grid(exprs: Sequence[Any], env: Mapping[Any, np.ndarray]) -> list[np.ndarray]:
-    return Formulas(exprs).on(env)
+def _with_asked(metrics: Sequence[str], names: Sequence[str], grid: Mapping[str, Any],
+                figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics, and those that conditions and criteria name."""
+    known = {*TIMED, "hardware", *grid, *(figure_symbol(name).name for name in figures)} - {"energy"}
+    return tuple(dict.fromkeys([*metrics, *(n for n in names if n not in known and n not in map(variable, metrics))]))
+
+
+def _best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+    """The axes that are left; the others' values where the criterion is best are variables."""
+    left, found = best_of(job, asked, where)
+    data = {name: (left, _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
+    coords = {name: a for name, a in job.coords.items() if name in left}
+    if "hardware" in left:
+        coords["hardware"] = np.array(job.devices)
+    return _xarray().Dataset(data, coords=coords, attrs={**job.attrs, "best": ", ".join(asked)})
+
+
+def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
+    """Devices and what binds by name ("" for none); integers as such where every value is one."""
+    if name in ("hardware", "bound"):
+        names = np.array([*(job.devices if name == "hardware" else job.plan.units), ""])
+        return names[np.where(np.isnan(values), -1, values).astype(int)]
+    if np.isnan(values).any() or (name in job.plan.variables and job.plan.dtype(name).kind != "i") or name in job.figures:
+        return values
+    return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**53 else values
+
+
+def _pareto(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+    found = front_of(job, asked, where)
+    data = {name: ("point", _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
+    return _xarray().Dataset(data, attrs={**job.attrs, "pareto": ", ".join(asked)})
+
+
+def _meets(made: Any, where: Sequence[Condition]) -> Any:
+    """Where every condition holds, over the axes that it depends on."""
+    holds: Any = True
+    for c in where:
+        left, right = (made[ALIASES.get(name, name)] if isinstance(name, str) else name for name in (c.left, c.right))
+        holds = SIGNS[c.sign](left, right) & holds
+    order = [d for d in ("hardware", *made.sizes) if d in holds.dims]
+    text = ", ".join(f"{c.left} {c.sign} {c.right}" for c in where)
+    return holds.transpose(*dict.fromkeys(order)).drop_attrs().assign_attrs(convention=text)
+
+
+def opened(path: str) -> Any:
+    """What a sweep wrote: of a Zarr store a lazy xarray.Dataset; of a Parquet folder the path, which pandas, polars and DuckDB
+    read."""
+    return _xarray().open_zarr(path, consolidated=False, chunks=None) if path.endswith(".zarr") else path
+
+
+def _devices(hardware: Any) -> tuple[list[str], list[Hardware]]:
+    """The labels of devices, and the devices."""
+    asked = (hardware,) if isinstance(hardware, str | Hardware) else tuple(hardware)
+    return [h if isinstance(h, str) else h.name for h in asked], [load(h) if isinstance(h, str) else h for h in asked]
+
+
+def _xarray() -> Any:
+    try:
+        import xarray
+    except ImportError:
+        raise CostModelError("sweep needs xarray: pip install 'jax-costmodel[sweep]'") from None
+    return xarray
+
+
+def arrays(job: Job) -> dict[str, np.ndarray]:
+    """Every variable on the whole grid."""
+    whole = {name: np.empty(job.full_shape(name), job.plan.dtype(name)) for name in job.plan.variables}
+    for slices in tracked(list(job.chunks(job.chunk_lengths())), "sweep"):
+        job.chunk(slices, {name: a[job.index(name, slices)] for name, a in whole.items()})
+    return whole
+
+
+def dataset(job: Job, variables: Mapping[str, Any] | None = None) -> Any:
+    """A job's variables, by default computed here and now, with their axes and what they mean."""
+    xr = _xarray()
+    found = arrays(job) if variables is None else variables
+    named = {name: job.labels(name, a) if isinstance(a, np.ndarray) else a for name, a in found.items()}  # lazy ones have names
+    data = {name: (job.plan.dims(name), values, dict(job.about[name])) for name, values in named.items()}
+    coords: dict[str, Any] = dict(job.coords)
+    if job.devices:
+        coords |= {"hardware": list(job.devices), "policy": ("hardware", list(job.policies))}
+    return xr.Dataset(data, coords=coords, attrs=dict(job.attrs))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), and items a second
-    at best and at least, each an array over a grid."""
+    """A program's time bounds in seconds on a device, the resource that is busy longest in total (``bound``), items a second at
+    best and at least, and the time as predicted, each an array over a grid; ``basis`` says what the prediction stands on."""
 
     device: Hardware
     policy: str
@@ -164,57 +205,41 @@ class Curve:
     upper: np.ndarray
     bound: np.ndarray
     throughput: tuple[np.ndarray, np.ndarray]
+    predicted: np.ndarray
+    basis: str
 
 
 def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware], policy: str | None = None) -> tuple[Curve, ...]:
     """The program on each device over a grid of symbols, as :func:`sweep` has it: the rooflines of its points."""
-    axes, arrays = _axes(cost.domain, grid)
-    shape = tuple(len(values) for values in axes.values())
-    env = _bind_grid(cost, arrays, shape)
-    return _curves(cost, env, arrays, shape, devices, policy, _elsewhere(cost, env, arrays, shape))
+    if not devices:
+        return ()
+    if isinstance(cost, Grown):
+        cost = cost.region(**{name: v for name, v in grid.items() if name in cost.symbols and isinstance(v, int)})
+        grid = {name: v for name, v in grid.items() if name in cost.symbols}
+    job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
+    found, items = arrays(job), batch(job.grid.values, cost.tokens)
+    bound = job.labels("bound", found["bound"])
+    return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
+                       (found["throughput"][i], items / found["time_upper"][i]), found["time_predicted"][i], job.stands[i])
+                 for i, device in enumerate(devices))
 
 
-def _curves(cost: Symbolic, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...],
-            devices: Sequence[Hardware], policy: str | None, elsewhere: Mapping[int, Point]) -> tuple[Curve, ...]:
-    items = batch(arrays)
-    found = []
-    counts: dict[str, Counts] = {}
-    for device in devices:
-        chosen = policy_of(device, policy)
-        if chosen not in counts:
-            counts[chosen] = workload(cost.program, chosen).on(env, shape)
-        lower, upper, bound = (a.reshape(shape) for a in _bounds(price(counts[chosen], device)))
-        for i, point in elsewhere.items():
-            there = _bounds(price(workload(point.program, chosen).at(point.env), device))
-            bound = bound.astype(object)
-            lower.flat[i], upper.flat[i], bound.flat[i] = (a[0] for a in there)
-        found.append(Curve(device, chosen, lower, upper, bound, (items / lower, items / upper)))
-    return tuple(found)
-
-
-def _bounds(times: Times) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Seconds of the whole program, at least and at most, and what binds, by point."""
-    lower, upper = times.whole("lower"), times.whole("upper")
-    resources = times.resources()
-    # Of equals argmax takes the first: at the ridge, the memory.
-    names = sorted(resources, key="memory".__ne__)
-    return lower, upper, np.array(names)[np.argmax(np.stack([resources[name] for name in names]), axis=0)]
-
-
-def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None) -> str:
+def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None,
+                item: str = "items") -> str:
     """Time and throughput over a symbol, a table a device. Of a long range the values that double, the last, and those from which
     on another resource binds are shown."""
     texts = []
     for curve in curves:
         shown = _milestones(values, curve.bound.tolist())
-        out = grid(symbol, "time ≥", "time ≤", "items/s ≤", "items/s ≥", "bound", left=("bound",))
+        expected = ["predicted"] if curve.basis != "not calibrated" else []
+        out = grid(symbol, "time ≥", "time ≤", *expected, f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
         for i in shown:
             most, least = (each[i] for each in curve.throughput)
-            out.add_row(str(values[i]), si(curve.lower[i], "s"), si(curve.upper[i], "s"), f"{most:.4g}", f"{least:.4g}",
-                        str(curve.bound[i]))
+            times = [curve.lower[i], curve.upper[i], *([curve.predicted[i]] if expected else [])]
+            out.add_row(str(values[i]), *(si(t, "s") for t in times), f"{most:.4g}", f"{least:.4g}", str(curve.bound[i]))
         shown_table = titled(f"{name} on {curve.device.title}", out)
         texts.append(f"{printed(shown_table, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that "
-                     "double, the last, and those from which on another resource binds")
+                     f"double, the last, and those from which on another resource binds; predicted: {curve.basis}")
     return "\n\n".join(texts)
 
 

@@ -20,7 +20,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.symbolic.forms import ZERO
-from costmodel.text import cell, grid, plain, printed, titled
+from costmodel.text import cell, did_you_mean, grid, printed, shown, titled
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,16 @@ class Table:
         return tuple(_add([row.cells[i] * row.repeats for row in self.rows]) for i in range(len(self.columns)))
 
     def to_csv(self) -> str:
-        """The table as CSV, formulas in Python syntax."""
+        """The table as CSV, formulas in Python syntax. A cell that a spreadsheet would run (``=…``) opens with an apostrophe,
+        unless it is a number."""
         import csv
         import io
 
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["name", "repeats", "output", *(f"{name} [{unit}]" for name, unit in self.columns)])
+        writer.writerow(["name", "repeats", "output", *(_inert(f"{name} [{unit}]") for name, unit in self.columns)])
         for row in (*self.rows, Row("total", self.total)):
-            writer.writerow([row.label, row.repeats, row.output, *map(str, row.cells)])
+            writer.writerow([_inert(row.label), row.repeats, _inert(row.output), *map(_inert, row.cells)])
         return out.getvalue()
 
     def text(self, width: int | None = None) -> str:
@@ -66,8 +67,8 @@ class Table:
         heads = ("name", *(["output"] if with_output else []), *(f"{name}\n[{unit}]" for name, unit in self.columns))
         out = grid(*heads, left=("name", "output"), caption="\n".join(self.notes))
         for row in self.rows:
-            label = "  " * (not row.repeats) + plain(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
-            out.add_row(label, *([row.output] if with_output else []), *map(cell, row.cells))
+            label = "  " * (not row.repeats) + shown(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
+            out.add_row(label, *([shown(row.output)] if with_output else []), *map(cell, row.cells))
         out.add_section()
         out.add_row("total", *([""] if with_output else []), *map(cell, self.total))
         return printed(titled(self.title, out), width)
@@ -76,15 +77,25 @@ class Table:
         return self.text()
 
 
+def _inert(value: Any) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula of its own; numbers stay as they are."""
+    text = shown(str(value))  # a line break would open a row
+    number = not isinstance(value, str) and getattr(value, "is_number", True)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not number else text
+
+
 _COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
 _STORED = _COLUMNS[:1]  # is there whichever branch runs
 
 
 def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
+    """The table of a cost; see :meth:`costmodel.Cost.table`."""
     if by not in _BUILDERS:
-        raise CostModelError(f"a table is by {', '.join(_BUILDERS)}; {by!r} is none of them")
+        raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
     if depth is not None and depth < 1:
         raise CostModelError(f"depth={depth} must be at least 1")
+    if depth is not None and by in ("op", "phase"):
+        raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
     if (by == "kernel") != (policy is not None):
         raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(policies())}, and nothing else does")
     builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
@@ -93,13 +104,21 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     priced = [Row(r.label, tuple(cost.evaluate(c) for c in r.cells), int(r.counts), _show(cost, r.output)) for r in rows]
     if collapse:
         priced = _collapse(priced)
-    notes = (f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(_coverage(cost)))
+    notes = conventions(cost)
     title = f"{cost.name}, by {by}" + (f" under {policy}" if policy else "")
     return Table(title, columns, tuple(priced), tuple(cost.evaluate(t) for t in totals), notes)
 
 
-def _coverage(cost: Any) -> Any:
-    return cost.coverage
+def counted_rows(table: CostTable, by: str, depth: int | None) -> tuple[Any, list[tuple[str, tuple[Expr, ...]]], tuple[Expr, ...]]:
+    """A table's columns, (label, cells) of the rows that are part of its sum, and its totals, all as internal expressions."""
+    columns, drafts, totals = _BUILDERS[by](table, depth)
+    rows = _with_branches(table, drafts, [i for i, column in enumerate(columns) if column in _STORED])
+    return columns, [(row.label, row.cells) for row in rows if row.counts], tuple(totals)
+
+
+def conventions(cost: Priced) -> tuple[str, ...]:
+    """What a table says below its rows."""
+    return f"MACs: {metrics.get('macs').convention}", f"FLOPs: {metrics.get('flops').convention}", str(cost.coverage)
 
 
 def _show(cost: Priced, value: Value | str) -> str:

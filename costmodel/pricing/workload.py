@@ -18,10 +18,12 @@ from sympy import Expr, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
+from costmodel.hardware import Standing, standing
 from costmodel.pricing import metrics
 from costmodel.pricing.sides import Sides
 from costmodel.rules.branches import Branches
 from costmodel.rules.params import Precision
+from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, total
 from costmodel.symbolic import printers
 from costmodel.symbolic.quotients import over_common_denominator
@@ -41,6 +43,7 @@ class Formulas:
 
     @cached_property
     def names(self) -> list[Symbol]:
+        """The symbols that the expressions take, in the order of the compiled arguments."""
         return sorted(set().union(*(e.free_symbols for e in self.exprs)), key=str)
 
     @cached_property
@@ -65,7 +68,8 @@ class Formulas:
 class Counts:
     """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
     border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
-    runs are exact at a point. ``sides`` says which kernels exclude each other."""
+    runs are exact at a point. ``sides`` says which kernels exclude each other; ``kinds`` are theirs, under ``policy``; ``needless``
+    (kernel, 1) those that only copy an iteration's slice."""
 
     flops: np.ndarray
     int_ops: np.ndarray
@@ -73,13 +77,16 @@ class Counts:
     times: np.ndarray
     ops: tuple[tuple[OpKind, np.ndarray, np.ndarray], ...]
     sides: Sides
+    kinds: tuple[str, ...] = ()
+    policy: str = ""
+    needless: np.ndarray | bool = False
 
 
 class Workload:
     """The kernels of a policy, and what each does as functions of the internal symbols. Padding taps are not computed."""
 
-    def __init__(self, kernels: Sequence[Kernel], branches: Branches) -> None:
-        self.kernels = tuple(kernels)
+    def __init__(self, kernels: Sequence[Kernel], branches: Branches, policy: str = "") -> None:
+        self.kernels, self.policy = tuple(kernels), policy
         self.sides = Sides(kernels, branches)
         self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
         by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
@@ -122,7 +129,15 @@ class Workload:
         ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
         ops = tuple((kind, kernels, floats[start:start + len(kernels)])
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
-        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides)
+        return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides,
+                      tuple(k.kind for k in self.kernels), self.policy, np.array([[needless(k)] for k in self.kernels]))
+
+
+def needless(kernel: Kernel) -> bool:
+    """Only copies an iteration's slice of what a loop goes over: compilers do, and what reads the copy could read the slice. So no
+    lower bound has it."""
+    return any(Trait.SCAN_READ in e.traits for e in kernel.equations) and all(
+        e.has(Trait.SCAN_READ, Trait.VIEW) for e in kernel.equations)
 
 
 def computed(kernel: Kernel) -> tuple[Equation, ...]:
@@ -136,7 +151,7 @@ def workload(table: CostTable, policy: str) -> Workload:
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches))
+    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches, policy))
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,9 @@ class Times:
     launch:  seconds a run.
     times:   runs.
     sides:   which kernels exclude each other.
+    kinds:   of the kernels.
+    stands:  the calibration that predictions go by, and in words what they stand on; None where there is none.
+    needed:  (kernel, 1) those without which the program could do, for which no lower bound counts, are false.
     """
 
     device: Hardware
@@ -160,6 +178,9 @@ class Times:
     launch: float
     times: np.ndarray
     sides: Sides
+    kinds: tuple[str, ...] = ()
+    stands: Standing | None = None
+    needed: np.ndarray | bool = True
 
     @cached_property
     def units(self) -> Mapping[str, np.ndarray]:
@@ -173,7 +194,7 @@ class Times:
     @cached_property
     def lower(self) -> np.ndarray:
         """Seconds of a run, at least: the units and the memory overlap perfectly."""
-        return np.maximum.reduce([self.memory, *self.units.values()]) + self.launch
+        return (np.maximum.reduce([self.memory, *self.units.values()]) + self.launch) * self.needed
 
     @cached_property
     def upper(self) -> np.ndarray:
@@ -184,7 +205,17 @@ class Times:
     def warm(self) -> np.ndarray:
         """``lower`` if what fits into a nearer memory is found there."""
         nearest = np.minimum.reduce([self.memory, *self.levels.values()])
-        return np.maximum.reduce([nearest, *self.units.values()]) + self.launch
+        return (np.maximum.reduce([nearest, *self.units.values()]) + self.launch) * self.needed
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Seconds that a run is likely to take; not a number where nothing is calibrated. More than ``upper`` where ceilings are
+        not reached."""
+        if self.stands is None:
+            return np.full_like(self.memory, np.nan)
+        found = self.stands.calibration
+        reached = np.array([found.of(kind) for kind in self.kinds])[:, None]
+        return sum(self.units.values(), self.memory) / reached + found.launch.value
 
     def resources(self) -> dict[str, np.ndarray]:
         """Seconds by resource over the whole program, an array over the points: units, memory and launch. Of a branch that side
@@ -194,12 +225,14 @@ class Times:
 
     def runs(self, bound: str) -> np.ndarray:
         """How often each kernel runs where of every branch the side runs whose time by this bound ("lower", "upper", "warm") is the
-        greatest (or least): 0 for kernels on other sides."""
-        return self.times * self.sides.taken(getattr(self, bound) * self.times)
+        greatest (or least): 0 for kernels on other sides, and for those that the bound does not need."""
+        runs = self.times * self.sides.taken(getattr(self, bound) * self.times)
+        return runs * self.needed if bound in ("lower", "warm") else runs
 
     def whole(self, bound: str) -> np.ndarray:
-        """Seconds of the whole program by a bound, an array over the points."""
-        return (getattr(self, bound) * self.runs(bound)).sum(axis=0)
+        """Seconds of the whole program by a bound, or as predicted, with its call; an array over the points."""
+        call = self.stands.calibration.call if bound == "predicted" and self.stands is not None else None
+        return (getattr(self, bound) * self.runs(bound)).sum(axis=0) + (call.value if call else 0.0)
 
 
 def policy_of(device: Hardware, policy: str | None) -> str:
@@ -226,7 +259,8 @@ def price(counts: Counts, device: Hardware) -> Times:
               for level in device.levels if level.bandwidth}
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     times = counts.times.astype(np.float64)
-    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides)
+    return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides,
+                 counts.kinds, standing(device, counts.policy), ~np.asarray(counts.needless))
 
 
 def seconds_an_operation(device: Hardware, kind: OpKind) -> float:

@@ -15,7 +15,8 @@ from sympy import Expr
 
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Array, Value
-from costmodel.symbolic.forms import ONE, ZERO
+from costmodel.symbolic.domain import assumed
+from costmodel.symbolic.forms import ONE, ZERO, lower_bound
 from costmodel.symbolic.translate import internal
 
 # A known vector of integers: (first, step) of first, first + step, first + 2·step …; a scalar has no step.
@@ -25,12 +26,13 @@ Affine = tuple[Expr, Expr]
 def canonical(program: RawProgram) -> RawProgram:
     """The program with slices at known places written as slices, and movement that moves nothing as views."""
     known: dict[Value, Affine] = {v: (value, ZERO) for v, value in program.integers.items()}
+    decided: dict[Value, bool] = {}
     made: list[Raw] = []
     for r in program.equations:
-        vector = _vector(r, known)
+        vector = _vector(r, known) or _chosen(r, known, decided)
         if vector is not None:
             known[r.outs[0]] = vector
-        made += [_as_view(part) for part in _as_slices(r, known)]
+        made += [_as_view(part) for whole in _as_slices(r, known) for part in _as_cut(whole)]
     return replace(program, equations=tuple(made))
 
 
@@ -56,6 +58,18 @@ def _vector(r: Raw, known: Mapping[Value, Affine]) -> Affine | None:
     if r.jax in _LINEAR and len(operands) == 2:
         return _LINEAR[r.jax](operands[0], operands[1])
     return None
+
+
+def _chosen(r: Raw, known: Mapping[Value, Affine], decided: dict[Value, bool]) -> Affine | None:
+    """The integer that a selection by a comparison of known integers takes: jax counts a negative place from the end so. What a
+    comparison says goes into ``decided``."""
+    if r.jax in ("lt", "ge") and all(v in known and known[v][1] == 0 for v in r.ins):
+        difference = (known[r.ins[0]][0] - known[r.ins[1]][0]).expand()
+        if difference.is_Integer:
+            decided[r.outs[0]] = bool(difference < 0) == (r.jax == "lt")
+    if r.jax != "select_n" or r.ins[0] not in decided:
+        return None
+    return known.get(r.ins[2] if decided[r.ins[0]] else r.ins[1])
 
 
 def _product(a: Affine, b: Affine) -> Affine | None:
@@ -127,6 +141,33 @@ def _slice_of(r: Raw, known: Mapping[Value, Affine]) -> _Slice | None:
     return tuple(starts), tuple(steps), tuple(sizes), reverses
 
 
+def _as_cut(r: Raw) -> Iterator[Raw]:
+    """The equation, or what a pad of less than nothing is: a slice, and a pad of what is left of it where there is something."""
+    if r.jax != "pad" or "padding_config" not in r.params:  # without: what is placed into zeros, in a fitted program
+        yield r
+        return
+    config = [tuple(map(internal, dimension)) for dimension in r.params["padding_config"]]
+    cut = [tuple(_not_above_zero(end) if interior == 0 else ZERO for end in (low, high)) for low, high, interior in config]
+    if all(end == 0 for ends in cut for end in ends):
+        yield r
+        return
+    left = [(low - cut_low, high - cut_high, interior)
+            for (low, high, interior), (cut_low, cut_high) in zip(config, cut, strict=True)]
+    sizes = tuple((d + low + high).expand() for d, (low, high) in zip(r.ins[0].array.shape, cut, strict=True))
+    last = all(end == 0 for ends in left for end in ends)
+    kept = r.outs[0] if last else Value(Array(sizes, r.outs[0].array.dtype))
+    starts = tuple((-low).expand() for low, _ in cut)
+    yield replace(r, primitive="slice", params={"start_indices": starts, "strides": (ONE,) * len(sizes), "limit_indices": None},
+                  ins=(r.ins[0],), outs=(kept,))
+    if not last:
+        yield replace(r, params={**r.params, "padding_config": tuple(left)}, ins=(kept, *r.ins[1:]))
+
+
+def _not_above_zero(end: Expr) -> Expr:
+    """What a pad cuts off at an end, as a number of at most 0."""
+    return end if lower_bound(-end, assumed(end)) >= 0 else ZERO
+
+
 # -- movement that moves nothing ----------------------------------------------------------------------------------------------
 
 
@@ -153,7 +194,13 @@ def _same_array(r: Raw) -> bool:
     return len(r.ins) <= 2 and r.ins[0].array.shape == r.outs[0].array.shape
 
 
+def _same_type(r: Raw) -> bool:
+    return r.ins[0].array == r.outs[0].array
+
+
 _STILL: dict[str, Any] = {
+    "convert_element_type": _same_type,
     "broadcast_in_dim": _same_size, "slice": _same_size, "transpose": _keeps_order, "rev": _of_ones, "concatenate": _same_size,
-    "pad": _same_array,
+    "pad": _same_array, "reduce_sum": _same_size, "reduce_max": _same_size, "reduce_min": _same_size, "reduce_prod": _same_size,
+    "reduce_and": _same_size, "reduce_or": _same_size,
 }

@@ -51,6 +51,8 @@ def _derived(equations: Iterable[Raw], counters: set[Raw]) -> set[Value]:
 
 def _only_indices(equations: Sequence[Raw], constant: set[Raw], results: Iterable[Value], derived: set[Value]) -> set[Raw]:
     """Equations that make nothing but known indices, for others to read or write at."""
+    if not derived:
+        return set()
     needed = set(results)  # as more than an index
     found: set[Raw] = set()
     for r in reversed(equations):
@@ -77,21 +79,34 @@ def _increments(equations: Iterable[Raw], carried: Iterable[tuple[Value, Value]]
                 yield r
 
 
+_PLACED = {"scatter-add": 2, "dynamic_update_slice": 1}  # which operand is placed
+
+
 def as_pads(program: RawProgram) -> RawProgram:
     """The program with what is placed once into zeros written as a pad: a symbolic slice is a gather, so its gradient adds into
     zeros at known places; a concrete one's is a pad."""
+    if not any(r.jax in _PLACED for r in program.equations):
+        return program
     derived = _derived(program.equations, set())
     blank = set(program.zeros)
     made = []
     for r in program.equations:
         if r.jax == "broadcast_in_dim" and r.ins[0] in blank:
             blank.add(r.outs[0])
-        placed = {"scatter-add": 2, "dynamic_update_slice": 1}.get(r.jax)
-        if (placed is not None and r.ins[0] in blank and r.params.get("unique_indices", True)
+        placed = _PLACED.get(r.jax)
+        if (placed is not None and r.ins[0] in blank and (r.params.get("unique_indices", True) or _one_window(r))
                 and all(is_immediate(v) or v in derived for v in _indices(r))):
-            r = replace(r, primitive="pad", ins=(r.ins[placed],))
+            part = r.ins[placed]
+            whole = part.array.shape == r.outs[0].array.shape  # nothing is left of the zeros
+            r = replace(r, primitive="reshape", params={}, ins=(part,)) if whole else replace(r, primitive="pad", ins=(part,))
         made.append(r)
     return replace(program, equations=tuple(made))
+
+
+def _one_window(r: Raw) -> bool:
+    """A scatter at one place: nothing is added twice."""
+    indices = r.ins[1].array
+    return bool(indices.shape) and indices.size == indices.shape[-1]
 
 
 def _indices(r: Raw) -> tuple[Value, ...]:

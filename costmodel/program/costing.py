@@ -154,10 +154,11 @@ def _nothing(r: Raw) -> Work:
 
 def _equation(index: int, r: Raw, c: _Costed, work: Work, status: str) -> Equation:
     return Equation(index, r.primitive, r.path, r.phase, r.times, r.ins, r.outs, work, c.detail, c.rule, status, r.loops,
-                    c.traits, c.params, r.branch)
+                    c.traits, c.params, r.branch, r.part)
 
 
 def unknown_message(r: Raw, view: Eqn) -> str:
+    """What is said of an equation whose primitive has no rule."""
     where = "/".join(r.path) or "the top level"
     shapes = ", ".join(map(str, view.ins))
     return (f"primitive {r.primitive!r} at {where} on ({shapes}) has no cost rule; register one with "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from costmodel.rules.work import CostTable
+from costmodel.text import shown
 
 
 class Coverage:
@@ -18,6 +19,7 @@ class Coverage:
         self.total = len(program.equations)
 
     def count(self, status: str) -> int:
+        """How many equations have a status: exact, bounded, free, unknown …"""
         return sum(self.by_status.get(status, {}).values())
 
     @property
@@ -29,7 +31,7 @@ class Coverage:
         text = f"{self.total - self.count('unknown')}/{self.total} equations costed"
         parts = [f"{self.count(s)} {s}" for s in ("exact", "bounded", "free", "dead") if self.count(s)]
         if self.unknown:
-            parts.append("UNKNOWN: " + ", ".join(f"{name} x{count}" for name, count in sorted(self.unknown.items())))
+            parts.append("UNKNOWN: " + ", ".join(f"{shown(name)} x{count}" for name, count in sorted(self.unknown.items())))
         return f"{text} ({', '.join(parts)})" if parts else text
 
     __repr__ = __str__

@@ -15,7 +15,16 @@ def remove_dead(program: RawProgram) -> tuple[RawProgram, tuple[Raw, ...]]:
     made = {v for r in program.equations if r in alive for v in r.outs}
     kept = replace(program, equations=tuple(r for r in program.equations if r in alive),
                    carried=tuple(pair for pair in program.carried if pair[0] in made))
-    return kept, tuple(r for r in program.equations if r not in alive)
+    return _assigning(kept), tuple(r for r in program.equations if r not in alive)
+
+
+def _assigning(program: RawProgram) -> RawProgram:
+    """The program with ``swap``s whose result nobody reads as assignments: jax has one primitive for both."""
+    if not any(r.jax == "swap" for r in program.equations):
+        return program
+    read = {*program.outputs, *(after for _, after in program.carried), *(v for r in program.equations for v in r.ins)}
+    return replace(program, equations=tuple(
+        replace(r, primitive="ref_set", outs=()) if r.jax == "swap" and r.outs[0] not in read else r for r in program.equations))
 
 
 def needed(equations: Sequence[Raw], results: Iterable[Value], carried: Iterable[tuple[Value, Value]]) -> set[Raw]:

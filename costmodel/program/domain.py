@@ -36,14 +36,16 @@ def domain_over(dims: Iterable[Expr], program: RawProgram) -> Domain:
 
 def dimensions(equations: Iterable[Raw], values: Iterable[Value]) -> set[Expr]:
     """Every dimension of equations and values, also those that only a parameter has (a padding, a stride)."""
+    arrays = {v.array for v in values}
     found: set[Expr] = set()
-    for v in values:
-        found.update(v.array.shape)
     for r in equations:
-        found.update(d for v in r.outs for d in v.array.shape)
-        found.update(internal(d) for p in r.params.values() for d in _symbolic(p))
+        arrays.update(v.array for v in r.outs)
+        found.update(internal(d) for p in r.params.values() if type(p) not in _WITHOUT for d in _symbolic(p))
         found.add(r.times)
-    return found
+    return found.union(*(array.shape for array in arrays))
+
+
+_WITHOUT = frozenset({bool, int, str, type(None)})
 
 
 def _symbolic(parameter: Any) -> Iterator[Any]:

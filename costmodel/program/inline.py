@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from costmodel import _jax_compat as compat
+from costmodel import collector
 from costmodel.program import equinox as equinox  # these handlers enter the table, too
 from costmodel.program import pallas as pallas
 from costmodel.program.control_flow import HANDLERS
@@ -17,6 +18,7 @@ from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Traced
 
 
+@collector.paused()
 def inline(traced: Traced) -> RawProgram:
     """The program of a jaxpr with its calls inlined, its loops, branches and gradients of convolutions marked;
     nothing is removed, chosen or costed."""
@@ -29,5 +31,7 @@ def inline(traced: Traced) -> RawProgram:
     inliner.domain = Domain.of(*(d for v in inputs for d in v.array.shape))
     outputs = inliner.body(closed, inputs, Place())
     program = RawProgram(tuple(inliner.equations), tuple(inputs), tuple(outputs), tuple(inliner.carried), frozenset(inliner.zeros),
-                         tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers, mesh=inliner.mesh)
+                         tuple(inliner.conds), tuple(inliner.run_time), integers=inliner.integers, literals=inliner.literals,
+                         ranges=frozenset(v for v in inliner.ranges if len(v.array.shape) == 1),
+                         mesh=inliner.mesh)
     return with_padded_sides(program)

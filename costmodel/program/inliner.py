@@ -33,6 +33,8 @@ CALLS = frozenset({
 })
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
+_REAL = ("bool", "int", "uint", "float", "bfloat")
+
 # What an operation's other operand may be without changing anything.
 _NEUTRAL = {"mul": 1, "add": 0}
 
@@ -58,6 +60,7 @@ class Inliner:
         self.carried: list[tuple[Value, Value]] = []
         self.conds: list[Cond] = []
         self.zeros: set[Value] = set()
+        self.literals: dict[Value, float] = {}
         self.integers: dict[Value, Expr] = {}
         self.iterations: list[Expr] = []
         self.run_time: list[Variable] = []
@@ -67,6 +70,7 @@ class Inliner:
         self._trail: tuple[int, ...] = ()
         self._bodies = 0  # of the equation at the end of the trail, so far
         self._arrays: dict[int, tuple[Any, Array]] = {}
+        self._alike: dict[Array, Array] = {}  # a deep network has few different arrays: each is one object
         self._places: dict[tuple[Place, tuple[tuple[str, bool], ...]], Place] = {}
 
     # -- values ----------------------------------------------------------------------------------------------------------------
@@ -77,21 +81,27 @@ class Inliner:
         # By id, beside what has it: comparing abstract values compares dimensions, for which jax may have to prove something.
         found = self._arrays.get(id(aval))
         if found is None:
-            found = self._arrays[id(aval)] = (aval, _array(aval))
+            made = _array(aval)
+            found = self._arrays[id(aval)] = (aval, self._alike.setdefault(made, made))
         return found[1]
 
     def constant(self, var: Any, value: Any = None) -> Value:
         """A literal, or a constant of a closed jaxpr."""
         made = Value(self.array(var), Origin.LITERAL)
         dtype = made.array.dtype
-        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(("int", "uint", "float", "bfloat")):
+        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(_REAL):
+            self.literals[made] = float(value)
             if value == 0:
                 self.zeros.add(made)
             if dtype.startswith(("int", "uint")):
                 self.integers[made] = Integer(int(value))
+        elif isinstance(value, np.ndarray | jax.Array) and value.ndim == 1 and dtype.startswith(("int", "uint")):
+            if np.array_equal(value, np.arange(len(value))):
+                self.ranges.add(made)
         return made
 
     def read(self, atom: Any, env: Mapping[Any, Value]) -> Value:
+        """The value that an atom of the jaxpr stands for."""
         return self.constant(atom, atom.val) if compat.is_literal(atom) else env[atom]
 
     # -- what handlers ask for -------------------------------------------------------------------------------------------------
@@ -118,6 +128,7 @@ class Inliner:
 
     def emit(self, primitive: str, params: Mapping[str, Any], ins: Sequence[Value], outs: Sequence[Value], at: Place,
              effects: bool = False, source: Any = None) -> None:
+        """Append an equation at a place of the program."""
         self.equations.append(Raw(primitive, params, tuple(ins), tuple(outs), at.path, at.phase, at.times, effects or at.decides,
                                   bounded=at.bounded, counter=at.counter, loops=at.loops, branch=at.branch, source=source,
                                   transposes=at.transposes, trail=self._trail))

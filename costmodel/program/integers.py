@@ -38,6 +38,7 @@ def integer_result(eqn: Any, operands: Sequence[Expr | None]) -> Expr | None:
 
 
 def is_integer_scalar(aval: Any) -> bool:
+    """Whether an abstract value is one integer."""
     return getattr(aval, "shape", None) == () and str(aval.dtype).startswith(("int", "uint"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sympy import Expr
 
 from costmodel.rules.branches import Branch
-from costmodel.rules.work import Array, Value
+from costmodel.rules.work import Array, Part, Value
 from costmodel.symbolic.domain import Multiple, Relation, Variable
 from costmodel.trace.words import Origin, Phase
 
@@ -37,6 +37,7 @@ class Raw:
     source:  jax's traceback of the call that it stems from, which is also that of its gradients (see ``_jax_compat.source``).
     transposes: how many transpositions made it: 0 as written, 1 in a gradient, 2 in the gradient of a gradient.
     function: it is a jitted function with a rule of the user's, whose name says nothing of what it does.
+    part:     of its elements, those that a mask does not throw away.
     trail: where jax's equation stands that it stems from: its place in its jaxpr, after those of the calls around it, outermost
            first; between two places which of the call's jaxprs, in the order in which they are inlined.
     """
@@ -56,6 +57,7 @@ class Raw:
     source: Any = None
     transposes: int = 0
     function: bool = False
+    part: Part | None = None
     trail: tuple[int, ...] = ()
 
     @property
@@ -84,6 +86,8 @@ class RawProgram:
 
     carried:   pairs of what a loop's body receives and what it hands to its next iteration.
     zeros:     literals that are 0.
+    literals:  scalar literals and what they are.
+    ranges:    arrays that are 0, 1, 2 … along their only dimension.
     conds:     inner ones before the one they are in.
     run_time:  symbols for what the data decides: trip counts (``trips_k``), weights of branches (``taken_k``).
     relations: what is known of those.
@@ -102,6 +106,8 @@ class RawProgram:
     run_time: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
     integers: Mapping[Value, Expr] = field(default_factory=dict)
+    literals: Mapping[Value, float] = field(default_factory=dict)
+    ranges: frozenset[Value] = frozenset()
     mesh: Mapping[str, int] = field(default_factory=dict)
     axes: tuple[Variable, ...] = ()
     multiples: tuple[Multiple, ...] = ()
@@ -131,7 +137,9 @@ class RawProgram:
                        equations=tuple(map(changed, self.equations)),
                        carried=tuple((value(a), value(b)) for a, b in self.carried), zeros=frozenset(map(value, self.zeros)),
                        conds=tuple(Cond(c.number, tuple(map(values, c.results)), values(c.outs)) for c in self.conds),
-                       integers={value(v): number for v, number in self.integers.items()})
+                       integers={value(v): number for v, number in self.integers.items()},
+                       literals={value(v): number for v, number in self.literals.items()},
+                       ranges=frozenset(map(value, self.ranges)))
 
 
 def is_immediate(value: Value) -> bool:

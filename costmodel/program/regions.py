@@ -47,6 +47,10 @@ class Regions:
             return True
         return not (self.stand_ins or self.everywhere) and self.signature(env) in self.same
 
+    def visited(self, point: Key) -> bool:
+        """Whether a concrete trace was the same at this very point."""
+        return point in self._points
+
     def settle(self, env: Mapping[Any, int], point: Key) -> None:
         """A concrete trace was the same here."""
         self._points.add(point)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
+from costmodel.program.fit.result import Fit
+from costmodel.program.fit.saved import SavedFit, fit_data, fit_from
 from costmodel.program.regions import Key, Regions
+from costmodel.program.sound import check_program
 from costmodel.rules import STATUSES
 from costmodel.rules.branches import Branches, Side
 from costmodel.rules.params import FAMILIES, Params, Precision
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Value, Work
+from costmodel.rules.work import BITS, ENGINES, ORIGINS, Array, CostTable, Equation, OpKind, Part, Value, Work
 from costmodel.symbolic.domain import Domain, Multiple, Relation, Variable
 from costmodel.symbolic.forms import Expr
-from costmodel.symbolic.tree import from_tree, to_tree
+from costmodel.symbolic.tree import MAX_DIGITS, from_tree, from_trees, to_tree
+from costmodel.text import shown
 
 FORMAT = "costmodel-cost-6"
+MAX_TEXT = 2_500_000  # characters; the largest model of the zoo has 650 000
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
 
@@ -32,6 +38,7 @@ class Saved:
     name: str
     regions: Regions
     elsewhere: tuple[tuple[Key, Saved], ...] = ()
+    fitted: Fit | SavedFit | None = None
 
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
@@ -60,21 +67,49 @@ def _data(cost: Saved) -> dict[str, Any]:
     elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
     return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
             "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs,
-            "elsewhere": elsewhere}
+            "elsewhere": elsewhere, "fitted": None if cost.fitted is None else fit_data(cost.fitted, writer.expr)}
 
 
-def from_json(text: str) -> Saved:
-    """The cost that :func:`to_json` wrote. Raises CostModelError, saying what is wrong, for anything else."""
-    try:
-        data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CostModelError(f"not JSON: {error}") from None
+def from_json(text: str, limit: int = MAX_TEXT) -> Saved:
+    """The cost that :func:`to_json` wrote, of at most ``limit`` characters, so that no file takes long. Raises CostModelError,
+    saying what is wrong, for anything else."""
+    data = _parsed(text, limit)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CostModelError(f"not a cost: expected format {FORMAT!r}; write it with cost.to_json()")
     try:
         return _Reader(data).cost()
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise CostModelError(f"a damaged cost file: {type(error).__name__}: {error}; write it anew with cost.to_json()") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise CostModelError(f"a damaged cost file: {type(error).__name__}: {shown(str(error), 200)}; write it anew with "
+                             "cost.to_json()") from error
+
+
+def _parsed(text: str, limit: int) -> Any:
+    """What the JSON text says. Raises CostModelError for what is none, is too long, or says one thing twice."""
+    if len(text) > limit:
+        raise CostModelError(f"a text of {len(text)} characters is more than {limit}: if you trust where it is from, give limit=")
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_number, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise CostModelError(f"not JSON: {shown(str(error), 200)}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:60]!r} is there twice in one object")
+    return found
+
+
+def _number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits; the bound is {MAX_DIGITS}")
+    return int(digits)
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 class _Writer:
@@ -117,7 +152,8 @@ class _Writer:
                 [self.expr(x) for x in e.work.written]]
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
                 [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops),
-                sorted(e.traits), self.params(e.params), [list(side) for side in e.branch]]
+                sorted(e.traits), self.params(e.params), [list(side) for side in e.branch],
+                None if e.part is None else [self.expr(e.part.kept), self.expr(e.part.all)]]
 
     def params(self, params: Params | None) -> list[Any] | None:
         if params is None:
@@ -135,7 +171,7 @@ class _Reader:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
-        self.exprs = [from_tree(t) for t in data["expressions"]]
+        self.exprs = from_trees(_list(data["expressions"]))
         self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
         self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
         self.kinds = [OpKind(_text(name), _one_of(ENGINES, engine), _one_of(BITS, dtype),
@@ -145,7 +181,7 @@ class _Reader:
 
     def cost(self) -> Saved:
         domain, program = self.data["domain"], self.data["program"]
-        variables = tuple(Variable(_text(v["name"]), _text(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
+        variables = tuple(Variable(_name(v["name"]), _name(v["symbol"]), _refer(self.exprs, v["divisor"]), _integer(v["lower"]),
                                    None if v["upper"] is None else _integer(v["upper"]),
                                    None if v["default"] is None else _integer(v["default"])) for v in domain["variables"])
         _check_divisors(variables)
@@ -156,13 +192,21 @@ class _Reader:
             raise ValueError(f"no domain for {', '.join(sorted(unknown))}")
         table = CostTable(tuple(self.equation(i, e) for i, e in enumerate(program["equations"])),
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
-                          tuple((_text(name), _integer(count)) for name, count in program["dead"]),
+                          tuple((_text(name), _natural(count)) for name, count in program["dead"]),
                           tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]),
                           Branches(_one_of(tuple(Branches), program["branches"])))
+        if any(there["elsewhere"] for _, there in self.data["elsewhere"]):
+            raise ValueError("a program that holds elsewhere has no others")
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
                           for point, there in self.data["elsewhere"])
-        return Saved(table, Domain(variables, relations, multiples), _text(self.data["name"]), self.regions(self.data["regions"]),
-                     elsewhere)
+        whole, regions = Domain(variables, relations, multiples), self.regions(self.data["regions"])
+        check_program(table, whole, regions)
+        return Saved(table, whole, _text(self.data["name"]), regions, elsewhere, self.fitted(whole))
+
+    def fitted(self, domain: Domain) -> SavedFit | None:
+        """What a fitted cost rests upon."""
+        stored = self.data.get("fitted")
+        return None if stored is None else fit_from(stored, domain, lambda place: _refer(self.exprs, place))
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]
@@ -176,7 +220,8 @@ class _Reader:
         return tuple(_refer(self.values, i) for i in indices)
 
     def equation(self, index: int, e: list[Any]) -> Equation:
-        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, status, loops, traits, params, branch = e
+        primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, *rest = e
+        status, loops, traits, params, branch, part = rest
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
@@ -186,7 +231,15 @@ class _Reader:
                         _one_of((*STATUSES, "unknown"), status),
                         tuple(map(_integer, loops)), frozenset(Trait(_one_of(tuple(Trait), trait)) for trait in traits),
                         self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))),
-                        tuple(_side(side) for side in branch))
+                        tuple(_side(side) for side in branch), self.part(part))
+
+    def part(self, stored: Any) -> Part | None:
+        if stored is None:
+            return None
+        kept, every = (_refer(self.exprs, i) for i in stored)
+        if every == 0:
+            raise ValueError("a part of no elements")
+        return Part(kept, every)
 
     def params(self, stored: Any, ranks: Sequence[int]) -> Params | None:
         """Typed parameters; every field is what its family says, and axes are those of arrays of the equation."""
@@ -194,7 +247,7 @@ class _Reader:
             return None
         name, *values = stored
         family = FAMILIES[_one_of(FAMILIES, name)]
-        hints = get_type_hints(family)
+        hints = _hints(family)  # type: ignore[arg-type]
         wanted = fields(family)
         if len(values) != len(wanted):
             raise ValueError(f"{name} has {len(wanted)} parameters, not {len(values)}")
@@ -217,6 +270,11 @@ class _Reader:
         elif type(None) in kinds and value is None:
             return None
         raise ValueError(f"{what} is {str(value)[:60]!r}")
+
+
+@cache
+def _hints(family: type[Params]) -> dict[str, Any]:
+    return get_type_hints(family)
 
 
 def _check_divisors(variables: Iterable[Variable]) -> None:
@@ -243,6 +301,23 @@ def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{str(value)[:60]!r} is no integer")
     return value
+
+
+def _natural(value: Any) -> int:
+    if _integer(value) < 0:
+        raise ValueError(f"the count {value} is negative")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{str(value)[:60]!r} is no list")
+    return value
+
+
+def _name(value: Any) -> str:
+    """A name that an expression may have."""
+    return from_tree(_text(value)).name
 
 
 def _side(stored: Any) -> Side:

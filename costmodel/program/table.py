@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 
+from costmodel import collector
 from costmodel.program.branches import weigh
 from costmodel.program.canonical import canonical
 from costmodel.program.constants import as_pads, shape_constants
 from costmodel.program.costing import Costing
 from costmodel.program.dead import remove_dead
 from costmodel.program.domain import domain_of
+from costmodel.program.masks import with_masked_parts
 from costmodel.program.raw import RawProgram
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 
 
+@collector.paused()
 def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknown: str = "error") -> tuple[CostTable, Domain]:
     """The program without what is dead or known before it runs, each equation costed by its rule.
 
     branches, unknown: see :func:`costmodel.program.walk.walk`.
     """
-    program, dead = remove_dead(weigh(as_pads(canonical(program)), branches))
+    program, dead = remove_dead(weigh(with_masked_parts(as_pads(canonical(program))), branches))
     domain = domain_of(program)
     results = [*program.outputs, *(after for _, after in program.carried)]
     folded, constants = shape_constants(program.equations, results, program.carried)

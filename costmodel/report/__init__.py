@@ -4,5 +4,7 @@
 __all__ = [
     "html",
     "latex",
+    "page",
     "plot",
+    "sweeps",
 ]

@@ -18,7 +18,7 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.files import write_bytes
 from costmodel.hardware import Hardware, MissingPeak, load
-from costmodel.text import si
+from costmodel.text import shown, si
 
 if TYPE_CHECKING:
     from costmodel.pricing.roofline import Roofline, RooflineRow
@@ -33,15 +33,16 @@ _STEP = 0.042  # of the axes' width: room for two digits
 def plot_rooflines(rooflines: Sequence[Roofline], path: str, *, by: str = "kernel", depth: int | None = None,
                    most: int = MOST_NUMBERS) -> None:
     """Draw one model on one or several devices into an .svg, .png or .pdf file; see :func:`draw_rooflines`."""
-    _save(lambda: draw_rooflines(rooflines, by=by, depth=depth, most=most), path)
+    save_picture(lambda: draw_rooflines(rooflines, by=by, depth=depth, most=most), path)
 
 
 def plot_memory_wall(path: str, generations: Mapping[str, Sequence[str | Hardware]] | None = None) -> None:
     """Draw the memory wall into an .svg, .png or .pdf file; see :func:`draw_memory_wall`."""
-    _save(lambda: draw_memory_wall(generations), path)
+    save_picture(lambda: draw_memory_wall(generations), path)
 
 
-def _save(draw: Callable[[], Any], path: str) -> None:
+def save_picture(draw: Callable[[], Any], path: str) -> None:
+    """Draw into a file of a kind that its name says; the same picture gives the same file."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise CostModelError(f"{path!r} names no kind of picture: end it in {', '.join(SUFFIXES)}")
@@ -85,7 +86,7 @@ def draw_rooflines(rooflines: Sequence[Roofline], *, by: str = "kernel", depth: 
     _numbers(axes, marks)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8, frameon=False)
     point = ", ".join(f"{k}={v}" for k, v in rooflines[0].point.items())
-    axes.set_title(f"{rooflines[0].name}{' at ' if point else ''}{point}", loc="left")
+    axes.set_title(f"{shown(rooflines[0].name)}{' at ' if point else ''}{point}", loc="left", parse_math=False)
     return figure
 
 
@@ -145,8 +146,10 @@ def _roof(axes: Any, roofline: Roofline, color: str, low: float, high: float, *,
             if level.bandwidth:
                 end = peak / level.bandwidth.value
                 axes.plot([low, end], [low * level.bandwidth.value, peak], color="0.5", linewidth=0.9, linestyle=":")
-                axes.annotate(f"{level.name} {si(level.bandwidth.value, 'B/s')}", (end, peak), (0, 4), textcoords="offset points",
-                              ha="center", color="0.4", fontsize=8)
+                axes.annotate(f"{shown(level.name)} {si(level.bandwidth.value, 'B/s')}", (end, peak), (0, 4),
+                              textcoords="offset points",
+                              ha="center", color="0.4", fontsize=8,
+                              parse_math=False)
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def spread(wanted: Sequence[float], step: float) -> list[float]:
 
 
 def _named(marks: Sequence[Mark]) -> list[list[str]]:
-    return [[str(number), mark.label + (f" +{mark.count - 1}" if mark.count > 1 else ""), f"{_highest(mark)[0]:.3g}",
+    return [[str(number), shown(mark.label) + (f" +{mark.count - 1}" if mark.count > 1 else ""), f"{_highest(mark)[0]:.3g}",
              *(f"{100 * share:.1f} %" if place else "-" for place, share in zip(mark.places, mark.shares, strict=True))]
             for number, mark in enumerate(marks, start=1)]
 
@@ -235,6 +238,7 @@ def _table(side: Any, head: list[str], lines: list[list[str]]) -> None:
     made.auto_set_column_width(list(range(len(head))))
     for (line, _), drawn in made.get_celld().items():
         drawn.set_edgecolor("0.85")
+        drawn.get_text().set_parse_math(False)  # a name with two dollars is no formula
         drawn.set_height(height if line else 1.9 * height)
 
 

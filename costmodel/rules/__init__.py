@@ -43,10 +43,12 @@ class Eqn:
 
     @property
     def operand(self) -> Array:
+        """Its first operand."""
         return self.ins[0]
 
     @property
     def out(self) -> Array:
+        """Its first result."""
         return self.outs[0]
 
     def work(self, *ops: Op, read: Sequence[Expr] | None = None, written: Sequence[Expr] | None = None) -> Work:

@@ -99,12 +99,22 @@ def get(eqn: Eqn, **_) -> Work:
 
 @rule("swap", "ref_swap", status="free", why="moves data, computes nothing")
 def swap(eqn: Eqn, **_) -> Work:
-    """Writes a value into a mutable reference and returns what was there.
+    """Writes a value into a mutable reference and returns what was there: an operand that is read and written, and a result.
 
     >>> touched("swap", "v d", "d", "int32[]", out="d")
-    'reads d, d, 1; writes d'
+    'reads 2*d, d, 1; writes d'
     """
-    return eqn.work(read=[eqn.out.size, *(i.size for i in eqn.ins[1:])])
+    return eqn.work(read=[2 * eqn.out.size, *(i.size for i in eqn.ins[1:])])
+
+
+@rule("ref_set", status="free", why="moves data, computes nothing")
+def ref_set(eqn: Eqn, **_) -> Work:
+    """A ``swap`` whose result nobody reads: it writes into a mutable reference.
+
+    >>> touched("ref_set", "v d", "d", "int32[]", out=())
+    'reads d, d, 1; writes nothing'
+    """
+    return eqn.work(read=[eqn.ins[1].size, *(i.size for i in eqn.ins[1:])])
 
 
 @rule("addupdate", "ref_addupdate", "accum_grad_in_ref")

@@ -46,6 +46,7 @@ class Contraction(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Contraction:
+        """From jax's parameters of the primitive."""
         contracting, batch = ((_axes(left), _axes(right)) for left, right in params["dimension_numbers"])
         return cls(contracting, batch, precision_pair(params.get("precision")))
 
@@ -68,6 +69,7 @@ class Convolution(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Convolution:
+        """From jax's parameters of the primitive."""
         numbers = params["dimension_numbers"]
         return cls(_axes(numbers.lhs_spec), _axes(numbers.rhs_spec), _axes(numbers.out_spec), _extents(params["window_strides"]),
                    tuple((internal(low), internal(high)) for low, high in params["padding"]), _extents(params["lhs_dilation"]),
@@ -84,6 +86,7 @@ class Window(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Window:
+        """From jax's parameters of the primitive."""
         size = _extents(params["window_dimensions"])
         return cls(size, _extents(params.get("window_strides") or (1,) * len(size)))
 
@@ -114,6 +117,7 @@ class Along(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Along:
+        """From jax's parameters of the primitive."""
         return cls(int(params["axis"] if "axis" in params else params["dimension"]))
 
 
@@ -125,6 +129,7 @@ class Permutation(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Permutation:
+        """From jax's parameters of the primitive."""
         return cls(_axes(params["permutation"]))
 
 
@@ -136,6 +141,7 @@ class Broadcast(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Broadcast:
+        """From jax's parameters of the primitive."""
         return cls(_axes(params["broadcast_dimensions"]))
 
 
@@ -148,6 +154,7 @@ class Slice(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Slice:
+        """From jax's parameters of the primitive."""
         start = _extents(params["start_indices"])
         return cls(start, _extents(params["strides"] or (1,) * len(start)))
 
@@ -160,6 +167,7 @@ class Collective(Params):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Collective:
+        """From jax's parameters of the primitive."""
         named = params["axes"] if "axes" in params else params["axis_name"]
         names = named if isinstance(named, tuple | list) else (named,)
         return cls(tuple(str(name) for name in names if not isinstance(name, int)))

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from costmodel.errors import CostModelError
+from costmodel.text import did_you_mean
 
 
 class Trait(StrEnum):
@@ -78,6 +79,7 @@ def traits_of(names: str | Iterable[str]) -> frozenset[Trait]:
     wanted = (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in wanted if name not in tuple(Trait)]
     if unknown:
-        raise CostModelError(f"no trait is called {', '.join(map(repr, unknown))}; choose from {', '.join(Trait)}")
+        raise CostModelError(f"no trait is called {', '.join(map(repr, unknown))};"
+                             f"{did_you_mean(unknown[0], Trait)} choose from {', '.join(Trait)}")
     found = {Trait(name) for name in wanted}
     return frozenset(found.union(*(_IMPLIES.get(trait, ()) for trait in found)))

@@ -17,7 +17,7 @@ from sympy import Add, Expr, Mul, Rational
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Params, Precision
 from costmodel.rules.traits import NO_TRAITS, Trait
-from costmodel.symbolic.forms import ONE
+from costmodel.symbolic.forms import ONE, ZERO
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -39,6 +39,7 @@ DTYPE_ALIASES = {"fp32": "float32", "f32": "float32", "fp16": "float16", "f16": 
 
 
 def is_floating(dtype: str) -> bool:
+    """Whether the type is of real or complex floating-point numbers."""
     return dtype.startswith(("float", "bfloat", "complex"))
 
 
@@ -48,6 +49,13 @@ class Array:
 
     shape: tuple[Expr, ...]
     dtype: str
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # hashing a shape asks sympy for each dimension
+        return hash((self.shape, self.dtype))
 
     @cached_property
     def size(self) -> Expr:
@@ -120,6 +128,14 @@ class Work:
         return Add(*(op[column] for op in self.ops if select(op[0])))
 
 
+@dataclass(frozen=True)
+class Part:
+    """``kept`` of the ``all`` elements that there are along two axes: what a mask does not throw away."""
+
+    kept: Expr
+    all: Expr
+
+
 @dataclass(frozen=True, eq=False)
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``status`` one of
@@ -142,6 +158,7 @@ class Equation:
     traits: frozenset[Trait] = NO_TRAITS
     params: Params | None = None
     branch: Branch = ()
+    part: Part | None = None
 
     def has(self, *traits: Trait) -> bool:
         """Whether it has one of these traits."""
@@ -153,6 +170,7 @@ class Equation:
 
     @property
     def module(self) -> str:
+        """The modules that it is in: "layer1_0/conv2"."""
         return "/".join(self.path)
 
 
@@ -180,6 +198,7 @@ class CostTable:
         return iter(self.equations)
 
     def filter_by(self, select: Callable[[Equation], bool]) -> CostTable:
+        """The program with some of its equations only."""
         return replace(self, equations=tuple(e for e in self.equations if select(e)))
 
     def taking(self, sides: Mapping[int, int]) -> CostTable:
@@ -213,12 +232,38 @@ class CostTable:
         return frozenset(out for e in self.equations for out in e.outs)
 
     @cached_property
+    def dimensions(self) -> tuple[Expr, ...]:
+        """The different dimensions of its arrays that are no numbers."""
+        arrays = dict.fromkeys(v.array for v in (*self.inputs, *(v for e in self.equations for v in (*e.ins, *e.outs))))
+        return tuple(dict.fromkeys(d for array in arrays for d in array.shape if not d.is_number))
+
+    @cached_property
     def parameters(self) -> tuple[Value, ...]:
+        """The inputs that are trainable parameters."""
         return tuple(v for v in self.inputs if v.origin == "parameter")
 
     @cached_property
     def buffers(self) -> tuple[Value, ...]:
+        """The inputs that are state and not trained."""
         return tuple(v for v in self.inputs if v.origin == "buffer")
+
+
+def skip_masked(table: CostTable) -> CostTable:
+    """The same program where operations on what a mask throws away are not done. It still moves whole arrays."""
+    def equation(e: Equation) -> Equation:
+        if e.part is None or not e.work.ops:
+            return e
+        return replace(e, part=None, work=replace(e.work, ops=tuple(
+            (kind, _kept(e, dense), _kept(e, valid)) for kind, dense, valid in e.work.ops)))
+
+    return replace(table, equations=tuple(map(equation, table.equations)))
+
+
+def _kept(e: Equation, count: Expr) -> Expr:
+    """Of a reduction each element but one a result is an operation, of anything else as many an element."""
+    assert e.part is not None
+    lines = e.outs[0].array.size if Trait.REDUCTION in e.traits else ZERO
+    return ((count + lines) * e.part.kept / e.part.all - lines).expand()
 
 
 def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:

@@ -15,6 +15,7 @@ n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
 
 from costmodel.pricing.elasticity import elasticities
 from costmodel.solve.crossovers import Crossover, crossover
+from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
 from costmodel.solve.speed import (
     Candidate,
@@ -23,11 +24,13 @@ from costmodel.solve.speed import (
     devices_for,
     max_batch,
     saturation,
+    seconds_of,
 )
 
 __all__ = [
     "Candidate",
     "Crossover",
+    "FigureCrossover",
     "Fit",
     "Saturation",
     "Within",
@@ -36,9 +39,11 @@ __all__ = [
     "crossover",
     "devices_for",
     "elasticities",
+    "figure_crossover",
     "fits",
     "line",
     "max_batch",
     "max_fit",
     "saturation",
+    "seconds_of",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from costmodel.hardware import Hardware
 from costmodel.pricing.core import Point
 from costmodel.pricing.roofline import roofline
-from costmodel.text import cell, grid, plain, printed, si
+from costmodel.text import cell, grid, printed, shown, si
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Line:
 
     @property
     def ratio(self) -> float:
+        """How many times the first's the second's is; infinite if only the first is none, 1 if both are."""
         return self.second / self.first if self.first else float("inf") if self.second else 1.0
 
 
@@ -60,16 +61,18 @@ def compare(first: Point, second: Point, devices: Sequence[Hardware] = (), polic
         a, b = (roofline(point, device, policy=policy) for point in (first, second))
         lines += [Line(f"time on {device.name}, at least", "s", a.lower, b.lower),
                   Line(f"time on {device.name}, at most", "s", a.upper, b.upper),
+                  *([Line(f"time on {device.name}, {a.basis}", "s", a.predicted, b.predicted)]
+                    if a.predicted is not None and b.predicted is not None else []),
                   Line(f"intensity, {a.policy}", "OP/B", a.intensity, b.intensity)]
     return Comparison((first.name, second.name), (first.values, second.values), tuple(lines))
 
 
 def _text(comparison: Comparison, width: int | None = None) -> str:
-    heads = [f"{name}\n{', '.join(f'{k}={v}' for k, v in at.items())}"
+    heads = [f"{shown(name)}\n{', '.join(f'{k}={v}' for k, v in at.items())}"
              for name, at in zip(comparison.names, comparison.points, strict=True)]
     out = grid("quantity", *heads, "ratio", left=("quantity",))
     for line in comparison.lines:
         exact = line.unit in ("elements", "MAC", "FLOP", "B")
         cells = (cell(v) if exact else si(v, line.unit) for v in (line.first, line.second))
-        out.add_row(plain(f"{line.name} [{line.unit}]"), *cells, f"{line.ratio:.3g}")
+        out.add_row(f"{line.name} [{line.unit}]", *cells, f"{line.ratio:.3g}")
     return printed(out, width)

@@ -21,6 +21,7 @@ from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
 from costmodel.symbolic.forms import symbol as internal_symbol
+from costmodel.text import did_you_mean
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
 # Uses of memory that are values the program receives, by their origins.
@@ -112,10 +113,12 @@ class Need:
 
     @property
     def ok(self) -> bool:
+        """Whether it fits."""
         return self.used <= self.capacity
 
     @property
     def ratio(self) -> float:
+        """The part of the capacity that is used; above 1 it does not fit."""
         return self.used / self.capacity
 
     def __str__(self) -> str:
@@ -170,6 +173,8 @@ def capacity(memory: int | str | Hardware) -> int:
             raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
                                  f"{', '.join(_SIZES)}")
         return int(Decimal(match[1]) * _SIZES[match[2]])
+    if isinstance(memory, str) and (memory.strip() in _SIZES or memory.strip().replace(".", "", 1).isdigit()):
+        raise CostModelError(f"{memory!r} is half a size: write a number with its unit, as 80GB")
     if isinstance(memory, str):
         memory = load(memory)
     if not isinstance(memory, Hardware):
@@ -189,7 +194,8 @@ def bytes_used(cost: Symbolic, uses: str | Expr) -> Expr:
     if isinstance(uses, Expr):
         unknown = {s.name for s in uses.free_symbols} - set(cost.symbols)
         if unknown:
-            raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}: the symbols here are {', '.join(cost.symbols)}")
+            near = did_you_mean(sorted(unknown)[0], cost.symbols)
+            raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}:{near} the symbols here are {', '.join(cost.symbols)}")
         return uses.xreplace({internal_symbol(v.symbol): _user_value(cost, v) for v in cost.domain.variables}).expand()
     if uses in _RECEIVED:
         return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])

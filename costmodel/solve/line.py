@@ -12,6 +12,7 @@ from costmodel.errors import DomainError
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
+from costmodel.text import did_you_mean
 
 # A search that has doubled its step this often without an answer will not find one.
 DOUBLINGS = 62
@@ -32,6 +33,7 @@ class Line:
     scale: int = 1
 
     def value(self, i: int) -> int:
+        """The symbol's value at a step."""
         return self.step * i
 
     def point(self, i: int) -> Point:
@@ -48,6 +50,7 @@ class Line:
 
     @property
     def unknown(self) -> Symbol:
+        """The internal variable of the symbol."""
         return symbol(self.variable.name)
 
     def along(self, expr: Expr) -> Expr:
@@ -69,7 +72,8 @@ def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
     if name not in cost.symbols or name in at:
         free = ", ".join(s for s in cost.symbols if s not in at)
-        raise DomainError(f"{name} is not a free symbol here: solve for one of {free or 'none, since all are bound'}")
+        raise DomainError(f"{name} is not a free symbol here:{did_you_mean(name, cost.symbols)} "
+                          f"solve for one of {free or 'none, since all are bound'}")
     at = {**{k: v for k, v in cost.domain.defaults.items() if k != name}, **at}
     missing = sorted(set(cost.symbols) - set(at) - {name})
     if missing or set(at) - set(cost.symbols):
@@ -155,4 +159,5 @@ def _rises(factor: Expr) -> bool:
 
 
 def text(at: Mapping[str, int]) -> str:
+    """A point as text: "n=1, h=224"."""
     return ", ".join(f"{k}={v}" for k, v in at.items())

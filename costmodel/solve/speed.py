@@ -15,7 +15,7 @@ from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
-from costmodel.pricing.workload import RUNS_ON, computed, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
@@ -101,6 +101,8 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
                 unit = unit_of(device, RUNS_ON[kind.engine])
                 units[unit] = units.get(unit, 0.0) + seconds_an_operation(device, kind) * share(valid * kernel.times)
         memory = share(kernel.bytes * kernel.times) / device.bandwidth.value
+        if needless(kernel):
+            continue
         seconds.append((kernel.branch, max(memory, *units.values(), 0.0) + launch * share(kernel.times)))
     branches = line.cost.program.branches
 
@@ -124,6 +126,7 @@ class Within:
 
     @property
     def throughput(self) -> float | None:
+        """Items a second at the answer."""
         return self.answer / self.seconds if self.answer and self.seconds else None
 
     def __str__(self) -> str:
@@ -144,7 +147,8 @@ def max_batch(cost: Symbolic, symbol: str, device: str | Hardware, latency: floa
               bound: str = "upper", policy: str | None = None) -> Within:
     """The largest value of a symbol, such as the batch, whose time bound stays within a latency (seconds, or text such as "50ms").
 
-    bound: "upper" (nothing overlaps: the safe side) or "lower" (everything does: what these kernels cannot beat).
+    bound: "upper" (nothing overlaps: the safe side), "lower" (everything does: what these kernels cannot beat) or "predicted" (by
+           the device's calibration).
     """
     found, longest = _device(device), seconds_of(latency)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
@@ -184,9 +188,13 @@ class Candidate:
     lower: float
     upper: float
     reason: str = ""
+    predicted: float | None = None
+    basis: str = ""
 
     def __str__(self) -> str:
         times = f"{1e3 * self.lower:.4g} to {1e3 * self.upper:.4g} ms" if self.upper < float("inf") else "not priced"
+        if self.predicted is not None:
+            times += f", predicted {1e3 * self.predicted:.4g} ms ({self.basis})"
         return f"{self.device.name}: {times}" + (f"; {self.reason}" if self.reason else "")
 
 
@@ -209,8 +217,11 @@ def _candidate(point: Point, device: Hardware, longest: float, need: float, poli
     except MissingPeak as error:
         return Candidate(device, float("inf"), float("inf"), str(error).partition(";")[0])
     lower, upper = whole_time(times, "lower"), whole_time(times, "upper")
+    reason = "too slow where nothing overlaps" if upper > longest else ""
     if device.capacity is not None and need > device.capacity.value:
-        return Candidate(device, lower, upper, f"takes {size(need)} of {size(device.capacity.value)}")
-    if lower > longest:
-        return Candidate(device, lower, upper, "too slow even if everything overlaps")
-    return Candidate(device, lower, upper, "too slow where nothing overlaps" if upper > longest else "")
+        reason = f"takes {size(need)} of {size(device.capacity.value)}"
+    elif lower > longest:
+        reason = "too slow even if everything overlaps"
+    if times.stands is None:
+        return Candidate(device, lower, upper, reason)
+    return Candidate(device, lower, upper, reason, whole_time(times, "predicted"), times.stands.words)

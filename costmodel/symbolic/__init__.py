@@ -3,9 +3,13 @@
 # What other rooms may use.
 __all__ = [
     "asymptotics",
+    "blocks",
     "dimensions",
     "domain",
+    "extent",
+    "factored",
     "forms",
+    "magnitude",
     "printers",
     "quotients",
     "taps",

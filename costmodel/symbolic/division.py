@@ -54,6 +54,7 @@ class CeilDiv(Function):
 
 
 def latex_power(text: str, exp) -> str:
+    """LaTeX of a text to a power, or of the text alone."""
     return text if exp is None else rf"{{{text}}}^{{{exp}}}"
 
 

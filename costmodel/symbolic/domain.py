@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import sympy
 
 from costmodel.errors import DomainError
 from costmodel.symbolic.forms import ONE, Assumptions, Expr, Symbol, evaluate, symbol
+from costmodel.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -154,16 +156,7 @@ class Domain:
     def bind(self, values: Mapping[str, int]) -> dict[Symbol, int]:
         """Integers for the internal variables. Raises DomainError naming each symbol that is unbound, unknown or outside."""
         user = self._integers(values)
-        env: dict[Symbol, int] = {}
-        for v in self.ordered:
-            divisor, value = evaluate(v.divisor, env), user[v.symbol]
-            if value < v.lower:
-                raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} >= {v.lower}")
-            if v.upper is not None and value > v.upper:
-                raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} <= {v.upper}")
-            if value % divisor:
-                raise DomainError(f"{v.symbol}={value} is outside its domain {self._divisor_text(v)} | {v.symbol}")
-            env[symbol(v.name)] = value // divisor
+        env = self._bound(user)
         for relation in self.relations:
             if evaluate(relation.difference, env) < 0:
                 point = ", ".join(f"{k}={user[k]}" for k in sorted(user))
@@ -174,6 +167,45 @@ class Domain:
                 raise DomainError(f"{point} is outside the domain {self._text(multiple)}")
         return env
 
+    def bind_some(self, values: Mapping[str, int]) -> dict[Symbol, int]:
+        """Integers for the internal variables of some symbols; relations with others are not looked at. Raises DomainError as
+        :meth:`bind` does, and where a symbol's divisor is left unbound."""
+        rest = {name: 0 for name in self.symbols if name not in values}
+        user = {name: value for name, value in self._integers({**rest, **values}).items() if name in values}
+        return self._bound(user)
+
+    def where(self, relations: Iterable[Relation], env: Mapping[Symbol, int]) -> Domain:
+        """This domain with relations in which some variables are integers. Raises DomainError where those leave no point."""
+        fixed = [Relation(r.text, r.difference.xreplace({s: sympy.Integer(v) for s, v in env.items()})) for r in relations
+                 if r.difference.free_symbols & env.keys()]
+        outside = [r.text for r in fixed if r.difference.is_number and r.difference < 0]
+        if outside:
+            raise DomainError(f"{', '.join(f'{s.name}={v}' for s, v in env.items())} is outside the domain {outside[0]}")
+        names = {v.name for v in self.variables}
+        return replace(self, relations=(*self.relations, *(r for r in fixed if not r.difference.is_number
+                                                           and {s.name for s in r.difference.free_symbols} <= names)))
+
+    def _bound(self, user: Mapping[str, int]) -> dict[Symbol, int]:
+        """The internal variables of these symbols, each checked against its own bounds and divisor."""
+        env: dict[Symbol, int] = {}
+        for v in self.ordered:
+            if v.symbol not in user:
+                continue
+            if not v.divisor.free_symbols <= env.keys():
+                raise DomainError(f"{v.symbol}={user[v.symbol]} needs a value for {self._divisor_text(v)}, which divides it")
+            divisor, value = evaluate(v.divisor, env), user[v.symbol]
+            if divisor < 1:
+                raise DomainError(f"{v.symbol}={value}: its divisor {self._divisor_text(v)[:60]} is {str(divisor)[:20]} there, "
+                                  "not at least 1")
+            if value < v.lower:
+                raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} >= {v.lower}")
+            if v.upper is not None and value > v.upper:
+                raise DomainError(f"{v.symbol}={value} is outside its domain {v.symbol} <= {v.upper}")
+            if value % divisor:
+                raise DomainError(f"{v.symbol}={value} is outside its domain {self._divisor_text(v)} | {v.symbol}")
+            env[symbol(v.name)] = value // divisor
+        return env
+
     def _text(self, multiple: Multiple) -> str:
         return f"{self.in_user_symbols(multiple.part)} | {self.in_user_symbols(multiple.whole)}"
 
@@ -181,17 +213,19 @@ class Domain:
         """The values, one of every symbol, as Python integers."""
         unknown = sorted(set(values) - set(self.symbols))
         if unknown:
-            raise DomainError(f"unknown symbol{'s' * (len(unknown) > 1)} {', '.join(unknown)}: "
+            near = did_you_mean(unknown[0], self.symbols)
+            raise DomainError(f"unknown symbol{'s' * (len(unknown) > 1)} {', '.join(unknown)}:{near} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
         values = {**self.defaults, **values}
         missing = sorted(set(self.symbols) - set(values))
         if missing:
             raise DomainError(f"unbound symbol{'s' * (len(missing) > 1)} {', '.join(missing)}: "
                               f"give a value for each of {', '.join(self.symbols)}")
-        for name, value in values.items():
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise DomainError(f"{name}={value!r} is not an integer")
-        return {name: value.__index__() for name, value in values.items()}
+        return {name: integer(name, value) for name, value in values.items()}
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raises DomainError, naming them, where these are not the symbols of the domain."""
+        self._integers(dict.fromkeys(names, 1))
 
     def _divisor_text(self, v: Variable) -> str:
         by_name = {w.name: w.symbol for w in self.variables}
@@ -206,6 +240,16 @@ class Domain:
 
     def __str__(self) -> str:
         return ", ".join(self.texts)
+
+
+def integer(name: str, value: Any) -> int:
+    """A value of a symbol as a Python integer. Raises DomainError for anything else, a whole float too."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise DomainError(f"{name}={value!r} is not an integer")
+    try:
+        return value.__index__()
+    except TypeError:  # an array, which says only then that it is none
+        raise DomainError(f"{name}={value!r} is not an integer") from None
 
 
 def assumed(expr: Expr) -> Assumptions:

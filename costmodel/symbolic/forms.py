@@ -6,6 +6,7 @@ are wrong or slow at the sizes met here. These forms are integers by constructio
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ import sympy
 from sympy import Add, Expr, Function, Integer, Rational, Symbol
 from sympy.core.sympify import _sympify
 
+from costmodel.errors import Undefined
 from costmodel.symbolic.division import ZERO as ZERO
 from costmodel.symbolic.division import CeilDiv, FloorDiv, latex_power
 from costmodel.symbolic.division import ceil_div as ceil_div
@@ -58,6 +60,11 @@ class PeakMax(Function):
             return kept[0]
         return Function.__new__(cls, *kept, evaluate=False)
 
+    @classmethod
+    def opaque(cls, *args: Expr) -> Expr:
+        """The maximum of arguments that were compared already, in canonical order."""
+        return Function.__new__(cls, *sorted(set(args), key=sympy.default_sort_key), evaluate=False)
+
     def _eval_is_integer(self):
         return all(arg.is_integer for arg in self.args) or None
 
@@ -81,6 +88,7 @@ class CeilLog2(Function):
 
     @staticmethod
     def exact(n: int) -> int:
+        """⌈log₂ n⌉ of an integer."""
         return (int(n) - 1).bit_length() if n > 0 else 0
 
     def _eval_is_integer(self):
@@ -283,7 +291,7 @@ def _atom_bound(atom: Expr, lower: Mapping[str, int]) -> Fraction | float:
 def evaluate(expr: Expr, values: Mapping[Symbol, int], memo: dict[Expr, int | Fraction] | None = None) -> int | Fraction:
     """The exact value of ``expr`` with every symbol bound to a Python integer. Share ``memo`` among calls at one point.
 
-    Raises KeyError with the symbol for an unbound one. Never uses floating point.
+    Raises KeyError with the symbol for an unbound one, Undefined where a divisor is zero. Never uses floating point.
     """
     memo = {} if memo is None else memo
     known = memo.get(expr)
@@ -298,20 +306,26 @@ def evaluate(expr: Expr, values: Mapping[Symbol, int], memo: dict[Expr, int | Fr
         result = Fraction(int(expr.p), int(expr.q))
     else:
         args = [evaluate(arg, values, memo) for arg in expr.args]
-        if expr.is_Add:
-            result = sum(args)
-        elif expr.is_Mul:
-            result = 1
-            for arg in args:
-                result *= arg
-        elif expr.is_Pow:
-            result = args[0] ** args[1] if args[1] >= 0 else Fraction(1) / args[0] ** -args[1]
-        else:
-            result = exact_function(type(expr))(*args)
+        try:
+            result = _combined(expr, args)
+        except ZeroDivisionError:
+            raise Undefined(f"{type(expr).__name__}({', '.join(str(arg)[:20] for arg in args)}) divides by zero at "
+                            f"{', '.join(f'{s}={str(value)[:20]}' for s, value in list(values.items())[:8])}") from None
     if isinstance(result, Fraction) and result.denominator == 1:
         result = result.numerator
     memo[expr] = result
     return result
+
+
+def _combined(expr: Expr, args: list[Any]) -> Any:
+    """The value of a node from those of its arguments."""
+    if expr.is_Add:
+        return sum(args)
+    if expr.is_Mul:
+        return math.prod(args)
+    if expr.is_Pow:
+        return args[0] ** args[1] if args[1] >= 0 else Fraction(1) / args[0] ** -args[1]
+    return exact_function(type(expr))(*args)
 
 
 def exact_function(form: Any) -> Any:

@@ -71,7 +71,7 @@ class _Printer:
 
 
 def _name(name: str) -> str:
-    base, *subscripts = filter(None, name.split("_"))
+    base, *subscripts = filter(None, name.split("_")) if name.strip("_") else [r"\_" * len(name)]
     match = re.fullmatch(r"(\D+)(\d+)", base)
     if match:
         base, subscripts = match[1], [match[2], *subscripts]

@@ -84,8 +84,8 @@ class _Meter:
     def _form(self, args: list[int], expr: Expr) -> int:
         if isinstance(expr, TapCount):
             size, taps, stride, dilation, hole, low, high, _ = args
-            length = size * hole + low + high + (taps + 1) * dilation + stride * (hole + 1) + 1
-            return max(length * max(taps, 1), taps * hole + 1)
+            length = size * hole + low + high + (taps + 1 + hole) * dilation + stride * (hole + 1) + 1
+            return 2 * length * (taps + 1)  # a sum over the taps of two parts
         return self._divided(args[0], expr.args[1])
 
     @staticmethod

@@ -46,7 +46,8 @@ def _within(text: _Text, level: int) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between languages: the two divisions, the maximum of two or more, powers, TapCount's and CeilLog2's names."""
+    """What differs between languages: the two divisions, the maximum of two or more, powers, TapCount's and CeilLog2's names, and
+    how an integer is written."""
 
     floor: Callable[[_Text, _Text], _Text]
     ceil: Callable[[_Text, _Text], _Text]
@@ -55,6 +56,7 @@ class Dialect:
     power: Callable[[_Text, int], _Text]
     tap_count: str
     ceil_log2: str
+    integer: Callable[[int], str] = str
 
 
 def _python_floor(a: _Text, b: _Text) -> _Text:
@@ -116,7 +118,19 @@ _JAVASCRIPT = Dialect(
 _PYTHON = Dialect(_python_floor, _python_ceil, _python_floor, _call("max"), _python_power, "tap_count", "ceil_log2")
 _NUMPY = Dialect(_python_floor, _python_ceil, _python_floor, _balanced("np.maximum"), _python_power, "tap_count", "ceil_log2")
 _JAX = Dialect(_jax_floor, _jax_ceil, _jax_floor, _balanced("jnp.maximum"), _python_power, "tap_count", "ceil_log2")
-_DIALECTS = {"python": _PYTHON, "numpy": _NUMPY, "jax": _JAX, "javascript": _JAVASCRIPT}
+# JavaScript's BigInt is exact at any size. Its ``/`` drops the remainder, which is why floors are calls; whoever runs the text
+# defines floorDiv, ceilDiv, largest, tapCount and ceilLog2 on BigInts.
+_BIGINT = Dialect(
+    floor=lambda a, b: (f"floorDiv({a[0]}, {b[0]})", ATOM),
+    ceil=lambda a, b: (f"ceilDiv({a[0]}, {b[0]})", ATOM),
+    exact=lambda a, b: (f"{_within(a, PRODUCT)} / {_within(b, POWER)}", SIGNED),
+    maximum=_call("largest"),
+    power=lambda base, exponent: ("*".join([_within(base, POWER)] * exponent) or "1n", PRODUCT),
+    tap_count="tapCount",
+    ceil_log2="ceilLog2",
+    integer="{}n".format,
+)
+_DIALECTS = {"python": _PYTHON, "numpy": _NUMPY, "jax": _JAX, "javascript": _JAVASCRIPT, "bigint": _BIGINT}
 
 
 class _Writer:
@@ -134,7 +148,7 @@ class _Writer:
         if isinstance(expr, Symbol):
             return self._name(expr), ATOM
         if isinstance(expr, Integer):
-            return str(int(expr)), ATOM if expr >= 0 else SIGNED
+            return self.dialect.integer(int(expr)), ATOM if expr >= 0 else SIGNED
         if isinstance(expr, FloorDiv | CeilDiv | PeakMax | TapCount | CeilLog2):
             return self._form(expr, integer)
         if not isinstance(expr, Add | Mul | Pow | Rational) or (isinstance(expr, Pow) and not expr.args[1].is_Integer):
@@ -254,7 +268,8 @@ def source(exprs: Sequence[Expr], symbols: Sequence[Symbol], backend: str = "num
     """Text of a function of ``symbols``, in their order, that returns the list of values. Its arguments are called x0, x1, …
     so that no symbol's name reaches code, and each distinct form is computed once.
 
-    backend: "python", "numpy", "jax" or "javascript" (which needs ``JAVASCRIPT_PRELUDE`` before it).
+    backend: "python", "numpy", "jax", "javascript" (which needs ``JAVASCRIPT_PRELUDE`` before it) or "bigint" (the same on BigInts
+             of any size, for whole-valued expressions).
 
     >>> from costmodel.symbolic.forms import symbol
     >>> h, n = symbol("h"), symbol("n")
@@ -270,7 +285,7 @@ def source(exprs: Sequence[Expr], symbols: Sequence[Symbol], backend: str = "num
     writer = _Writer(_DIALECTS[backend], names, share=True)
     written = {expr: writer.value(expr, integer) for expr in dict.fromkeys(exprs)}
     arguments, returned = (", ".join(texts) for texts in (names.values(), (written[expr] for expr in exprs)))
-    if backend == "javascript":
+    if backend in ("javascript", "bigint"):
         lines = "".join(f"  const {local} = {text};\n" for local, text in writer.lines)
         return f"function {name}({arguments}) {{\n{lines}  return [{returned}];\n}}"
     lines = "".join(f"    {local} = {text}\n" for local, text in writer.lines)
@@ -287,8 +302,8 @@ def compile(exprs: Sequence[Expr], symbols: Sequence[Symbol], backend: str = "nu
 
     Raises CostModelError for a symbol that is not among ``symbols``.
     """
-    if backend == "javascript":
-        raise CostModelError("backend 'javascript' cannot be compiled here: use source()")
+    if backend in ("javascript", "bigint"):
+        raise CostModelError(f"backend {backend!r} cannot be compiled here: use source()")
     namespace: dict[str, Any] = {"__builtins__": {}}
     text = source(exprs, symbols, backend, integer=integer)
     if backend == "python":

@@ -24,6 +24,7 @@ from math import gcd
 from sympy import Add, Expr, Function, Integer, Rational
 from sympy.core.sympify import _sympify
 
+from costmodel.symbolic.floor_sums import aligned_pairs
 from costmodel.symbolic.forms import ONE, POSITIVE, ZERO, Assumptions, PeakMax, lower_bound
 from costmodel.symbolic.periods import divide, merge_divisions
 
@@ -52,6 +53,7 @@ class TapCount(Function):
 
     @staticmethod
     def exact(*args):
+        """The number of taps, of integers."""
         return count_pairs(*args)
 
     def _latex(self, printer, exp=None):
@@ -190,23 +192,11 @@ def _residue(stride: int, dilation: int, hole: int, low: int, tap: int) -> int |
 
 
 def count_pairs(size: int, taps: int, stride: int, dilation: int, hole: int, low: int, high: int, valid: int) -> int:
-    """The count itself, for integers, in O(taps)."""
+    """The count itself, for integers, in O(log). Raises ZeroDivisionError for a stride, a dilation or a hole below 1."""
+    if min(stride, dilation, hole) < 1:
+        raise ZeroDivisionError(f"TapCount with stride {stride}, dilation {dilation} and hole {hole}, which are at least 1")
     length = (size - 1) * hole + 1 if size > 0 else 0
     outputs = (length + low + high - (taps - 1) * dilation - 1) // stride + 1
-    if outputs <= 0:
+    if valid and not length:
         return 0
-    total = 0
-    for t in range(taps):
-        residue = _residue(stride, dilation, hole, low, t)
-        if residue is None:
-            continue
-        first, last = 0, outputs - 1
-        if valid:
-            first = max(first, -(-(low - t * dilation) // stride))
-            last = min(last, (length - 1 + low - t * dilation) // stride)
-        if last >= first:
-            period = hole // gcd(stride, hole)
-            total += (last - residue) // period - (first - 1 - residue) // period
-    return total
-
-
+    return aligned_pairs(outputs, taps, stride, dilation, hole, low, length - 1 if valid else None)

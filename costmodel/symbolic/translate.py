@@ -38,6 +38,8 @@ _translated_by_id: dict[int, tuple[Any, Expr]] = {}
 
 def _operation(name: str, a: Any, b: Any) -> Expr:
     a, b = internal(a), internal(b)
+    if name in ("floordiv", "mod") and _fits_into(a, b):
+        return sympy.Integer(0) if name == "floordiv" else a
     if name == "floordiv":
         return divide(a, b)
     if name == "mod":
@@ -49,6 +51,12 @@ def _operation(name: str, a: Any, b: Any) -> Expr:
         greater = _greater(a, b)
         return minimum(a, b) if greater is None else a if greater is b else b
     raise NotImplementedError(f"jax dimension operation {name!r}")
+
+
+def _fits_into(a: Expr, b: Expr) -> bool:
+    """Whether 0 ≤ a < b everywhere in their domain."""
+    known = assumed(a + b)
+    return lower_bound(a, known) >= 0 and lower_bound(b - a, known) > 0
 
 
 def _greater(a: Expr, b: Expr) -> Expr | None:

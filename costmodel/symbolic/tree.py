@@ -20,15 +20,17 @@ from typing import Any
 from sympy import Add, Expr, Function, Integer, Mul, Pow, Rational, Symbol
 
 from costmodel.errors import CostModelError
+from costmodel.symbolic.extent import MAX_BITS, MAX_DEPTH, MAX_NODES, extent
 from costmodel.symbolic.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax, symbol
 from costmodel.symbolic.taps import TapCount
 
 # The largest integer up to which JavaScript, and any reader that keeps numbers as doubles, tells all integers apart.
 MAX_NUMBER = 2**53 - 1
-# Python refuses to turn longer decimals into integers unless told otherwise.
-MAX_DIGITS = 4300
-# Sound expressions nest about ten deep. A bound well inside Python's own turns an endless tree into an error in one line.
-MAX_DEPTH = 150
+# Digits of the largest integer that is read.
+MAX_DIGITS = len(str(2**MAX_BITS))
+# Nodes of all trees of a table. Every program that was met needs 390.
+MAX_TABLE_NODES = 100_000
+MAX_NAME = 200
 
 _HEADS: dict[type[Expr], str] = {
     Add: "add", Mul: "mul", Pow: "pow", FloorDiv: "floor_div", CeilDiv: "ceil_div", PeakMax: "peak_max", TapCount: "tap_count",
@@ -42,23 +44,55 @@ _ARITY = {"add": None, "mul": None, "peak_max": None, "pow": 2, "floor_div": 2, 
 def to_tree(expr: Expr) -> Any:
     """``expr`` as nested lists, strings and integers that ``json`` writes as they are.
 
-    Raises CostModelError for anything that is not one of costmodel's forms, or that nests deeper than ``MAX_DEPTH``.
+    Raises CostModelError for anything that is not one of costmodel's forms, and for what :func:`from_tree` would not read.
     """
-    return _write(expr, 0)
+    tree = _write(expr, 0, _Budget(MAX_NODES))
+    extent(expr)
+    return tree
 
 
 def from_tree(tree: Any) -> Expr:
     """The expression of a tree, exactly as it was: nothing is re-evaluated, so ``from_tree(to_tree(e)) == e``.
 
-    Raises CostModelError for an unknown head, a wrong number of arguments, a name that is no identifier, or a tree that
-    nests deeper than ``MAX_DEPTH``.
+    Raises CostModelError for an unknown head, a wrong number of arguments, a name that is no identifier, and for what is too large:
+    in nodes, levels, digits, exponents, or in the terms and values that it would come to (:mod:`.extent`).
     """
-    return _read(tree, 0)
+    return from_trees([tree])[0]
 
 
-def _write(expr: Expr, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise CostModelError(f"expression nests deeper than {MAX_DEPTH} levels")
+def from_trees(trees: Sequence[Any]) -> list[Expr]:
+    """The expressions of a table of trees, which also has no more than ``MAX_TABLE_NODES`` nodes in all."""
+    left, exprs = _Budget(MAX_TABLE_NODES), []
+    for tree in trees:
+        expr = _read(tree, 0, left.part(MAX_NODES))
+        extent(expr)
+        exprs.append(expr)
+    return exprs
+
+
+class _Budget:
+    """Nodes that may still be written or read, of an expression and of the table that it is in."""
+
+    def __init__(self, nodes: int, whole: _Budget | None = None) -> None:
+        self.bound, self.left, self.whole = nodes, nodes, whole
+
+    def part(self, nodes: int) -> _Budget:
+        """The budget of one expression of the table."""
+        return _Budget(nodes, self)
+
+    def spend(self, depth: int) -> None:
+        """One node, so deep. Raises CostModelError where that is too much."""
+        self.left -= 1
+        if self.left < 0:
+            raise CostModelError(f"{'expression tree' if self.whole else 'table of expressions'} of more than {self.bound} nodes")
+        if depth > MAX_DEPTH:
+            raise CostModelError(f"expression tree nests deeper than {MAX_DEPTH} levels")
+        if self.whole is not None:
+            self.whole.spend(0)
+
+
+def _write(expr: Expr, depth: int, left: _Budget) -> Any:
+    left.spend(depth)
     if isinstance(expr, Integer):
         return _write_integer(int(expr))
     if isinstance(expr, Rational):
@@ -70,22 +104,21 @@ def _write(expr: Expr, depth: int) -> Any:
     head = _HEADS.get(type(expr))
     if head is None or (head == "pow" and not expr.args[1].is_Integer):
         raise CostModelError(f"{str(expr)[:60]!r} ({type(expr).__name__}) is not one of costmodel's forms")
-    return [head, *(_write(arg, depth + 1) for arg in expr.args)]
+    return [head, *(_write(arg, depth + 1, left) for arg in expr.args)]
 
 
 def _write_integer(value: int) -> Any:
     if abs(value) <= MAX_NUMBER:
         return value
-    if value.bit_length() > 3 * MAX_DIGITS:  # a decimal digit holds more than three bits
-        raise CostModelError(f"integer of {value.bit_length()} bits is too long for a tree")
+    if value.bit_length() > MAX_BITS:
+        raise CostModelError(f"integer of {value.bit_length()} bits; the bound is {MAX_BITS}")
     return ["int", str(value)]
 
 
-def _read(tree: Any, depth: int) -> Expr:
-    if depth > MAX_DEPTH:
-        raise CostModelError(f"expression tree nests deeper than {MAX_DEPTH} levels")
+def _read(tree: Any, depth: int, left: _Budget) -> Expr:
+    left.spend(depth)
     if isinstance(tree, int) and not isinstance(tree, bool):
-        return Integer(tree)
+        return Integer(_bounded(tree))
     if isinstance(tree, str):
         return symbol(_name(tree))
     if not isinstance(tree, list) or not tree or not isinstance(tree[0], str):
@@ -98,7 +131,7 @@ def _read(tree: Any, depth: int) -> Expr:
         raise CostModelError(f"expression tree: {head} takes {arity or 'two or more'} arguments, not {len(args)}")
     if head == "int":
         return Integer(_decimal(args[0]))
-    parts = [_read(arg, depth + 1) for arg in args]
+    parts = [_read(arg, depth + 1, left) for arg in args]
     if head == "rational":
         return _rational(*parts)
     return _rebuild(head, parts)
@@ -111,11 +144,16 @@ def _rebuild(head: str, args: list[Expr]) -> Expr:
         return form._from_args(args)
     if form is Pow:
         if not args[1].is_Integer:
-            raise CostModelError(f"expression tree: the exponent {str(args[1])[:60]} of pow is not an integer")
+            raise CostModelError(f"expression tree: the exponent of pow, {_told(args[1])}, is not an integer")
         return Pow(*args, evaluate=False)
     if form in (FloorDiv, CeilDiv) and args[1].is_Integer and args[1] <= 0:
         raise CostModelError(f"expression tree: {head} by {args[1]}; a divisor is positive")
     return Function.__new__(form, *args, evaluate=False)
+
+
+def _told(expr: Expr) -> str:
+    """An expression in a message: printing a large one takes its time."""
+    return str(expr)[:60] if not expr.args else f"a {type(expr).__name__}"
 
 
 def _rational(numerator: Expr, denominator: Expr) -> Expr:
@@ -127,11 +165,17 @@ def _rational(numerator: Expr, denominator: Expr) -> Expr:
 def _decimal(text: Any) -> int:
     if not isinstance(text, str) or len(text) > MAX_DIGITS or not re.fullmatch(r"-?[0-9]+", text):
         raise CostModelError(f"expression tree: int takes the decimal digits of an integer, not {str(text)[:60]!r}")
-    return int(text)
+    return _bounded(int(text))
+
+
+def _bounded(value: int) -> int:
+    if value.bit_length() > MAX_BITS:
+        raise CostModelError(f"expression tree: integer of {value.bit_length()} bits; the bound is {MAX_BITS}")
+    return value
 
 
 def _name(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
+    if len(text) > MAX_NAME or not text.isidentifier() or keyword.iskeyword(text):
         raise CostModelError(f"expression tree: {text[:60]!r} is not a name of a symbol")
     return text
 
@@ -167,7 +211,7 @@ def pack(exprs: Iterable[Expr]) -> tuple[list[Any], list[int]]:
 
 def unpack(trees: Sequence[Any], refs: Iterable[int]) -> list[Expr]:
     """The expressions that ``pack`` was given. Raises CostModelError for an index that is not in the table."""
-    table = [from_tree(tree) for tree in trees]
+    table = from_trees(trees)
     refs = list(refs)
     for ref in refs:
         if isinstance(ref, bool) or not isinstance(ref, int) or not 0 <= ref < len(table):
@@ -175,4 +219,4 @@ def unpack(trees: Sequence[Any], refs: Iterable[int]) -> list[Expr]:
     return [table[ref] for ref in refs]
 
 
-__all__ = ["Interner", "from_tree", "pack", "to_tree", "unpack"]
+__all__ = ["Interner", "from_tree", "from_trees", "pack", "to_tree", "unpack"]

@@ -10,16 +10,22 @@ from typing import Any
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
+from costmodel.trace.places import place_of
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 class UsersMistake(Exception):
-    """Wraps ``error``, which jax, a library or the user's own code raised."""
+    """Wraps ``error``, which jax, a library or the user's own code raised.
+
+    place:     the expression of the model's source that it comes from; None if there is none.
+    undecided: what jax could not decide about dimensions, if it was that; see :func:`costmodel._jax_compat.undecided`.
+    """
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.place, self.undecided = place_of(error), compat.undecided(error)  # both read the whole traceback
+        self.error = compat.without_jax_frames(error)
 
 
 def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -38,7 +44,7 @@ def guarded() -> Iterator[None]:
     except Exception as error:
         if _is_ours(error):
             raise
-        raise UsersMistake(compat.without_jax_frames(error)) from None
+        raise UsersMistake(error) from None
 
 
 def _is_ours(error: Exception) -> bool:

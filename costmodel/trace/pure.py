@@ -51,6 +51,7 @@ class Leaf:
 
     @property
     def name(self) -> str:
+        """The path as text: "layer1_0/conv2/kernel"."""
         return "/".join(self.path)
 
 
@@ -72,6 +73,7 @@ class Pure:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
+        """All that ``call`` takes, in order."""
         return self.params, self.others, self.rngs, self.inputs, self.kw
 
 
@@ -92,6 +94,7 @@ def paths(tree: Any) -> list[tuple[str, ...]]:
 
 
 def leaves(role: Origin, tree: Any) -> list[Leaf]:
+    """One leaf of a role for each of a tree's."""
     return [Leaf(role, path) for path in paths(tree)]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,10 +16,10 @@ from sympy import Expr
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards, TraceError
-from costmodel.symbolic.domain import Domain, user_text, variables_in
+from costmodel.symbolic.domain import Domain, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
-from costmodel.trace import foreign, guard
+from costmodel.trace import foreign, guard, refusals
 from costmodel.trace.pure import Leaf, pure
 from costmodel.trace.undecided import noted
 
@@ -60,7 +59,12 @@ class Traced:
 class Traceable(Protocol):
     """What can be traced, again at a point: a request, or a training step."""
 
+    @property
+    def model(self) -> Any: ...
+
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
+
+    def where(self, values: Mapping[str, int]) -> Traceable: ...
 
     def run(self) -> Traced: ...
 
@@ -138,9 +142,15 @@ class Request:
                     return replace(trace(), stand_ins=found.stand_ins, asked=tuple(found.differences))
         except guard.UsersMistake as mistake:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
-            Domain.of(*(symbol(v.name) for v in variables_in(_first_sentence(mistake.error))))
+            Domain.of(*(symbol(v.name) for v in variables_in(refusals.first_sentence(mistake.error))), *self._sizes())
+            name = type(self.model).__name__ if self.kind != "function" else getattr(self.model, "__name__", "function")
             kind = IndivisibleShards if compat.is_indivisible(mistake.error) else TraceError
-            raise kind(_reason(mistake.error, self)) from mistake.error
+            raise kind(refusals.reason(mistake, name)) from mistake.error
+
+    def _sizes(self) -> Iterator[Expr]:
+        """The symbolic dimensions of its inputs, as internal expressions."""
+        for leaf in jax.tree.leaves((self.inputs, dict(self.kwargs))):
+            yield from (internal(dim) for dim in getattr(leaf, "shape", ()) if compat.is_symbolic(dim))
 
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(traced, static): keyword arguments that hold arrays or specs are traced, all others are Python values of the call."""
@@ -149,13 +159,20 @@ class Request:
 
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Request:
         """The same request with every symbolic dimension replaced by its integer, in inputs and in the model's attributes."""
-        def concrete(dim: Any) -> Any:
-            return evaluate(internal(dim), env) if compat.is_symbolic(dim) else dim
+        return self._with(lambda dim: evaluate(internal(dim), env))
+
+    def where(self, values: Mapping[str, int]) -> Request:
+        """The same request with integers for some of the internal variables, by name."""
+        return self._with(lambda dim: compat.where(dim, dict(values)))
+
+    def _with(self, instead: Callable[[Any], Any]) -> Request:
+        def dimension(x: Any) -> Any:
+            return instead(x) if compat.is_symbolic(x) else x
 
         def leaf(x: Any) -> Any:
-            if compat.is_symbolic(x):
-                return concrete(x)
-            return jax.ShapeDtypeStruct(tuple(map(concrete, x.shape)), x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
+            if isinstance(x, jax.ShapeDtypeStruct):
+                return jax.ShapeDtypeStruct(tuple(map(dimension, x.shape)), x.dtype)
+            return dimension(x)
 
         return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
                        jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
@@ -181,7 +198,17 @@ def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     mutable = tuple(mutable) if isinstance(mutable, list | set) else mutable
     if params is not None and not 0 <= params < len(inputs):
         raise CostModelError(f"params={params} is not an argument: {len(inputs)} inputs were given")
+    _refuse_uncallable(model, method)
     return Request(model, tuple(_as_input(x) for x in inputs), method, dict(kwargs or {}), tuple(rngs), mutable, params)
+
+
+def _refuse_uncallable(model: Any, method: Any) -> None:
+    """Of flax.linen.Module itself most attributes end in an endless recursion."""
+    from flax import linen, nnx
+
+    if type(model) in (linen.Module, nnx.Module) or (isinstance(model, linen.Module | nnx.Module) and method is None
+                                                     and not callable(model)):
+        raise CostModelError(f"{type(model).__name__} has no __call__: pass a module that has, or name a method with method=…")
 
 
 def _as_input(x: Any) -> Any:
@@ -237,33 +264,3 @@ def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
                                                      and any(map(compat.is_symbolic, attribute))):
                     setattr(node, name, value(attribute))
     return copy
-
-
-# jax's errors for data that is used as a Python bool, int or numpy array.
-_VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
-
-
-def _reason(error: Exception, request: Request) -> str:
-    """jax's message cut to its first sentence, with the way out that applies."""
-    text = user_text(_one_line(error))
-    name = type(request.model).__name__ if request.kind != "function" else getattr(request.model, "__name__", "function")
-    first = user_text(_first_sentence(error))[:300]
-    hint = ""
-    if isinstance(error, _VALUE_NEEDED):
-        hint = "; the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
-    elif "_DimExpr" in text:
-        hint = "; that place needs an integer: give the dimension as one"
-    elif isinstance(error, compat.InconclusiveDimensionOperation) or "nconclusive" in text or "divisib" in text:
-        hint = "; declare more about the dimension, e.g. cm.dims('h', multiple_of=32) or min=..., or give it as an integer"
-    elif "Shapes must be 1D sequences of concrete values" in text or "concrete" in text:
-        hint = "; that place needs an integer: give the dimension as one"
-    return f"{name} does not trace with these inputs: {type(error).__name__}: {first}{hint}"
-
-
-def _one_line(error: Exception) -> str:
-    return re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split()))
-
-
-def _first_sentence(error: Exception) -> str:
-    """What went wrong, without what jax adds: where, why, and all constraints of the process."""
-    return re.split(r" This error| The (?:error|problem) ", _one_line(error))[0].split(". ", 1)[0].rstrip(".")

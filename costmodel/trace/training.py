@@ -62,6 +62,7 @@ class Step:
 
     @property
     def model(self) -> Any:
+        """The model that is trained."""
         return self.forward.model
 
     @property
@@ -72,6 +73,10 @@ class Step:
     def at(self, domain: Any, env: Mapping[Any, int]) -> Step:
         """The same step with integers for the symbolic dimensions."""
         return replace(self, forward=self.forward.at(domain, env), targets=Request(None, self.targets).at(domain, env).inputs)
+
+    def where(self, values: Mapping[str, int]) -> Step:
+        """The same step with integers for some of the internal variables, by name."""
+        return replace(self, forward=self.forward.where(values), targets=Request(None, self.targets).where(values).inputs)
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""

@@ -8,6 +8,7 @@ zero a cost has a *boundary*: it is compared with a concrete trace there.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,12 +50,15 @@ def noted() -> Iterator[Noted]:
         yield found
 
 
-def boundaries(domain: Domain, asked: Iterable[Expr] = ()) -> tuple[tuple[Expr, ...], int]:
-    """Differences that are zero somewhere in the domain, where the program may be another one: each dimension at 1, what its own
-    trace ``asked``, and what other traces of the process asked of its symbols; and how many of them are its own."""
-    ones = [symbol(v.name) - 1 for v in domain.variables if v.is_dimension]
-    own = _inside(domain, (*ones, *asked))
-    return tuple(_inside(domain, (*own, *_differences))), len(own)
+def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr] = ()) -> tuple[tuple[Expr, ...], int]:
+    """Differences that are zero somewhere in the domain, where the program may be another one: each symbol at 1, and what its own
+    trace ``asked``; each of the ``inner`` dimensions of its arrays at 1, two symbols that are the same (arrays of different shapes
+    are alike then, and one may take the other's place), and what other traces of the process asked of its symbols. And how many of
+    the first two kinds there are."""
+    sizes = [symbol(v.name) for v in domain.variables if v.is_dimension]
+    own = _inside(domain, (*(s - 1 for s in sizes), *asked))
+    alike = (a - b for a, b in itertools.combinations(sizes, 2))
+    return tuple(_inside(domain, (*own, *(d - 1 for d in inner), *alike, *_differences))), len(own)
 
 
 def _inside(domain: Domain, differences: Iterable[Expr]) -> list[Expr]:

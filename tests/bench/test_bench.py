@@ -15,7 +15,7 @@ from flax import linen, nnx
 
 import costmodel as cm
 from costmodel.bench import CheckResult, Prediction, check
-from costmodel.bench.run import _materialise, _xla
+from costmodel.bench.run import _materialise, xla_figures
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
 from costmodel.trace.requests import Leaf
@@ -160,7 +160,7 @@ def test_a_backend_without_an_analysis_has_no_figures() -> None:
         def cost_analysis(self):
             raise NotImplementedError
 
-    assert _xla(Silent()) == {}
+    assert xla_figures(Silent()) == {}
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import given, reject
+from hypothesis import given
 from jax import lax
-from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, gathers_of_slices, run, traced_otherwise, undecided
+from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, run
 
 import costmodel as cm
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan, policies
-from costmodel.fusion.graph import Graph
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import evaluate, symbol
 
@@ -243,16 +242,10 @@ def test_every_operation_belongs_to_one_kernel(program):
 @given(PROGRAMS, SIZES)
 def test_kernels_of_a_formula_are_kernels_of_a_program(program, sizes):
     symbolic = analyzed(run(program))
-    point = {name: value for name, value in zip(("n", "m"), sizes, strict=True) if name in symbolic.symbols}
+    at = symbolic.at(**{name: value for name, value in zip(("n", "m"), sizes, strict=True) if name in symbolic.symbols})
     concrete = cm.analyze(run(program), cm.spec(sizes))
-    if traced_otherwise(program, symbolic, concrete):
-        reject()
     for policy in policies():
-        if policy == "layer" and undecided(symbolic):
-            continue  # it alone asks what runs as often as a branch
-        if policy not in ("unfused", "layer") and gathers_of_slices(symbolic, concrete):
-            continue  # what a slice reads of an expensive result is computed anew for it, for a gather it is written
-        assert symbolic.at(**point).bytes(policy) == concrete.at().bytes(policy), policy
+        assert at.bytes(policy) == concrete.at().bytes(policy), policy
 
 
 @BRIEF
@@ -260,12 +253,9 @@ def test_kernels_of_a_formula_are_kernels_of_a_program(program, sizes):
 def test_fusing_saves_and_never_below_what_must_be_moved(program, sizes):
     cost = analyzed(run(program))
     env = cost.domain.bind({name: value for name, value in zip(("n", "m"), sizes, strict=True) if name in cost.symbols})
-    size = {form: evaluate(cost.price("bytes", form=form), env) for form in ("compulsory", "ideal", "unfused")}
+    size = {form: evaluate(cost.price("bytes", form=form), env) for form in ("compulsory", *policies())}
     assert size["ideal"] <= size["unfused"]
-    # No kernel makes an output that is an input, and one that makes only what a slice takes reads less than the equations touch.
-    sliced = "first" in str(program) or "every second" in str(program)
-    if not sliced and all(Graph(cost.program).maker(v) is not None for v in cost.program.outputs):
-        assert size["compulsory"] <= size["ideal"]
+    assert size["compulsory"] <= min(size.values())
 
 
 def test_the_order_of_kernels_can_be_found_wrong():

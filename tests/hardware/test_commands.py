@@ -50,7 +50,8 @@ def test_a_device_is_shown_with_all_its_sources_and_sparse_peaks_are_marked() ->
 
 def test_everything_that_a_file_of_the_user_says_is_shown(toy: Path) -> None:
     out = succeed("show", str(toy))
-    for part in ("depthwise conv: reached of compute, version 2, 2026-01-01", "0.25", "mul float32", "3 pJ", "RAM (main memory)",
+    for part in ("unfused: reached of the ceilings", "4 runs of 2 models, 2026-01-01",
+                 "unfused, depthwise conv: reached", "0.25", "3 µs", "mul float32", "3 pJ", "RAM (main memory)",
                  "16 pJ/B", "1 mul + 1 add", "static power", "as float32", "wire, both ways", "measured on m"):
         assert part in out
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template
-from costmodel.hardware.schema import KERNELS, UNITS
+from costmodel.hardware.calibration import KERNELS
+from costmodel.hardware.schema import UNITS
 
 from .toy import GOOD, MEASURED
 
@@ -64,12 +65,13 @@ BROKEN = [
     ('direction = "both ways"', "", ["datasheet.links[0].direction", "missing", "each way, both ways"]),
     ('value = 20, unit = "GB/s"', 'value = 20, unit = "GB"', ["datasheet.links[0].bandwidth.unit", "expected B/s"]),
     ("[[datasheet.links]]", "[datasheet.links]", ["datasheet.links", "[[datasheet.links]]"]),
-    ('[calibration."depthwise conv"]', "[calibration.convolution]", ["calibration.convolution", "unknown key", "depthwise conv"]),
-    ("version = 2", "version = 0", ["calibration.depthwise conv.version", "0; expected a version"]),
-    ("version = 2", "", ["calibration.depthwise conv.version", "expected a version"]),
-    ('date = "2026-01-01"', "", ["calibration.depthwise conv.date", "missing"]),
-    ("value = 0.25", "value = 1.25", ["calibration.depthwise conv.compute.value", "not plausible", "to 1 1"]),
-    ('compute = { value = 0.25, unit = "1", source = "fitted" }', "", ["calibration.depthwise conv", "expected compute"]),
+    ('"depthwise conv" = {', '"convolution" = {', ["calibration.unfused.kinds.convolution", "unknown key", "depthwise conv"]),
+    ("runs = 4", "runs = 0", ["calibration.unfused.runs", "0; expected how many"]),
+    ("runs = 4", "", ["calibration.unfused.runs", "expected how many"]),
+    ("spread = 0.1", "spread = 7.5", ["calibration.unfused.spread", "7.5; expected a number from 0.001 to 3"]),
+    ('date = "2026-01-01"', "", ["calibration.unfused.date", "missing"]),
+    ("value = 0.25", "value = 125", ["calibration.unfused.kinds.depthwise conv.value", "not plausible", "to 100 1"]),
+    ('efficiency = { value = 0.5, unit = "1", source = "fitted" }', "", ["calibration.unfused.efficiency", "missing"]),
     ('main = "RAM"', 'main = "ROM"', ["energy.main", "'ROM'", "RAM, near by"]),
     ('value = 64, unit = "pJ/32bit"', 'value = 64, unit = "pJ"', ["energy.memory.RAM.unit", "expected J/B"]),
     ('value = 64, unit = "pJ/32bit"', 'value = 64e7, unit = "pJ/32bit"', ["energy.memory.RAM.value", "not plausible"]),
@@ -121,8 +123,9 @@ def test_what_the_good_file_says_beside_the_roofline(toy: Path) -> None:
     device = load(toy)
     assert device.sparse["matrix", "float32"].value == 2e12 and device.peak("matrix", "int8") == 4e12
     assert [(link.name, link.one_way) for link in device.links] == [("wire", 10e9)]
-    fitted = device.calibration["depthwise conv"]
-    assert fitted.version == 2 and fitted.compute is not None and fitted.compute.value == 0.25 and fitted.bandwidth is None
+    fitted = device.calibration["unfused"]
+    assert fitted.of("depthwise conv") == 0.25 and fitted.of("dot") == 0.5 and fitted.launch.value == pytest.approx(3e-6)
+    assert fitted.call is not None and fitted.call.value == pytest.approx(40e-6) and (fitted.runs, fitted.models) == (4, 2)
     assert device.energies is not None and device.energies.byte() == Fraction(16, 10**12)
     assert device.energies.operation("div", "float64") == Fraction(225, 10**13)
     assert device.fusion == "unfused"
@@ -182,9 +185,9 @@ def test_the_policies_of_devices_are_those_of_fusion() -> None:
 
 
 def test_the_kernels_of_calibrations_are_those_of_fusion() -> None:
-    from costmodel.fusion.layers import ANCHORS
+    from costmodel.fusion.kernel import KINDS
 
-    assert set(KERNELS) == {*ANCHORS.values(), "depthwise conv", "elementwise", "reduce", "copy"}
+    assert set(KERNELS) == set(KINDS)
 
 
 @pytest.mark.parametrize(("old", "new", "fragments"), BROKEN, ids=[" ".join(row[2]) for row in BROKEN])

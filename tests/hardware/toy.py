@@ -33,10 +33,18 @@ name = "wire"
 bandwidth = { value = 20, unit = "GB/s", source = "s" }
 direction = "both ways"
 
-[calibration."depthwise conv"]
-version = 2
+[calibration.unfused]
+efficiency = { value = 0.5, unit = "1", source = "fitted" }
+launch = { value = 3, unit = "us", source = "fitted" }
+call = { value = 40, unit = "us", source = "fitted" }
+spread = 0.1
+runs = 4
+models = 2
 date = "2026-01-01"
-compute = { value = 0.25, unit = "1", source = "fitted" }
+versions = "v"
+
+[calibration.unfused.kinds]
+"depthwise conv" = { value = 0.25, unit = "1", source = "fitted" }
 
 [energy]
 main = "RAM"

@@ -72,3 +72,107 @@ def test_an_unknown_metric_or_form_is_refused(cost_of):
     for name, message in (("speed", "unknown metric"), ("bytes:fast", "no form of bytes"), ("params:dense", "no form of params")):
         with pytest.raises(CostModelError, match=message):
             cost_of("resnet18").sweep(n=[2], h=[64], w=64, metrics=[name])
+
+
+# -- binding, axis by axis ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, "3x", True, None, np.float64(2.0), np.bool_(True)])
+def test_what_is_no_integer_is_refused_as_at_a_point(cost_of, value):
+    cost = cost_of("resnet18")
+    grids = [{"n": [1, value], "h": [64], "w": "h"}] + ([{"n": value, "h": [64], "w": "h"}] if value != "3x" else [])
+    for grid in grids:
+        with pytest.raises(DomainError, match="is not an integer"):
+            cost.sweep(**grid)
+    if value != "3x":
+        with pytest.raises(DomainError, match="is not an integer"):
+            cost.at(n=value, h=64, w=64)
+    with pytest.raises(DomainError, match="is not an integer"):
+        cost.sweep(n=np.array([1.0, 2.0]), h=64, w=64)
+
+
+def test_numpy_integers_of_every_kind_are_integers(cost_of):
+    cost = cost_of("resnet18")
+    for values in (np.array([1, 4], dtype=np.uint8), np.array([1, 4], dtype=np.uint64), range(1, 5, 3), (np.int32(1), 4)):
+        assert cost.sweep(n=values, h=np.int64(64), w="h").macs.values.tolist() == [cost.at(n=n, h=64, w=64).macs for n in (1, 4)]
+
+
+def sizes(bound: str = ""):
+    """A product of an m-by-k and a k-by-n matrix, under relations."""
+    m, k, n = cm.dims("m k n", where=bound) if bound else cm.dims("m k n")
+    return cm.analyze(lambda a, b: a @ b, cm.spec((m, k)), cm.spec((k, n)))
+
+
+@pytest.mark.parametrize(("grid", "message"), [
+    ({"m": [4, 5, 9], "k": [1, 2, 6], "n": [3, 5]}, "k=6, m=4, n=3 is outside the domain m >= k"),
+    ({"m": [1, 2], "k": 1, "n": [3, 4]}, None),
+])
+def test_a_relation_is_asked_of_every_point(grid, message):
+    cost = sizes("m >= k")
+    if message is None:
+        assert cost.sweep(**grid).macs.values.tolist() == [[3, 4], [6, 8]]
+    else:
+        with pytest.raises(DomainError, match=message):
+            cost.sweep(**grid)
+
+
+@pytest.mark.parametrize("huge", [2**62, 2**63, 10**30])
+def test_symbols_of_any_size(huge):
+    """Where 64 bits are too few a result is the exact one, rounded once."""
+    cost = sizes()
+    data = cost.sweep(m=[1, huge], k=[3, huge + 1], n=7, metrics=["macs", "bytes:unfused"])
+    for i, m in enumerate((1, huge)):
+        for j, k in enumerate((3, huge + 1)):
+            point = cost.at(m=m, k=k, n=7)
+            assert data.macs.values[i, j] == float(point.macs) and data.bytes_unfused.values[i, j] == float(point.bytes("unfused"))
+    assert data.macs.dtype == np.float64
+    assert cost.sweep(m=[1, 2], k=3, n=7, metrics=["macs"]).macs.dtype == np.int64
+
+
+def test_a_large_grid_of_large_values_is_within_rounding():
+    cost = sizes()
+    m = np.arange(2**40, 2**40 + 300)
+    k = m + 300  # never equal
+    data = cost.sweep(m=m, k=k, n=[3], metrics=["macs"])
+    assert np.allclose(data.macs.values[:, :, 0], 3*m[:, np.newaxis].astype(float)*k, rtol=1e-15)
+
+
+def test_branches_times_are_the_points():
+    """Of the sides of a cond each bound takes its longest."""
+    import jax
+
+    n, d = cm.dims("n d")
+    cost = cm.analyze(lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: (x @ w).sum(), lambda: jax.numpy.exp(x).sum()),
+                      cm.spec((n, d)), cm.spec((d, d)))
+    data = cost.sweep(n=[2, 64, 4096], d=[4, 100, 3000], hardware=["h100-sxm", "lecture"], metrics=[])
+    for (i, n_), (j, d_), (k, name) in itertools.product(enumerate((2, 64, 4096)), enumerate((4, 100, 3000)),
+                                                         enumerate(("h100-sxm", "lecture"))):
+        roofline = cost.roofline(name, n=n_, d=d_)
+        assert np.isclose(data.time_lower.values[k, i, j], roofline.lower, rtol=1e-12)
+        assert np.isclose(data.time_upper.values[k, i, j], roofline.upper, rtol=1e-12)
+        assert data.bound.values[k, i, j] == roofline.bound
+
+
+def test_chunks_give_what_the_whole_gives(cost_of, monkeypatch):
+    from costmodel.pricing.grid import job
+
+    cost = cost_of("resnet18")
+    grid = {"n": range(1, 9), "h": range(32, 200, 32), "w": [64, 96, 128]}
+    options = {"metrics": ["macs", "live_peak", "intensity"], "hardware": ["h100-sxm", "lecture"]}
+    whole = cost.sweep(**grid, **options)
+    monkeypatch.setattr(job, "_NARROW", 1)
+    monkeypatch.setattr(job.Job.chunk_lengths, "__defaults__", (7,))
+    assert whole.identical(cost.sweep(**grid, **options))
+
+
+def test_points_of_another_program_have_its_figures():
+    """A model that does something else at n = 1, which no symbolic trace sees."""
+    n, d = cm.dims("n d")
+
+    def model(x, w):
+        return x @ w if x.shape[0] == 1 else (x @ w) @ w
+
+    cost = cm.analyze(model, cm.spec((n, d)), cm.spec((d, d)))
+    data = cost.sweep(n=[1, 2, 3], d=[4, 5], metrics=["macs"], hardware=["lecture"])
+    assert data.macs.values.tolist() == [[16, 25], [64, 100], [96, 150]]
+    assert np.isclose(data.time_lower.values[0, 0, 1], cost.roofline("lecture", n=1, d=5).lower, rtol=1e-12)

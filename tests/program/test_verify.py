@@ -83,6 +83,48 @@ def test_the_order_of_an_einsum_is_that_of_the_sizes():
         assert cost.at(n=n).macs == macs(n) == min(2 * n * n * 64, 2 * n * 64 * 64)
 
 
+def test_where_a_symbol_is_1_there_is_a_closed_form_in_the_others():
+    """The product with one row is one with a vector; jax writes another sum. Each is traced once, with m as a symbol."""
+    traced = []
+
+    def function(x):
+        traced.append(x.shape)
+        return jnp.tanh(x @ x.T).sum(axis=0)
+
+    n, m = cm.dims("n m")
+    cost = cm.analyze(function, cm.spec((n, m)))
+    for size in (5, 6, 7):
+        alone = cm.analyze(function, cm.spec((1, size)))
+        count = len(traced)
+        at = cost.at(n=1, m=size)
+        assert size == 5 or len(traced) == count
+        for form in ("compulsory", "unfused", "xla-cpu", "xla-gpu", "ideal"):
+            assert at.bytes(form) == alone.bytes(form)
+        assert at.live_peak("xla-cpu") == alone.live_peak("xla-cpu") and at.flops == alone.flops
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (1, 1), (1, 4), (4, 1)])
+def test_kernels_are_compared_where_dimensions_are_1_or_the_same(sizes):
+    """What a kernel may take in, or write over, is told by shapes; some are alike at such sizes alone."""
+    def function(x):
+        y = jnp.tanh(x @ x.T)
+        return (y @ x + jnp.sin(x)).sum(axis=0) @ y[:, :1].sum(axis=1) if x.shape[0] == x.shape[1] else jnp.sin(y @ x).sum(axis=0)
+
+    n, m = cm.dims("n m")
+    cost, alone = cm.analyze(function, cm.spec((n, m))), cm.analyze(function, cm.spec(sizes))
+    cost.at(n=6, m=7)
+    at = cost.at(n=sizes[0], m=sizes[1])
+    for policy in ("unfused", "layer", "eager", "xla-cpu", "xla-gpu", "xla-tpu", "ideal"):
+        assert (at.bytes(policy), at.live_peak(policy)) == (alone.bytes(policy), alone.live_peak(policy)), policy
+
+
+def test_a_sweep_over_more_points_than_are_traced_goes_through_a_region_in_closed_form():
+    n, m = cm.dims("n m")
+    cost = cm.analyze(lambda x: jnp.tanh(x @ x.T), cm.spec((n, m)))
+    swept = cost.sweep(n=[1], m=range(2, 400), metrics=("flops",))
+    assert swept.flops.sel(n=1, m=[2, 399]).values.tolist() == [4, 2 * 399]
+
+
 def test_unverified_costs_are_the_formulas():
     cost = cm.analyze(squeezed, cm.spec((N, 8)), verify=False)
     assert cost.at(n=1).transcendentals == 8 and cost.at(n=1).flops == 8  # the symbolic program's products

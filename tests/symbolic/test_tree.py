@@ -13,8 +13,9 @@ from random_forms import random_form
 from sympy import Add, Integer, Mul, Pow, Rational
 
 from costmodel.errors import CostModelError
+from costmodel.symbolic.extent import MAX_DEPTH, extent
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, symbol
-from costmodel.symbolic.tree import MAX_DEPTH, Interner, from_tree, pack, to_tree, unpack
+from costmodel.symbolic.tree import Interner, from_tree, pack, to_tree, unpack
 
 n, h, g = symbol("n"), symbol("h"), symbol("g")
 exactly = settings(deadline=None, derandomize=True, max_examples=400)
@@ -63,12 +64,27 @@ def endless() -> list:
     return tree
 
 
+def nested_powers(exponent: int) -> list:
+    tree: list = ["pow", 3, exponent]
+    for _ in range(40):
+        tree = ["pow", tree, exponent]
+    return tree
+
+
+def doubled(head: str, times: int) -> list:
+    """A tree of 2**times leaves in so many lists."""
+    tree: list = [head, "n", 1]
+    for _ in range(times):
+        tree = [head, tree, tree]
+    return tree
+
+
 @pytest.mark.parametrize("tree, message", [
     (["eval", "1"], "unknown head 'eval'"),
     (["add", 1], "add takes two or more arguments, not 1"),
     (["pow", "h", 1, 2], "pow takes 2 arguments, not 3"),
     (["tap_count", 1, 2], "tap_count takes 8 arguments, not 2"),
-    (["pow", "h", "n"], "the exponent n of pow is not an integer"),
+    (["pow", "h", "n"], "the exponent of pow, n, is not an integer"),
     (["rational", 1, 0], "rational takes an integer and a positive integer"),
     (["rational", 1, "h"], "rational takes an integer and a positive integer"),
     (["floor_div", "h", 0], "floor_div by 0"),
@@ -88,6 +104,22 @@ def endless() -> list:
     ([], "where an integer, a name or"),
     ([["add"], 1, 2], "where an integer, a name or"),
     ({"add": [1, 2]}, "where an integer, a name or"),
+    (["int", "9" * 302], "integer of 1004 bits; the bound is 1000"),
+    (2**1000, "integer of 1001 bits; the bound is 1000"),
+    ("n" * 201, "is not a name"),
+    (["pow", "n", 17], "the exponent 17; the bound is 16"),
+    (["pow", "n", ["int", "-99999999999999999999"]], "the exponent -2**66; the bound is 16"),
+    (["pow", 9, 387420489], "the exponent 387420489; the bound is 16"),
+    (["pow", ["add", "n", 1], 3000], "the exponent 3000; the bound is 16"),
+    (["pow", ["add", "n", "h", "g", 1], 16], "terms, if expanded; the bound is 20000"),
+    (["mul", *[["add", "n", "h"]] * 8], "expression of 65536 terms, if expanded; the bound is 20000"),
+    (["floor_div", ["mul", *[["add", "n", "h"]] * 8], 2], "terms, if expanded; the bound is 20000"),
+    (nested_powers(16), "bits where every symbol has 64; the bound is 10000"),
+    (nested_powers(-16), "bits where every symbol has 64; the bound is 10000"),
+    (["add", *[["rational", 1, 2**900 + i] for i in range(12)]], "bits where every symbol has 64; the bound is 10000"),
+    (["peak_max", *[["add", "n", i] for i in range(65)]], "a PeakMax of 65 arguments; the bound is 64"),
+    (["add", *["n"] * 10_000], "expression tree of more than 10000 nodes"),
+    (doubled("mul", 20), "expression tree of more than 10000 nodes"),
     (endless(), f"deeper than {MAX_DEPTH} levels"),
 ], ids=lambda value: str(value)[:24])
 def test_a_bad_tree_is_an_error_of_one_line(tree, message):
@@ -125,6 +157,33 @@ def test_an_interner_gives_equal_expressions_one_index():
     interner = Interner()
     assert [interner.ref(e) for e in (n * h, n, h * n, FloorDiv(FloorDiv(h, 2), 2), FloorDiv(h, 4))] == [0, 1, 0, 2, 2]
     assert len(interner.trees) == 3
+
+
+def test_a_table_has_a_bound_of_its_own():
+    large = ["add", *["n"] * 9_000]
+    assert len(unpack([large] * 11, [0])) == 1
+    with pytest.raises(CostModelError, match="table of expressions of more than 100000 nodes"):
+        unpack([large] * 12, [0])
+
+
+@pytest.mark.parametrize("expr", [
+    Pow(n, 17), Integer(2**1000), PeakMax(*(n**i * h**(40 - i) for i in range(1, 16))) ** 16,
+    Add(*(symbol(f"s{i}") for i in range(10_001))),
+    Pow(n + h + g + 1, 16, evaluate=False),
+], ids=lambda expr: str(expr)[:20])
+def test_what_would_not_be_read_is_not_written(expr):
+    with pytest.raises(CostModelError, match=r"bound|more than"):
+        to_tree(expr)
+
+
+def test_what_is_expanded_has_no_more_terms_than_were_told():
+    """Every unknown at its least value and something more, as proofs have it."""
+    rng = random.Random(5)
+    for _ in range(200):
+        expr, _ = random_form(rng, 4)
+        atoms = expr.atoms(sympy.Symbol, sympy.Function)
+        shifted = expr.xreplace({a: sympy.Dummy() + 1 for a in atoms})
+        assert len(Add.make_args(sympy.expand(shifted))) <= extent(expr).terms, expr
 
 
 @pytest.mark.parametrize("ref", [-1, 2, 1.0, "0", True])

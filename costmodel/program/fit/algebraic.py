@@ -29,9 +29,11 @@ class Atoms:
 
     @cached_property
     def floats(self) -> Any:
+        """The values as an array (form, point)."""
         return np.array(self.values, dtype=float).reshape(len(self.forms), -1)
 
     def first(self, count: int) -> Atoms:
+        """The first ``count`` forms with their values."""
         return Atoms(self.forms[:count], self.values[:count], min(self.symbols, count))
 
     def __iter__(self) -> Iterator[tuple[Expr, Values]]:
@@ -42,6 +44,7 @@ class Atoms:
 
 
 def rational(q: Fraction) -> Rational:
+    """A fraction as sympy has it."""
     return Rational(q.numerator, q.denominator)
 
 

@@ -38,6 +38,7 @@ class Aligned:
     times: dict[Raw, int] = field(default_factory=dict)
 
     def add(self, integers: Sequence[Any], columns: Sequence[Column] = ()) -> int:
+        """Append integers; the place of the first."""
         first = len(self.integers)
         self.integers += integers
         self.columns += columns or [Column()] * len(integers)

@@ -38,6 +38,7 @@ class Axis:
         return max(self.low, most if self.limit is None else min(most, self.limit))
 
     def clip(self, value: int) -> int:
+        """The nearest value that the axis has."""
         return min(max(value, self.low), self.top(96))
 
 
@@ -51,16 +52,20 @@ class Box:
 
     @cached_property
     def symbols(self) -> tuple[Symbol, ...]:
+        """The symbols of the axes, in order."""
         return tuple(symbol(axis.name) for axis in self.axes)
 
     def clip(self, values: Sequence[int]) -> Point:
+        """The nearest point of the box."""
         return tuple(axis.clip(v) for axis, v in zip(self.axes, values, strict=True))
 
     @property
     def middle(self) -> Point:
+        """The point halfway along every axis."""
         return tuple((axis.low + axis.high) // 2 for axis in self.axes)
 
     def allows(self, point: Point) -> bool:
+        """Whether all relations hold at a point."""
         env = dict(zip(self.symbols, point, strict=True))
         return all(evaluate(expr, env) >= 0 for expr in self.nonnegative)
 

@@ -7,9 +7,10 @@ end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
@@ -18,8 +19,12 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.fit.box import Box, Point
 from costmodel.program.fit.limit import TimeLimit, time_limit
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.domain import Domain
+from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
+from costmodel.trace.requests import Traceable
+
+Env = Mapping[Symbol, int]
 
 # Conditions beyond so many say nothing to a reader and cost time.
 _MOST = 400
@@ -33,6 +38,7 @@ class Condition:
     equal: bool
 
     def holds(self, env: Mapping[Symbol, int]) -> bool:
+        """How the comparison comes out at a point."""
         found = evaluate(self.difference, env)
         return found == 0 if self.equal else found >= 0
 
@@ -55,17 +61,22 @@ class Conditions:
     complete: bool = False
 
     def outcome(self, env: Mapping[Symbol, int]) -> tuple[bool, ...]:
+        """How each comparison comes out at a point."""
         return tuple(test.holds(env) for test in self.tests)
 
-    def separating(self, inside: Sequence[Mapping[Symbol, int]],
-                   outside: Sequence[Mapping[Symbol, int]]) -> list[tuple[Condition, bool]]:
-        """The conditions that come out alike at all points inside and otherwise at one outside at least, with how they come out."""
-        found = []
-        for test in self.tests:
-            answers = {test.holds(env) for env in inside}
-            if len(answers) == 1 and any(test.holds(env) not in answers for env in outside):
-                found.append((test, answers.pop()))
-        return found
+    def separating(self, inside: Sequence[Env], outside: Sequence[Env]) -> tuple[list[tuple[Condition, bool]], list[Env]]:
+        """Few conditions that come out alike at all points inside, with how, and otherwise at those outside; and the points outside
+        that no condition tells from those inside."""
+        alike = [(test, test.holds(inside[0])) for test in self.tests if len({test.holds(env) for env in inside}) == 1]
+        found, left = [], list(outside)
+        while left:
+            rests = [([env for env in left if test.holds(env) == true], test, true) for test, true in alike]
+            rest, test, true = min(rests, key=lambda each: (len(each[0]), len(each[1].text(each[2]))), default=(left, None, False))
+            if test is None or len(rest) == len(left):
+                break
+            found.append((test, true))
+            left = rest
+        return found, left
 
 
 def edges(box: Box, start: Point, asked: Conditions, most: int = 12) -> list[Point]:
@@ -94,31 +105,37 @@ def _edge(box: Box, start: Point, k: int, difference: Expr) -> list[Point]:
                                                                                strict=True))) == 0 else [low])
 
 
-class Runs(Protocol):
-    """What can be traced with its symbols: a request, or a training step."""
-
-    def run(self) -> Any: ...
+_numbers = itertools.count()
 
 
-def conditions(request: Runs, env: Mapping[Symbol, int], seconds: float) -> Conditions:
+def conditions(request: Traceable, domain: Domain, env: Env, seconds: float) -> Conditions:
     """The comparisons that the symbolic trace of a request meets where its internal variables are ``env``; what was met by then
-    where jax refuses to go on, or after ``seconds``."""
+    where jax refuses to go on, or after ``seconds``.
+
+    It is traced in variables of its own: jax remembers what it has traced, and an answer that holds at one point must be found by
+    no other trace.
+    """
+    number = next(_numbers)
+    own = {s: compat.variable(f"{s.name}_asked_{number}") for s in env}
+    there = {symbol(f"{s.name}_asked_{number}"): s for s in env}
     found: dict[Condition, None] = {}
     whole = True
 
     def value(dim: Any) -> int:
-        return int(evaluate(internal(dim), env))
+        return int(evaluate(internal(dim).xreplace(there), env))
 
     def note(sort: str, a: Any, b: Any) -> None:
         nonlocal whole
-        difference = sympy.expand(internal(a) - internal(b))
+        difference = sympy.expand((internal(a) - internal(b)).xreplace(there))
+        if not difference.free_symbols <= env.keys():
+            return  # with a dimension of another program, from which jax remembers parts
         whole = whole and sort != "int" and len(found) < _MOST
         if sort != "int" and difference.free_symbols and len(found) < _MOST:
             found[Condition(difference, sort == "==")] = None
 
     try:
         with time_limit(seconds), compat.comparisons_noted(value, note):
-            request.run()
-    except (CostModelError, TimeLimit):
+            request.at(domain, own).run()
+    except (CostModelError, TimeLimit, compat.InconclusiveDimensionOperation):
         whole = False
     return Conditions(tuple(found), whole)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ class Fitted:
 
     @property
     def asked(self) -> int:
+        """How many points were asked."""
         return len(self.points) + len(self.verified) + len(self.elsewhere)
 
 
@@ -66,6 +69,7 @@ class Asked:
 
     @property
     def left(self) -> int:
+        """How many points may still be asked."""
         return self.budget - self.spent
 
     def like(self) -> list[Point]:
@@ -74,10 +78,12 @@ class Asked:
 
     @property
     def inside(self) -> list[Point]:
+        """The points that have this structure."""
         return [p for p, answer in self.answers.items() if answer is not None]
 
     @property
     def elsewhere(self) -> list[Point]:
+        """The points that have another structure, or none."""
         return [p for p, answer in self.answers.items() if answer is None]
 
 
@@ -240,6 +246,8 @@ class _Loop:
         held: list[Point] = []
         wanted = fresh(self.box, self.rng, distinct, points, self.ask.answers, _FRESH, self.ask.like())
         while wanted or len(held) < _LEAST_FRESH:
+            if not wanted and held and self._left() == []:
+                break  # there is no other point: the forms hold at all there are
             if not wanted:
                 wanted = self._more(len(held))
             p = wanted.pop(0)
@@ -256,12 +264,19 @@ class _Loop:
         """More fresh points, of a larger box. Raises Exhausted where there are none."""
         like = self.ask.like()
         draws = (self.box.like(self.rng, like, 16) if like else self.box.draw(self.rng, 4) for _ in range(60))
-        found = [p for p in draws if p not in self.ask.answers][:4]
+        found = ([p for p in draws if p not in self.ask.answers] or self._left() or [])[:4]
         if not found:
             if held >= 1:
                 raise Exhausted(f"only {held} fresh points verified the sizes; the symbols' bounds leave no others")
             raise Exhausted("the symbols' bounds leave no point to verify at")
         return found
+
+    def _left(self) -> list[Point] | None:
+        """The points that were not asked, of a box with few points at all; None of any other."""
+        spans = [range(axis.low, axis.limit + 1) for axis in self.box.axes if axis.limit is not None]
+        if len(spans) < len(self.box.axes) or math.prod(map(len, spans)) > self.ask.budget:
+            return None
+        return [p for p in itertools.product(*spans) if p not in self.ask.answers and self.box.allows(p)]
 
     def _text(self, p: Point) -> str:
         return "(" + ", ".join(f"{axis.name}={v}" for axis, v in zip(self.box.axes, p, strict=True)) + ")"

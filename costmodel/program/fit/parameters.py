@@ -16,7 +16,7 @@ from costmodel.program.raw import Raw
 from costmodel.rules import lookup
 
 # What passes read beside the rules.
-_ALSO = ("unique_indices", *SHOWN)
+_ALSO = ("unique_indices", "padding_config", "slice_sizes", "dimensions", *SHOWN)
 
 
 class _Noting(dict[str, Any]):

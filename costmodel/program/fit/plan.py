@@ -26,10 +26,12 @@ _WORTH = {"step": 4, "kink": 4, "far": 6, "low": 2, "order": 2, "corner": 5, "cu
 
 
 def quotients_in(forms: Iterable[Expr]) -> list[Expr]:
+    """The divisions with rounding that the forms hold."""
     return sorted({q for form in forms for q in form.atoms(FloorDiv, CeilDiv)}, key=str)
 
 
 def maxima_in(forms: Iterable[Expr]) -> list[Expr]:
+    """The maxima that the forms hold."""
     return sorted({m for form in forms for m in form.atoms(PeakMax)}, key=str)
 
 

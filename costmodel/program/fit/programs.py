@@ -57,6 +57,7 @@ class Tracer:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The internal variables, in the order of a point."""
         return tuple(v.name for v in self.domain.variables)
 
     def __call__(self, point: Point) -> Aligned | TraceError:
@@ -87,6 +88,7 @@ class Tracer:
         return found
 
     def key(self, point: Point) -> str | None:
+        """What tells structures apart, of the program at a point; None where there is none."""
         found = self(point)
         return found.key if isinstance(found, Aligned) else None
 
@@ -102,6 +104,10 @@ class FittedProgram:
     columns: Fitted
     tracer: Tracer
     asked: Conditions
+
+    def is_another(self, point: Point) -> bool:
+        """Whether the model has another structure at a point, by a concrete trace there."""
+        return self.tracer.key(point) not in (None, self.key)
 
     def differs(self, point: Point) -> str:
         """Why the forms do not hold at a point, by a concrete trace there; "" where they do."""
@@ -139,7 +145,8 @@ def fit_request(request: Traceable, *, budget: int = BUDGET, near: Mapping[str, 
         return found.integers if isinstance(found, Aligned) and found.key == key else None
 
     witness, model = next((p, found) for p, found in tracer.known.items() if isinstance(found, Aligned) and found.key == key)
-    asked = conditions(request, {symbol(name): v for name, v in zip(tracer.names, witness, strict=True)}, _CONDITIONS_LIMIT)
+    at_witness = {symbol(name): v for name, v in zip(tracer.names, witness, strict=True)}
+    asked = conditions(request, tracer.domain, at_witness, _CONDITIONS_LIMIT)
     fitted = fit_columns(oracle, box, model.columns, budget=budget, strict=False, also=[witness, *edges(box, witness, asked)])
     return FittedProgram(rebuilt(model, fitted.forms), tracer.domain, key, fitted, tracer, asked)
 

@@ -55,9 +55,11 @@ class Rules:
     results: Mapping[int, ShapeRule]
 
     def parameter(self, name: str, place: int) -> ShapeRule | None:
+        """The rule for an integer of a parameter, by its name and place."""
         return self.parameters.get((name, place))
 
     def result(self, axis: int) -> ShapeRule | None:
+        """The rule for an axis of the result."""
         return self.results.get(axis)
 
 

@@ -34,9 +34,11 @@ class Step(NamedTuple):
     offset: int
 
     def at(self, x: int) -> int:
+        """Its value at an integer."""
         return self.factor * ((self.multiplier * x + self.shift) // self.divisor) + self.offset
 
     def of(self, x: Expr) -> Expr:
+        """Its value as an expression."""
         return self.factor * floor_div((self.multiplier * x + self.shift).expand(), Integer(self.divisor)) + self.offset
 
 

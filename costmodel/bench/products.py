@@ -1,0 +1,109 @@
+"""Measured products of two matrices, and a fit of :mod:`~costmodel.pricing.tiles` to them.
+
+A file of products has the columns device, m, n, k and seconds.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from costmodel.pricing.tiles import TILES, Chip, Products, Shaped, shaped
+
+CHIPS = {"h100-sxm": Chip(132, 989.4e12, 3.35e12), "a100-sxm-80gb": Chip(108, 312e12, 2.039e12)}  # bfloat16
+ROUNDS = 80
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Products of a device: shapes and seconds."""
+
+    m: np.ndarray
+    n: np.ndarray
+    k: np.ndarray
+    seconds: np.ndarray
+
+
+def load_products(path: str | Path) -> dict[str, Measured]:
+    """The products of a file, by device."""
+    rows: dict[str, list[tuple[float, ...]]] = {}
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows.setdefault(row["device"], []).append((int(row["m"]), int(row["n"]), int(row["k"]), float(row["seconds"])))
+    return {device: Measured(*(np.array(column) for column in zip(*found, strict=True))) for device, found in rows.items()}
+
+
+def fit_products(chip: Chip, measured: Measured) -> Products:
+    """The numbers of :class:`~costmodel.pricing.tiles.Products`, by a search along each of them for the least mean
+    of |log error|."""
+    forms = shaped(chip, measured.m, measured.n, measured.k)
+    logs = np.log(np.array([*[0.75] * len(TILES), 1.0, 1.0, 5e-7, 3e-6, 1e-6, 1.5]))
+
+    def loss(x: np.ndarray) -> float:
+        errors = np.abs(np.log(forms.seconds(_products(chip, x)) / measured.seconds))
+        return float(errors.mean())
+
+    best, steps = loss(logs), np.full(len(logs), 0.2)
+    for _ in range(ROUNDS):
+        for i in range(len(logs)):
+            tries = [logs + sign * steps[i] * np.eye(len(logs))[i] for sign in (1, -1)]
+            found = [loss(x) for x in tries]
+            if min(found) < best:
+                best, logs = min(found), tries[int(np.argmin(found))]
+                steps[i] *= 1.3
+            else:
+                steps[i] = max(steps[i] * 0.6, 0.01)
+    return _products(chip, logs)
+
+
+def _products(chip: Chip, logs: np.ndarray) -> Products:
+    values = np.exp(logs)
+    count = len(TILES)
+    rest = [float(v) for v in values[count:]]
+    memory, sums, start, launch, again, above = rest
+    return Products(chip, tuple(values[:count].tolist()), memory, sums, start, launch, again, 1 + above)
+
+
+def halves(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A random half of so many products, and the other."""
+    first = np.random.default_rng(seed).random(count) < 0.5
+    return np.flatnonzero(first), np.flatnonzero(~first)
+
+
+def held_out(chip: Chip, measured: Measured, seed: int = 0) -> np.ndarray:
+    """predicted / measured - 1 of a random half, by a fit to the other."""
+    mine, other = halves(len(measured.seconds), seed)
+    how = fit_products(chip, Measured(*(getattr(measured, name)[mine] for name in ("m", "n", "k", "seconds"))))
+    return how.seconds(measured.m[other], measured.n[other], measured.k[other]) / measured.seconds[other] - 1
+
+
+def beaten(chip: Chip, measured: Measured) -> int:
+    """How many ran faster than the peak lets them, with all operands in nearer memory."""
+    return int((measured.seconds < 2.0 * measured.m * measured.n * measured.k / chip.peak).sum())
+
+
+def page(path: Path) -> Iterator[str]:
+    """Products of bfloat16 matrices: a random half by a fit to the other; and a device by the other's fit."""
+    yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on H100 SXM and\n"
+           "an A100 SXM 80GB. A random half of the shapes by tiles and waves fitted to the other half; and all by the numbers of\n"
+           "the other device (what an uncalibrated device of the class would get).\n")
+    found = load_products(path)
+    lines = ["| device | products | held out: median % / within 10 % | by the other device: median % | faster than the peak |",
+             "|---|---|---|---|---|"]
+    whole = {device: fit_products(CHIPS[device], each) for device, each in found.items()}
+    for device, each in found.items():
+        errors = np.abs(held_out(CHIPS[device], each))
+        other = next(how for name, how in whole.items() if name != device)
+        foreign = Products(CHIPS[device], other.reached, other.memory, other.sums, other.start, other.launch,
+                           other.again, other.order)
+        away = np.abs(foreign.seconds(each.m, each.n, each.k) / each.seconds - 1)
+        lines.append(f"| {device} | {len(each.seconds)} | {100 * np.median(errors):.1f} / {100 * np.mean(errors <= 0.1):.0f} | "
+                     f"{100 * np.median(away):.1f} | {beaten(CHIPS[device], each)} |")
+    yield "\n".join(lines) + "\n"
+
+
+__all__ = ["CHIPS", "Shaped", "beaten", "fit_products", "halves", "held_out", "load_products", "page"]

@@ -1,0 +1,87 @@
+"""The command that sweeps a model over its symbols and over figures of devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from costmodel.cli.options import model_options, say_verified, width
+from costmodel.errors import CostModelError
+
+if TYPE_CHECKING:
+    from costmodel.arguments import Asked
+
+_STORES = (".zarr", ".parquet")
+_PICTURES = (".png", ".svg", ".pdf")
+_TABLES = (".csv", ".nc")
+
+
+@click.command()
+@model_options
+@click.option("--over", "over", multiple=True, required=True, metavar="NAME=FIRST..LAST[:STEP],…",
+              help="Values of symbols; *FACTOR in place of :STEP doubles and so on; NAME=A|B|C lists them.")
+@click.option("--tie", "tied", multiple=True, metavar="NAME=NAME", help="A symbol that follows another, e.g. w=h.")
+@click.option("--metrics", "names", default="macs,live_peak", show_default=True, metavar="NAME[:FORM],…",
+              help="What is computed, e.g. macs,bytes:xla-gpu,energy.")
+@click.option("--hw", "devices", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
+@click.option("--vary", "varied", multiple=True, metavar="FIGURE=LEAST..MOST:COUNT",
+              help="Values of a figure of the devices, e.g. bandwidth=1TB/s..4TB/s:50 or matrix.bfloat16=500TFLOP/s|1000TFLOP/s.")
+@click.option("--keep", "kept", multiple=True, metavar="CONDITION", help="Only points that meet it, e.g. 'live_peak <= 80GB'.")
+@click.option("--best", metavar="NAME[,AXIS…]", help="The best value over axes (default: all), e.g. throughput,n.")
+@click.option("--pareto", metavar="NAME,NAME…", help="The points that no other beats, e.g. time,energy,live_peak.")
+@click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own).")
+@click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
+@click.option("-o", "--output", metavar="FILE",
+              help=".zarr or .parquet (written as it goes, resumed if killed), .csv, .nc, or a picture (.png, .svg, .pdf).")
+def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str, devices: str | None, varied: tuple[str, ...],
+          kept: tuple[str, ...], best: str | None, pareto: str | None, policy: str | None, dtype: str | None,
+          output: str | None) -> None:
+    """MODEL over ranges of its symbols. Symbols without a range: --at, or as publications quote."""
+    from dataclasses import replace
+
+    from costmodel.arguments import point
+    from costmodel.models import model
+    from costmodel.points import axes, figures, ties
+
+    suffix = _suffix(output)
+    hardware = [name.strip() for name in devices.split(",") if name.strip()] if devices else []
+    figured, following = figures(varied), ties(tied)
+    answer = replace(asked, points=()).answer()
+    cost = answer.cost.reprice(dtype=dtype) if dtype else answer.cost
+    spans = axes(over, cost.domain)
+    quoted = {name: value for name, value in model(asked.model).at.items() if name in cost.symbols}
+    grid: dict[str, Any] = {**quoted, **point(asked.points), **spans, **following}
+    grid = {name: grid[name] for name in dict.fromkeys([*spans, *grid])}
+    stored = suffix in _STORES
+    data = cost.sweep(**grid, metrics=_listed(names), hardware=hardware, policy=policy, vary=figured, where=kept,
+                      best=_listed(best), pareto=_listed(pareto), out=output if stored else None)
+    if stored:
+        click.echo(f"written to {output}")
+    else:
+        _show(data, output, suffix)
+    say_verified(answer)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def _suffix(output: str | None) -> str:
+    suffix = output[output.rfind("."):].lower() if output and "." in output else ""
+    if output and suffix not in (*_STORES, *_PICTURES, *_TABLES):
+        raise CostModelError(f"-o {output}: end it in {', '.join((*_STORES, *_TABLES, *_PICTURES))}")
+    return suffix
+
+
+def _show(data: Any, output: str | None, suffix: str) -> None:
+    from costmodel.report import sweeps
+
+    if output is None:
+        click.echo(sweeps.text(data, width()))
+        return
+    if suffix in _PICTURES:
+        sweeps.plot(data, output)
+    else:
+        sweeps.save(data, output)
+    click.echo(f"written to {output}")

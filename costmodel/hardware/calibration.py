@@ -1,0 +1,83 @@
+"""Calibrations as data: read from a device file, or, where that has none, those that are typical of the device's class.
+
+A calibration is part of no bound. It is fitted to measurements by ``costmodel calibrate`` (:mod:`costmodel.bench.calibrate`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from costmodel.hardware.fields import Table
+from costmodel.hardware.model import Calibration, Hardware, HardwareFileError, Quantity, Standing
+
+# The kinds of kernels that a calibration can be for: those of costmodel.fusion.
+KERNELS = ("dot", "conv", "grouped conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort",
+           "cumulative", "fft", "copy", "linear algebra", "collective")
+_SPREAD = (1e-3, 3.0)
+
+
+def calibrations(table: Table) -> dict[str, Calibration]:
+    """The calibrations of a file, by fusion policy; what is wrong with one is noted."""
+    found = {policy: _calibration(policy, table.table(policy)) for policy in table.data}
+    return {policy: calibration for policy, calibration in found.items() if calibration is not None}
+
+
+def _calibration(policy: str, entry: Table) -> Calibration | None:
+    entry.only("efficiency", "launch", "call", "kinds", "spread", "runs", "models", "date", "versions")
+    before = len(entry.problems)
+    efficiency = entry.quantity("efficiency", "1", measured=True, required=True)
+    launch = entry.quantity("launch", "s", measured=True, required=True)
+    call = entry.quantity("call", "s", measured=True)
+    runs, models = (entry.whole(key, 1, 10**6, "how many, from 1") for key in ("runs", "models"))
+    date, versions = entry.text("date"), entry.text("versions")
+    spread = entry.data.get("spread")
+    if isinstance(spread, bool) or not isinstance(spread, float) or not _SPREAD[0] <= spread <= _SPREAD[1]:
+        entry.note("spread", f"{spread!r}; expected a number from {_SPREAD[0]:g} to {_SPREAD[1]:g}")
+    kinds = _kinds(entry.table("kinds"))
+    if len(entry.problems) > before or efficiency is None or launch is None:
+        return None
+    assert isinstance(spread, float)
+    return Calibration(policy, efficiency, launch, spread, runs, models, date, versions, call, kinds)
+
+
+def _kinds(table: Table) -> dict[str, Quantity]:
+    table.only(*KERNELS)
+    found = {kind: table.quantity(kind, "1", measured=True) for kind in table.data}
+    return {kind: quantity for kind, quantity in found.items() if quantity is not None}
+
+
+@cache
+def typical(kind: str) -> Mapping[str, Calibration]:
+    """What is typical of a class of devices ("gpu", …), by fusion policy; nothing where nobody measured any."""
+    file = files(__package__).joinpath("typical", f"{kind}.toml")
+    if not file.is_file():
+        return {}
+    root = Table(tomllib.loads(file.read_text(encoding="utf-8")), file.name)
+    found = calibrations(root.table("calibration"))
+    if root.problems:
+        raise HardwareFileError(*root.problems)
+    return found
+
+
+def standing(device: Hardware, policy: str) -> Standing | None:
+    """The calibration that predictions for a policy go by, and what they stand on; None where there is none.
+
+    First the device's own of that policy, then its own of another (what is reached of the ceilings carries over), then the class's.
+    """
+    if (own := _choose(device.calibration, policy)) is not None:
+        other = "" if own.policy == policy else f" under policy {own.policy!r}"
+        return Standing(own, f"calibrated on {own.runs} runs{other}, {_error(own)}")
+    if (common := _choose(typical(device.kind), policy)) is not None:
+        return Standing(common, f"typical of this device class, {_error(common)}")
+    return None
+
+
+def _choose(among: Mapping[str, Calibration], policy: str) -> Calibration | None:
+    return among.get(policy) or next(iter(among.values()), None)
+
+
+def _error(calibration: Calibration) -> str:
+    return f"±{100 * calibration.error:.0f} %"

@@ -1,0 +1,267 @@
+"""Time on a device in closed form: the figures of the device may be symbols, as the dimensions are.
+
+A kernel takes at least the longest of its resources' times; a program the sum over its kernels. Kernels that do the same are one,
+run more often; where one resource is busiest whatever the symbols are, nothing is left to choose. Numbers are exact fractions of
+the figures that the device states.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from sympy import Add, Expr, Rational, Symbol
+
+from costmodel.errors import CostModelError
+from costmodel.fusion import plan
+from costmodel.hardware import Hardware, Standing, standing
+from costmodel.hardware import Quantity as Figure
+from costmodel.pricing.workload import RUNS_ON, computed, needless, seconds_an_operation, unit_of
+from costmodel.rules.branches import Branch, Branches, combined
+from costmodel.rules.work import CostTable, OpKind, total
+from costmodel.symbolic.forms import ONE, ZERO, symbol
+
+# Figures of a device that a time depends on, beside the peaks "engine.dtype".
+FIGURES = ("bandwidth", "launch_overhead", "link")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together;
+    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`)."""
+
+    bytes: Expr
+    ops: tuple[tuple[OpKind, Expr], ...]
+    times: Expr
+    kind: str
+    needed: bool
+    branch: Branch = ()
+
+
+def merged(table: CostTable, policy: str) -> tuple[Work, ...]:
+    """The kernels of a policy, equal ones as one, once a table. Raises CostModelError for a program that does nothing."""
+    kernels = plan(table, policy)
+    if not kernels:
+        raise CostModelError("the program does nothing that takes time: it hands its inputs on")
+    return table.remember(("merged kernels", kernels), lambda: _merged(kernels))
+
+
+def _merged(kernels: Sequence[Any]) -> tuple[Work, ...]:
+    runs: dict[tuple[Any, ...], list[Expr]] = defaultdict(list)
+    for kernel in kernels:
+        counts: dict[OpKind, list[Expr]] = defaultdict(list)
+        for e in computed(kernel):
+            for kind, _, valid in e.work.ops:
+                counts[kind].append(valid)
+        ops = tuple((kind, count) for kind, parts in counts.items() if (count := total(parts)) != 0)
+        runs[kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch].append(kernel.times)
+    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch)
+                 for (crossing, ops, kind, needed, branch), times in runs.items())
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A device as prices: seconds a byte, a launch and an operation, each exact or, of a figure that is ``free``, in its symbol."""
+
+    device: Hardware
+    free: Mapping[str, Symbol] = field(default_factory=dict)
+
+    @property
+    def byte(self) -> Expr:
+        """Seconds to move one byte of the main memory."""
+        return ONE / self._figure("bandwidth", self.device.bandwidth.value)
+
+    @property
+    def launch(self) -> Expr:
+        """Seconds that a kernel takes to start."""
+        stated = self.device.launch_overhead
+        return self._figure("launch_overhead", stated.value if stated else 0.0)
+
+    def _figure(self, name: str, value: float) -> Expr:
+        return self.free[name] if name in self.free else exact(value)
+
+    def operation(self, kind: OpKind) -> Expr:
+        """Seconds of one. Raises MissingPeak where the device states no peak for it."""
+        seconds = seconds_an_operation(self.device, kind)
+        for name, figure in self.free.items():
+            faster = self._faster(name)
+            if faster is not None and seconds_an_operation(faster, kind) != seconds:
+                # Seconds are inverse to the one figure that they depend on.
+                return exact(seconds, of=figure_of(self.device, name)) / figure
+        return _inverse(seconds)
+
+    def _faster(self, name: str) -> Hardware | None:
+        """The device with a figure that prices operations doubled."""
+        device = self.device
+        if name == "link":
+            link = device.links[0]
+            return replace(device, links=(replace(link, bandwidth=_doubled(link.bandwidth)), *device.links[1:]))
+        if name in ("bandwidth", "launch_overhead"):
+            return None
+        engine, dtype = name.split(".")
+        return replace(device, peaks={**device.peaks, (engine, dtype): _doubled(device.peaks[engine, dtype])})
+
+
+def _doubled(figure: Figure) -> Figure:
+    return replace(figure, value=2 * figure.value)
+
+
+def figure_of(device: Hardware, name: str) -> float:
+    """A figure of a device by name: "bandwidth", "launch_overhead", "link", or a peak as "matrix.bfloat16".
+
+    Raises CostModelError for one that it does not state, naming those that it does.
+    """
+    peaks = {f"{engine}.{dtype}": figure.value for (engine, dtype), figure in device.peaks.items()}
+    stated = {"bandwidth": device.bandwidth.value, **peaks}
+    stated["launch_overhead"] = device.launch_overhead.value if device.launch_overhead else 0.0
+    if device.links:
+        stated["link"] = device.links[0].bandwidth.value
+    if name not in stated:
+        raise CostModelError(f"{device.name} states no figure {name!r} that time depends on; it has {', '.join(stated)}")
+    return stated[name]
+
+
+def exact(value: float, of: float | None = None) -> Rational:
+    """A figure as a fraction: a decimal as it is written. ``of``: the product with another figure, whose floating-point value is
+    within rounding of a simple fraction (2 operations a multiply-accumulate, a weight of 8)."""
+    if of is None:
+        return Rational(str(value)) if value != int(value) else Rational(int(value))
+    product = Fraction(value * of).limit_denominator(10**6)
+    return Rational(product.numerator, product.denominator)
+
+
+def _inverse(seconds: float) -> Rational:
+    """Seconds an operation as the inverse of a rate that a person wrote."""
+    rate = Fraction(1 / seconds).limit_denominator(1000)
+    return Rational(rate.denominator, rate.numerator)
+
+
+# A product of powers and its number, as sympy keeps a sum.
+Sum = Mapping[Expr, Rational]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs; ``reached``: how
+    much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``."""
+
+    times: Expr
+    resources: Mapping[str, Expr]
+    branch: Branch = ()
+    needed: bool = True
+    reached: Expr | None = None
+
+    @property
+    def longest(self) -> tuple[Expr, ...]:
+        """The resources' seconds without those that another one is never below."""
+        found: list[tuple[Expr, Sum]] = []
+        for seconds in self.resources.values():
+            if seconds == 0:
+                continue
+            terms = seconds.expand().as_coefficients_dict()
+            if any(_covers(other, terms) for _, other in found):
+                continue
+            found = [(e, other) for e, other in found if not _covers(terms, other)] + [(seconds, terms)]
+        return tuple(e for e, _ in found) or (ZERO,)
+
+
+def _covers(greater: Sum, smaller: Sum) -> bool:
+    """Term by term, where every term is a product of what is never negative."""
+    terms = {*greater, *smaller}
+    return all(greater.get(t, 0) >= smaller.get(t, 0) for t in terms) and all(t.is_nonnegative for t in terms)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A program's time on a device, its launches in seconds a run, how branches are chosen, and the calibration that predictions
+    go by."""
+
+    kernels: tuple[Kernel, ...]
+    launch: Expr
+    branches: Branches
+    stands: Standing | None = None
+
+    @property
+    def needed(self) -> tuple[Kernel, ...]:
+        """The kernels that a lower bound has."""
+        return tuple(k for k in self.kernels if k.needed)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The resources, memory first: of equals it binds."""
+        return tuple(dict.fromkeys(["memory", *(unit for k in self.kernels for unit in k.resources), "launch"]))
+
+    @property
+    def chosen(self) -> bool:
+        """Whether there are branches of which one side counts."""
+        return self.branches.choose and any(k.branch for k in self.kernels)
+
+    def seconds(self, unit: str, kernel: Kernel) -> Expr:
+        """Of one run of a kernel."""
+        return self.launch if unit == "launch" else kernel.resources.get(unit, ZERO)
+
+    def grouped(self) -> tuple[Expr, Mapping[tuple[Expr, ...], Expr]]:
+        """The lower bound where no branch is chosen: what is settled, a polynomial, and of each choice of the longest the runs of
+        the kernels that have it."""
+        settled: list[Expr] = []
+        left: dict[tuple[Expr, ...], list[Expr]] = defaultdict(list)
+        for kernel in self.needed:
+            longest = kernel.longest
+            settled.append(kernel.times * self.launch)
+            if len(longest) == 1:
+                settled.append(kernel.times * longest[0])
+            else:
+                left[longest].append(kernel.times)
+        return Add(*settled).expand(), {longest: Add(*times) for longest, times in left.items()}
+
+    def upper(self) -> Expr:
+        """Seconds at most, where nothing overlaps."""
+        return self._whole(lambda k: k.times * Add(*k.resources.values(), self.launch))
+
+    def likely(self, kernel: Kernel) -> Expr:
+        """Seconds of all runs of a kernel as predicted. Only with a calibration."""
+        assert self.stands is not None
+        return kernel.times * (Add(*kernel.resources.values()) / kernel.reached + exact(self.stands.calibration.launch.value))
+
+    def _whole(self, seconds: Callable[[Kernel], Expr]) -> Expr:
+        return combined([(k.branch, seconds(k)) for k in self.kernels], self.branches, add=_add, join=_add)
+
+    def busy(self, unit: str) -> Expr:
+        """Seconds of a resource over the whole program, where no branch is chosen."""
+        return Add(*(k.times * self.seconds(unit, k) for k in self.needed)).expand()
+
+
+def _add(parts: Sequence[Expr]) -> Expr:
+    return Add(*parts)
+
+
+
+def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None) -> Clock:
+    """A program's time on a device under a policy; figures in ``free`` are those symbols.
+
+    Raises MissingPeak where the device has none for a type that the program computes in.
+    """
+    rates, stands = Rates(device, free or {}), standing(device, policy)
+    seconds: dict[OpKind, Expr] = {}
+    kernels = []
+    for work in merged(table, policy):
+        resources: dict[str, list[Expr]] = {"memory": [work.bytes * rates.byte]}
+        for kind, count in work.ops:
+            if kind not in seconds:
+                seconds[kind] = rates.operation(kind)
+            resources.setdefault(unit_of(device, RUNS_ON[kind.engine]), []).append(count * seconds[kind])
+        reached = None if stands is None else exact(stands.calibration.of(work.kind))
+        kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch, work.needed,
+                              reached))
+    return Clock(tuple(kernels), rates.launch, table.branches, stands)
+
+
+def figure_symbol(name: str) -> Symbol:
+    """The symbol of a device's figure in a formula: "matrix.bfloat16" is matrix_bfloat16."""
+    return symbol(name.replace(".", "_"))
+
+
+__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged"]

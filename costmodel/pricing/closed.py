@@ -1,0 +1,57 @@
+"""A program's time on a device as a closed form, in which figures of the device may be symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sympy import Add, Expr, Max, Min
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware, load
+from costmodel.pricing.clock import Clock, clock, figure_of, figure_symbol
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.workload import policy_of
+from costmodel.rules.branches import Branches, combined
+
+
+def free_clock(cost: Symbolic, hardware: str | Hardware, free: Sequence[str], policy: str | None) -> Clock:
+    """The clock of a cost on a device whose figures in ``free`` are symbols. Raises CostModelError for a name that is no figure of
+    the device, or that the cost has too."""
+    device = hardware if isinstance(hardware, Hardware) else load(hardware)
+    names = (free,) if isinstance(free, str) else tuple(free)
+    for name in names:
+        figure_of(device, name)
+        if figure_symbol(name).name in cost.symbols:
+            raise CostModelError(f"{figure_symbol(name)} is a symbol of {cost.name} too: rename the model's dimension")
+    return clock(cost.program, device, policy_of(device, policy), {name: figure_symbol(name) for name in names})
+
+
+def seconds(cost: Symbolic, hardware: str | Hardware, *, free: Sequence[str] = (), bound: str = "lower",
+            policy: str | None = None) -> Expr:
+    """Seconds of the whole program in the user's symbols, with sympy's ``Max``: at least ("lower": resources overlap) or "upper".
+
+    Raises CostModelError for a figure that the device does not state; MissingPeak.
+    """
+    if bound not in ("lower", "upper"):
+        raise CostModelError(f"a time bound is lower or upper; {bound!r} is neither")
+    found = free_clock(cost, hardware, free, policy)
+    if bound == "upper":
+        return cost.evaluate(found.upper().expand())
+    if found.chosen:
+        return _of_branches(cost, found)
+    settled, left = found.grouped()
+    return Add(cost.evaluate(settled), *(cost.evaluate(times) * _longest(cost, parts) for parts, times in left.items()))
+
+
+def _longest(cost: Symbolic, parts: Sequence[Expr]) -> Expr:
+    """A maximum that sympy knows, unevaluated: it would compare each pair."""
+    shown = [cost.evaluate(part.expand()) for part in parts]
+    return Max(*shown, evaluate=False) if len(shown) > 1 else shown[0]
+
+
+def _of_branches(cost: Symbolic, found: Clock) -> Expr:
+    """Of the sides of each branch the longest, or where the least counts the shortest."""
+    extreme = Max if found.branches is Branches.MAX else Min
+    seconds = [(k.branch, cost.evaluate(k.times) * (_longest(cost, k.longest) + found.launch)) for k in found.kernels]
+    return combined(seconds, found.branches, add=lambda parts: Add(*parts), join=lambda parts: Add(*parts),
+                    choose=lambda sides: extreme(*sides, evaluate=False))

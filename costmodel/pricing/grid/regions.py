@@ -1,0 +1,136 @@
+"""Where on a grid another program holds than the one with symbols."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from costmodel.errors import CostModelError
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.grid.axes import Grid
+from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, part_of, zeros
+from costmodel.pricing.parts import Part, Points, each, on_boundaries
+from costmodel.pricing.parts import elsewhere as flat_elsewhere
+from costmodel.program.regions import Signature
+from costmodel.symbolic.forms import symbol
+
+MOST = 2**20  # points that are looked at one by one
+
+
+def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
+    """The parts of a grid at which another program holds, their places numbered in order. The first point of each region is
+    compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace."""
+    regions = cost.origin.compared
+    if not regions.checked:
+        return ()
+    if cost.fitted is not None:
+        if grid.count > MOST:
+            raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {MOST:,}, "
+                                 "or analyze(..., verify=False)")
+        return flat_elsewhere(cost, _points(grid, np.arange(grid.count)))
+    found: list[Part] = []
+    for signature, members in _classes(cost, grid):
+        single = regions.stand_ins or regions.everywhere
+        if not single and signature in regions.same:
+            continue
+        another = cost.at(**grid.point(next(iter(members)))).cost is not cost
+        if regions.stand_ins or regions.everywhere:
+            found += each(cost, _of(grid, members))
+        elif another and signature:  # else only its bytes differ, which was said: the grid is that of the formulas
+            found += on_boundaries(cost, [regions.boundaries[i] for i in sorted(signature)], _of(grid, members))
+    return tuple(found)
+
+
+def _of(grid: Grid, members: Members) -> Points:
+    """The points of a region."""
+    if members.count > MOST:
+        raise CostModelError(f"the model is another program at {members.count:,} points of this grid; sweep at most {MOST:,} such "
+                             "points, or analyze(..., verify=False)")
+    places = np.array(list(members), dtype=np.int64).reshape(-1, len(grid.shape))
+    return _points(grid, np.sort(np.ravel_multi_index(tuple(places.T), grid.shape)) if grid.shape else np.zeros(1, np.int64))
+
+
+def _points(grid: Grid, places: np.ndarray) -> Points:
+    """Places of a grid with the values there."""
+    indices = np.unravel_index(places, grid.shape) if grid.shape else ()
+
+    def at(array: np.ndarray) -> np.ndarray:
+        lengths: tuple[int, ...] = array.shape[:len(grid.shape)]
+        own = array.reshape(lengths)
+        index = tuple(i if n > 1 else 0 for i, n in zip(indices, lengths, strict=True))
+        return np.broadcast_to(own[index], places.shape)
+
+    return Points({symbol(name): at(a) for name, a in grid.variables.items()},
+                  {name: at(a) for name, a in grid.values.items()}, places)
+
+
+def _classes(cost: Symbolic, grid: Grid) -> Iterator[tuple[Signature, Members]]:
+    """The regions of a grid, each by the boundaries that its points are on."""
+    parts, always = _parts(cost, grid)
+    taken = {axis for part in parts for axis in part.axes}
+    free = tuple((axis, length) for axis, length in enumerate(grid.shape) if axis not in taken)
+    for chosen in itertools.product(*(part.classes for part in parts)):
+        signature = always.union(*(s for s, _ in chosen))
+        yield signature, Members(len(grid.shape), tuple((part.axes, places) for part, (_, places)
+                                                        in zip(parts, chosen, strict=True)), free)
+
+
+@dataclass(frozen=True)
+class Members:
+    """The places of a region: every combination of its parts' own, and of all of the free axes (axis, length)."""
+
+    rank: int
+    parts: tuple[tuple[tuple[int, ...], Places], ...]
+    free: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        """How many points belong to it."""
+        return prod([places.count for _, places in self.parts] + [length for _, length in self.free])
+
+    def __iter__(self) -> Iterator[Place]:
+        own: list[tuple[tuple[int, ...], Iterable[Place]]] = list(self.parts)
+        own += [((axis,), [(i,) for i in range(length)]) for axis, length in self.free]
+        for chosen in _product([values for _, values in own]):
+            place = [0] * self.rank
+            for (axes, _), values in zip(own, chosen, strict=True):
+                for axis, value in zip(axes, values, strict=True):
+                    place[axis] = value
+            yield tuple(place)
+
+
+def _product(choices: Sequence[Iterable[Place]]) -> Iterator[tuple[Place, ...]]:
+    """As itertools.product, and as lazy as what it is given."""
+    if not choices:
+        yield ()
+        return
+    for first in choices[0]:
+        for rest in _product(choices[1:]):
+            yield (first, *rest)
+
+
+def _parts(cost: Symbolic, grid: Grid) -> tuple[list[OnAxes], Signature]:
+    """The boundaries that are met somewhere, grouped by the axes that they share; and those that are met everywhere."""
+    always: set[int] = set()
+    groups: list[tuple[int, list[Zeros]]] = []
+    for number, difference in enumerate(cost.origin.compared.boundaries):
+        if not {s.name for s in difference.free_symbols} <= grid.variables.keys():
+            continue  # of a symbol that this cost does not have
+        found = zeros(number, difference, grid)
+        if not len(found.places):
+            continue
+        if not found.axes:
+            always.add(number)
+            continue
+        axes, members = sum(1 << i for i in found.axes), [found]
+        for other, theirs in [group for group in groups if group[0] & axes]:
+            axes |= other
+            members += theirs
+        groups = [group for group in groups if not group[0] & axes]
+        groups.append((axes, members))
+    parts = [part_of(tuple(i for i in range(len(grid.shape)) if axes >> i & 1), members, grid.shape) for axes, members in groups]
+    return parts, frozenset(always)

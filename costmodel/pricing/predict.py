@@ -1,0 +1,33 @@
+"""The time that a program is likely to take, as a closed form of its symbols."""
+
+from __future__ import annotations
+
+from sympy import Expr, Float
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware, load, standing
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.workload import computed, policy_of, seconds_an_operation
+from costmodel.rules.work import total
+
+
+def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = None) -> Expr:
+    """Seconds of a call: Σ over kernels (compute + memory) / e + t0, plus what a call takes, in the user's symbols.
+
+    It is linear in the kernels' counts, so it is their closed form, priced. Raises CostModelError for a device without a
+    calibration, and for a program of whose branches the longest counts, which only a point decides.
+    """
+    device = load(hardware) if isinstance(hardware, str) else hardware
+    stands = standing(device, policy_of(device, policy))
+    if stands is None:
+        raise CostModelError(f"{device.name} is not calibrated: `costmodel calibrate` measures one, or ask by the bounds")
+    kernels = cost.kernels(policy_of(device, policy))
+    if cost.program.branches.choose and any(kernel.branch for kernel in kernels):
+        raise CostModelError(f"which branch of {cost.name} takes longest depends on the point: ask "
+                             "cost.at(…).roofline(…).predicted, or analyze(..., branches='mean')")
+    found, terms = stands.calibration, []
+    for kernel in kernels:
+        busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops]
+        busy.append(Float(1 / device.bandwidth.value) * kernel.bytes)
+        terms.append(kernel.times * (total(busy) / found.of(kernel.kind) + found.launch.value))
+    return cost.evaluate(total(terms) + (found.call.value if found.call else 0))

@@ -1,0 +1,39 @@
+// Cards of the headline metrics: the figure as people say it, and its exact digits.
+function card(key, label, value, unit) {
+  return html("div", {class: "card", "data-metric": key},
+    html("span", {class: "label", text: label}),
+    html("span", {class: "big", text: si(number(value), unit)}),
+    html("span", {class: "exact", "data-exact": isWhole(value) ? value : number(value), text: `${grouped(value)} ${unit}`}));
+}
+
+function timeCard(key, label, text, values, note = "") {
+  return html("div", {class: `card time${note ? " wide" : ""}`, "data-metric": key, "data-values": values.join(" ")},
+    html("span", {class: "label", text: label}),
+    html("span", {class: "big", text}),
+    html("span", {class: "exact", text: note}));
+}
+
+// What throughput counts: the value of the batch's symbol.
+const batchNow = () => D.batch.map((name) => state.point[name]).find((value) => value !== undefined) ?? 1n;
+
+function timeCards(total, device, absent) {
+  if (!total) {
+    const why = `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
+    return [timeCard("time", `time on ${device.name}`, "no peak", [], why)];
+  }
+  const batch = Number(batchNow()), {lower, upper} = total;
+  return [timeCard("time", `time on ${device.name}`, `${si(lower, "s")} to ${si(upper, "s")}`, [lower, upper]),
+    timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`, []),
+    timeCard("intensity", `intensity, ${total.bound}-bound`, `${three(total.intensity)} OP/B`, [total.intensity])];
+}
+
+function showHeadline(head, total, device, absent) {
+  const cards = [
+    ["params", "parameters", ""], ["model_size", "model size", "B"], ["macs", "MACs, dense taps", "MAC"],
+    ["flops", "FLOPs", "FLOP"],
+    ...(head.ops ? [["ops", "operations on integers", "OP"]] : []), ["transcendentals", "transcendentals", ""],
+    ["compulsory", "bytes, compulsory", "B"], ["bytes", `bytes, ${policyNow()}`, "B"], ["activations", "activations, total", ""],
+    ["activations_peak", "activations, peak", ""], ["live_peak", `live peak, ${policyNow()}`, "B"],
+  ].map(([key, label, unit]) => card(key, label, head[key], unit));
+  byId("headline").replaceChildren(...timeCards(total, device, absent), ...cards);
+}

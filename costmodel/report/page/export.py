@@ -1,0 +1,100 @@
+"""All data of the page: a JSON object of plain numbers, names and places, and the functions that evaluate its closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware
+from costmodel.pricing import metrics
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.roofline import BATCH
+from costmodel.report.page.devices import TYPES, bits, devices, exported
+from costmodel.report.page.forms import Forms
+from costmodel.report.page.formulas import headline_formulas, module_formulas
+from costmodel.report.page.places import Places
+from costmodel.report.page.program import Program
+from costmodel.report.page.settled import settle
+from costmodel.report.page.start import start
+from costmodel.rules.branches import Branches
+from costmodel.rules.work import CostTable, is_floating, retype
+from costmodel.symbolic.forms import symbol
+
+
+@dataclass(frozen=True)
+class Exported:
+    """``data`` is what JSON can say; ``functions`` is JavaScript text whose names are all ours; ``forms`` and ``lines`` are the
+    expressions, in internal symbols, that its functions of these names return."""
+
+    data: dict[str, Any]
+    functions: str
+    forms: Sequence[Expr]
+    lines: Sequence[Expr]
+
+
+def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, int], notes: Sequence[str]) -> Exported:
+    """The data of a cost's page; arguments as for :func:`costmodel.report.page.page`."""
+    if cost.program.branches is Branches.MIN and any(e.branch for e in cost.program):
+        raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
+    point, wanted = start(cost.domain, at), devices(hardware)
+    settle(cost, point)
+    forms, lines, texts = Forms(), Forms(), Places[str]()
+    program = Program(cost, forms)
+    data = program.exported()
+    symbols = [symbol(v.name) for v in cost.domain.ordered]
+    headline = _headline(cost, lines)
+    domain = _domain(cost, bounds := Forms())
+    data |= {
+        "name": cost.name, "domain": domain, "start": point, "headline": headline, "types": TYPES,
+        "floating": [name for name in (*data["dtypes"], *TYPES) if is_floating(name)], "bits": bits(data["dtypes"]),
+        "devices": exported(wanted, list(program.kinds), texts), "texts": list(texts), "device": _chosen(wanted), "batch": BATCH,
+        "formulas": headline_formulas(cost), "parts": module_formulas(cost), "notes": [*notes, str(cost.coverage), *_doubts(cost)],
+    }
+    functions = []
+    for name, each in (("forms", forms), ("lines", lines), ("bounds", bounds)):
+        text, data[f"{name}Below"] = each.written(name, symbols)
+        functions.append(text)
+    return Exported(data, "\n".join(functions), tuple(forms), tuple(lines))
+
+
+def _chosen(found: Sequence[Hardware]) -> int:
+    names = [device.name for device in found]
+    return names.index("h100-sxm") if names[0] != "h100-sxm" and len(names) > 12 and "h100-sxm" in names else 0
+
+
+def _headline(cost: Symbolic, lines: Forms) -> dict[str, Any]:
+    """Places of the metrics that are closed forms whatever is chosen; of compulsory bytes those as traced, and with every floating
+    element in 16 and in 8 bits, between which they are linear."""
+    plain = {"params": {}, "buffers": {}, "macs": {}, "flops": {}, "ops": {}, "transcendentals": {},
+             "activations": {"rule": "total"}, "activations_peak": {}}
+    found: dict[str, Any] = {name: lines.add(cost.price(name, **options)) for name, options in plain.items()}
+    narrow = [_compulsory(retype(cost.program, lambda d, to=to: to if is_floating(d) else d)) for to in ("float16", "int8")]  # type: ignore[misc]
+    found["compulsory"] = lines.all([cost.price("bytes", form="compulsory"), *narrow])
+    return found
+
+
+def _compulsory(table: CostTable) -> Expr:
+    return metrics.get("bytes").price(table, form="compulsory")
+
+
+def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
+    """The variables in the order of the functions' arguments, each with its divisor; relations that must not be negative; and the
+    boundaries at which the program may be another one, with those that a concrete trace settled."""
+    regions = cost.origin.compared
+    return {
+        "variables": [{"name": v.symbol, "divisor": bounds.add(v.divisor), "lower": v.lower, "upper": v.upper}
+                      for v in cost.domain.ordered],
+        "relations": [[r.text, bounds.add(r.difference)] for r in cost.domain.relations],
+        "boundaries": bounds.all(regions.boundaries[:regions.own]), "text": str(cost.domain),
+        "same": [sorted(i for i in each if i < regions.own) for each in regions.same],
+    }
+
+
+def _doubts(cost: Symbolic) -> list[str]:
+    if cost.fitted is None:
+        return []
+    return [f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not"]

@@ -1,0 +1,80 @@
+"""A counted program as the page has it: equations, modules, parameters, and the kernels and buffers of every policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from costmodel.fusion import Kernel, policies
+from costmodel.memory.buffers import KINDS, lifetimes, memory
+from costmodel.memory.schedule import schedule
+from costmodel.pricing.compulsory import handed_on
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.workload import computed, strictest
+from costmodel.report.page.forms import Forms
+from costmodel.report.page.places import Places
+from costmodel.rules.branches import Branch
+from costmodel.rules.work import Array, Equation, OpKind, Work
+
+
+class Program:
+    """Collects what the page needs of a program. Counts and sizes are places in ``forms``."""
+
+    def __init__(self, cost: Symbolic, forms: Forms) -> None:
+        self.cost, self.forms = cost, forms
+        self.dtypes: Places[str] = Places()
+        self.kinds: Places[OpKind] = Places()
+        self.modules: Places[str] = Places()
+        self.branches: Places[Branch] = Places({(): 0})
+        self.labels: Places[str] = Places()
+        self._works: Places[tuple[Any, ...]] = Places()
+        self._equations: dict[Equation, int] = {}
+        self._rows: list[list[int]] = []
+
+    def equation(self, e: Equation) -> int:
+        """Its place among rows (work, how often, module, branch). A policy may have put in copies that the table has not."""
+        if e not in self._equations:
+            self._equations[e] = len(self._rows)
+            self._rows.append([self._work(e.work), self.forms.add(e.times), self.modules.of(e.module), self.branches.of(e.branch)])
+        return self._equations[e]
+
+    def _work(self, work: Work) -> int:
+        ops = (part for kind, dense, valid in work.ops
+               for part in (self.kinds.of(kind), self.forms.add(dense), self.forms.add(valid)))
+        return self._works.of(tuple(ops))
+
+    def _size(self, array: Array) -> list[int]:
+        return [self.forms.add(array.size), self.dtypes.of(array.dtype)]
+
+    def exported(self) -> dict[str, Any]:
+        """The program as data that JSON can hold."""
+        table = self.cost.program
+        own = [self.equation(e) for e in table]
+        params = [[self.modules.of("/".join(v.name.split("/")[:-1])), *self._size(v.array)] for v in table.parameters]
+        plans = {name: self._policy(name) for name in policies()}
+        return {
+            "equations": self._rows, "own": len(own), "params": params, "works": [list(w) for w in self._works], "policies": plans,
+            "copied": [self._size(v.array) for v in handed_on(table)], "modules": list(self.modules), "labels": list(self.labels),
+            "branches": [[list(side) for side in branch] for branch in self.branches],
+            "kinds": [[k.name, k.engine, self.dtypes.of(k.dtype), strictest(k.precision)] for k in self.kinds],
+            "held": KINDS, "dtypes": list(self.dtypes),
+        }
+
+    def _policy(self, name: str) -> dict[str, Any]:
+        """Its kernels, as (kind, main equation, all equations, sizes and types of what crosses its border), and its buffers, as
+        (size, type, kind, first, last step); the second ones are those with parameters and optimizer donated."""
+        kernels = self.cost.kernels(name)
+        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": [self._buffers(name, ())]}
+        if any(v.origin == "optimizer" for v in self.cost.program.inputs):
+            made["buffers"].append(self._buffers(name, ("optimizer", "parameter")))
+        return made
+
+    def _kernel(self, k: Kernel) -> list[Any]:
+        crossing = [part for v, elements in (*k.reads, *k.writes)
+                    for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
+        return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
+                [self.equation(e) for e in computed(k)], crossing]
+
+    def _buffers(self, policy: str, donate: tuple[str, ...]) -> list[int]:
+        held = memory(self.cost.program, policy, donate)
+        return [part for b in lifetimes(held, schedule(held, "program"))
+                for part in (*self._size(b.array), KINDS.index(b.kind), b.first, b.last)]

@@ -1,0 +1,283 @@
+"""Bad inputs: whatever a user types or calls that cannot be meant ends in one line that says what to do; Ctrl-C ends with 130.
+
+Two tables: command lines with the words that the line must have, and calls. Bugs keep their traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import pytest
+from click.testing import CliRunner
+from flax import nnx
+
+import costmodel as cm
+from costmodel import solve
+from costmodel.cli import main
+from costmodel.hardware import energy_tables, load, template
+from costmodel.models import model
+
+OWN = '''
+import jax.numpy as jnp
+import flax.linen as nn
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x, twice=False):
+        return nn.Dense(10)(x)
+
+class Bare(nn.Module):
+    width: int = 3
+
+base = nn.Module()
+
+def halves(x):
+    return jnp.zeros(int(x.shape[0]) // 2) + x.sum()
+
+def stops(x):
+    raise KeyboardInterrupt
+'''
+NET = ("show", "own:Net", "--input", "n,d", "--no-verify")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    (tmp_path / "there.toml").write_text("mine", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    return tmp_path
+
+
+TYPED: dict[str, tuple[str, str]] = {
+    # what was dropped in silence
+    "solve: --at binds what is solved for": ("solve mlp --over n --fit 1GB --at n=4", "leave it out of --at"),
+    "a range binds what runs": ("roofline mlp --hw lecture --at n=1..4,n=2", "leave it out of --at"),
+    "roofline: --depth without --by module": ("roofline mlp --hw lecture --depth 1", "--by module"),
+    "roofline: --depth by kind": ("roofline mlp --hw lecture --depth 1 --by kind", "--by module"),
+    "roofline: --by over a range": ("roofline mlp --hw lecture --at n=1..4 --by module", "without a range"),
+    "show: --depth by op": ("show mlp --by op --depth 1", "--by module"),
+    "show: two forms": ("show mlp --csv --json", "--csv and --json are different forms"),
+    "show: three forms": ("show mlp --latex --csv --json", "give one of them"),
+    "show: a policy without kernels": ("show mlp --policy layer", "by='kernel'"),
+    "solve: a layer of a fit": ("solve mlp --over n --fit 1GB --layer linear1", "whole model"),
+    # what is not of its form
+    "input: nothing between commas": ("show own:Net --input n,,3", "'n,h,w,3:float32'"),
+    "input: nothing before a comma": ("show own:Net --input ,3", "'n,h,w,3:float32'"),
+    "input: a negative size": ("show own:Net --input n,-3", "'n,h,w,3:float32'"),
+    "input: a formula": ("show own:Net --input n,2*d", "'n,h,w,3:float32'"),
+    "input: no such dtype": ("show own:Net --input n,d:float33", "bfloat16"),
+    "input: a size of 0 for a symbol": ("show own:Net --input n,d --at n=0,d=1", "n >= 1"),
+    "where: no clause": ("show own:Net --input n,d --where n=3", "'a >= b'"),
+    "where: contradiction": ("show own:Net --input n,d --where n>=4,n<=2", "n has no value"),
+    "at: no value": ("show mlp --at n=", "is not an integer"),
+    "at: a range where none is meant": ("show mlp --at n=1..4", "is not an integer"),
+    "at: two equals": ("show mlp --at n==1", "is not an integer"),
+    "at: the same twice": ("show mlp --at n=1 --at n=2", "one value"),
+    "kw: no value": ("show own:Net --input n,d --kw twice", "--kw train=false"),
+    "kw: no name": ("show own:Net --input n,d --kw =3", "--kw train=false"),
+    "depth: negative": ("show mlp --depth -1", "at least 1"),
+    "size: no unit": ("solve mlp --over n --fit 80", "80GB"),
+    "size: nothing": ("solve mlp --over n --fit GB", "80GB"),
+    "time: no unit": ("solve mlp --latency 50", "50ms"),
+    "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST..LAST"),
+    # names that are not there, and those nearest to them
+    "command": ("shwo mlp", "show"),
+    "command of hw": ("hw shwo", "show"),
+    "option": ("show mlp --dept 1", "--depth"),
+    "model": ("show resnet5", "did you mean resnet50"),
+    "model to compare": ("compare resnet18 resnet19", "did you mean resnet18"),
+    "attribute of a module": ("show own:net --input n,d", "did you mean Net"),
+    "module": ("show owm:Net --input n,d", "run from the folder that holds it"),
+    "device": ("roofline mlp --hw h100-smx", "did you mean h100-sxm"),
+    "device shown": ("hw show tpuv5e", "did you mean tpu-v5e"),
+    "table of energies": ("energy mlp --hw horowitz-65nm", "did you mean horowitz-45nm"),
+    "device for energy": ("energy mlp --hw lectur", "did you mean lecture"),
+    "policy": ("roofline mlp --hw h100-sxm --policy xla-gpus", "did you mean xla-gpu"),
+    "policy of a table": ("show mlp --by kernel --policy unfuse", "did you mean unfused"),
+    "dtype": ("roofline mlp --hw lecture --dtype bfloat61", "did you mean bfloat16"),
+    "metric": ("solve mlp --over n --fit 1GB --uses model_sise", "did you mean model_size"),
+    "form of a metric": ("solve mlp --over n --fit 1GB --uses activations:peek", "did you mean peak"),
+    "rows of a table": ("show mlp --by modules", "did you mean module"),
+    "rows of a roofline": ("roofline mlp --hw lecture --by kernels", "did you mean kernel"),
+    "layer": ("explain mlp linear9", "did you mean linear"),
+    "symbol": ("show own:Net --input batch,d --at bacth=1,d=2", "did you mean batch"),
+    "symbol to solve for": ("solve own:Net --input batch,d --over bacth --fit 1GB", "did you mean batch"),
+    "symbol of either model": ("compare mlp mlp --at q=1", "neither model has a symbol q"),
+    "symbol of one model": ("compare mlp linear --at-b a=1", "the symbols here are c_i, c_o, n"),
+    "compiler": ("judge mlp --compiler xla-cpus", "did you mean xla-cpu"),
+    "form of taps": ("show mlp --taps vlid", "'dense', 'valid'"),
+    # what cannot be done
+    "hw new: a shipped name": ("hw new h100-sxm", "give another one"),
+    "hw new: a shipped table's name": ("hw new horowitz-45nm", "give another one"),
+    "hw new: no name": ("hw new MyChip", "lower-case"),
+    "hw new: a file that is there": ("hw new there", "with -o"),
+    "hw check: no file": ("hw check none.toml", "there is no device file"),
+    "a picture of no kind": ("roofline mlp --hw lecture -o roof.jpeg", ".svg, .png"),
+    "a folder that is not there": ("roofline mlp --hw lecture -o none/roof.svg", "cannot write"),
+    "no device": ("roofline mlp --hw ,", "costmodel hw list"),
+    "a peak that is not there": ("roofline mlp --hw lecture --dtype float64", "it has: float32"),
+    "a device without that memory": ("energy mlp --hw horowitz-45nm --weights SRRAM", "it has register file, SRAM, DRAM"),
+    "a module that cannot be called": ("show own:Bare --input n", "has no __call__"),
+    "flax's own Module": ("show own:base --input n", "has no __call__"),
+    "no runs": ("check mlp --hw lecture --repeat 0", "at least 1"),
+    "no question": ("solve mlp --over n", "--fit SIZE"),
+    "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:16: `int(x.shape[0])`; `int()` of a dimension"),
+}
+
+
+def one_line(stderr: str) -> str:
+    (line,) = stderr.splitlines()
+    assert line.startswith("costmodel: ") and "Traceback" not in line
+    return line
+
+
+@pytest.mark.parametrize("typed, words", TYPED.values(), ids=TYPED)
+def test_what_is_typed_wrong_ends_in_one_line(typed: str, words: str) -> None:
+    result = CliRunner().invoke(main, typed.split())
+    assert result.exit_code == 2, result.output
+    assert result.stdout == "" and words in one_line(result.stderr)
+
+
+N, D = cm.dims("n d")
+
+
+@cache
+def dense() -> Any:
+    return cm.analyze(nn.Dense(10), cm.spec((N, D)))
+
+
+@cache
+def integers() -> Any:
+    return cm.analyze(jnp.matmul, cm.spec((N, D), "int16"), cm.spec((D, N), "int16"))
+
+
+def squares(y: Any) -> Any:
+    return (y**2).sum()
+
+
+INPUTS = "Analyse the program with inputs of"
+CALLED: dict[str, tuple[Callable[[], Any], str]] = {
+    "dims: a name twice": (lambda: cm.dims("n n"), "named twice"),
+    "dims: no name": (lambda: cm.dims(""), "cm.dims('n')"),
+    "dims: a keyword": (lambda: cm.dims("for"), "use letters"),
+    "dims: no value": (lambda: cm.dims("n", min=4, max=2), "n has no value"),
+    "dims: min of 0": (lambda: cm.dims("n", min=0), "at least 1"),
+    "an input as text": (lambda: cm.analyze(squares, "n,3"), "cm.spec"),
+    "a class": (lambda: cm.analyze(nn.Dense, (N, D)), "pass an instance"),
+    "no model": (lambda: cm.analyze(3, (N, D)), "neither a Flax module nor a function"),
+    "flax's own Module": (lambda: cm.analyze(nn.Module(), (N, D)), "has no __call__"),
+    "nnx's own Module": (lambda: cm.analyze(nnx.Module(), (N, D)), "has no __call__"),
+    "a symbol of two domains": (lambda: cm.analyze(jnp.add, (N,), (cm.dims("n", multiple_of=8),)), "declared twice"),
+    "a point without a symbol": (lambda: dense().at(n=1), "give a value for each of d, n"),
+    "a point with another symbol": (lambda: dense().at(nn=1, d=1), "did you mean n"),
+    "a point that is no integer": (lambda: dense().at(n=1.5, d=1), "is not an integer"),
+    "a metric": (lambda: dense().metric("flop"), "did you mean flops"),
+    "a metric's option": (lambda: dense().metric("flops", tap="valid"), "did you mean taps"),
+    "a metric without options": (lambda: dense().metric("params", rule="total"), "params has no option 'rule'"),
+    "taps": (lambda: dense().metric("flops", taps="vlid"), "did you mean valid"),
+    "a form of bytes": (lambda: dense().bytes("compulsive"), "did you mean compulsory"),
+    "a rule of activations": (lambda: dense().activations("peek"), "did you mean peak"),
+    "a rule of what is saved": (lambda: dense().saved("residual"), "did you mean residuals"),
+    "an order": (lambda: dense().live_peak(order="memry"), "did you mean memory"),
+    "donate as text": (lambda: dense().live_peak(donate="input"), "donate=('input',)"),
+    "donate as text, of a metric": (lambda: dense().metric("live_peak", donate="input"), "donate=('input',)"),
+    "donate as text, of a profile": (lambda: dense().at(n=1, d=1).live_profile(donate="input"), "donate=('input',)"),
+    "donate nothing of that name": (lambda: dense().live_peak(donate=("inputs",)), "did you mean input"),
+    "a phase": (lambda: dense().filter_phase("bakward"), "did you mean backward"),
+    "a large symbol": (lambda: dense().leading_order("batch"), "the symbols here are d, n"),
+    "a dtype": (lambda: dense().reprice("bflot16"), "did you mean bfloat16"),
+    "a layer": (lambda: model("mlp").analyze(verify=False).explain("linear_1"), "did you mean linear1"),
+    "a policy": (lambda: dense().kernels("xla_gpu"), "did you mean xla-gpu"),
+    "rows": (lambda: dense().table(by="layers"), "did you mean layer"),
+    "depth of kernels": (lambda: dense().at(n=1, d=1).roofline("lecture").by("kernel", 1), "by='module'"),
+    "depth of 0": (lambda: dense().at(n=1, d=1).roofline("lecture").by("module", 0), "at least 1"),
+    "integers that a device has no peak for": (lambda: integers().roofline("h100-sxm", n=8, d=8), INPUTS),
+    "integers repriced": (lambda: integers().reprice("int8").roofline("h100-sxm", n=8, d=8), INPUTS),
+    "floats that a device has no peak for": (lambda: dense().reprice("float64").roofline("lecture", n=8, d=8), "reprice(dtype=…)"),
+    "a device": (lambda: load("a100"), "did you mean a100-sxm"),
+    "energies as a device": (lambda: load(energy_tables()[0]), "energies only"),
+    "a new device of an old name": (lambda: template("lecture"), "give another one"),
+    "a symbol to solve for": (lambda: solve.max_fit(dense(), "m", "1GB"), "solve for one of"),
+    "a symbol that is bound": (lambda: solve.max_fit(dense(), "n", "1GB", at={"n": 1, "d": 1}), "solve for one of"),
+    "a sweep of another symbol": (lambda: dense().sweep(n=[1, 2], dd=[1]), "did you mean d"),
+    "a sweep of nothing": (lambda: dense().sweep(n=[], d=[1]), "the grid of n is empty"),
+    "a model": (lambda: model("resnet5"), "did you mean resnet50"),
+    "what is unknown": (lambda: cm.analyze(squares, (N,), unknown="ignore"), "'warn'"),
+    "branches": (lambda: cm.analyze(squares, (N,), branches="most"), "max"),
+    "text that is no cost": (lambda: cm.from_json("{}"), "cost"),
+}
+
+
+@pytest.mark.parametrize("call, words", CALLED.values(), ids=CALLED)
+def test_what_is_called_wrong_is_one_line(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(cm.CostModelError) as raised:
+        call()
+    assert "\n" not in str(raised.value) and words in str(raised.value)
+
+
+def test_the_tables_are_long_enough() -> None:
+    assert len(TYPED) >= 60 and len(CALLED) >= 40
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------------------
+
+
+def interrupted(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.cost.raw_program", "costmodel.cost.cost_table",
+                                   "costmodel.arguments._verify", "costmodel.pricing.table.build", "costmodel.text.printed",
+                                   "costmodel.pricing.roofline.price", "costmodel.cli.price.say_verified", "click.echo"])
+def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import costmodel.pricing.roofline
+    import costmodel.pricing.table  # noqa: F401
+
+    if where in ("costmodel.text.printed",):
+        monkeypatch.setattr("costmodel.pricing.roofline.printed", interrupted)
+    elif where == "click.echo":
+        monkeypatch.setattr("costmodel.cli.price.click.echo", _once(interrupted))
+    elif where == "costmodel.pricing.table.build":
+        monkeypatch.setattr(where, interrupted)
+        assert CliRunner().invoke(main, ["show", "mlp", "--no-verify"]).exit_code == 130
+        return
+    else:
+        monkeypatch.setattr(where, interrupted)
+    result = CliRunner().invoke(main, ["roofline", "mlp", "--hw", "lecture"])
+    assert result.exit_code == 130 and "Traceback" not in result.output
+
+
+def _once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function the first time, and nothing after that."""
+    calls = iter([function])
+    return lambda *args, **kwargs: next(calls, lambda *a, **k: None)(*args, **kwargs)
+
+
+def test_ctrl_c_inside_the_users_model_ends_with_130() -> None:
+    for by_fit in ("auto", "never", "always"):
+        result = CliRunner().invoke(main, ["show", "own:stops", "--input", "n", "--by-fit", by_fit])
+        assert result.exit_code == 130 and "Traceback" not in result.output
+
+
+# -- a reader that goes away -------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_written_though_nobody_reads_the_text(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        arguments = ["roofline", "mlp", "--hw", "lecture", "--no-verify", "-o", "roof.svg"]
+        done = subprocess.run([sys.executable, "-m", "costmodel", *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == "" and "<svg" in (tmp_path / "roof.svg").read_text(encoding="utf-8")

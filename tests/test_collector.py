@@ -1,0 +1,61 @@
+"""The collector is off while something large is built, and afterwards as before, in however many threads."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+import costmodel as cm
+from costmodel import collector
+
+
+def test_pauses_nest_and_an_error_ends_them():
+    with pytest.raises(ValueError, match="inside"), collector.paused(), collector.paused():
+        assert not gc.isenabled()
+        raise ValueError("inside")
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off():
+    gc.disable()
+    try:
+        with collector.paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_last_of_many_threads_ends_the_pause():
+    entered, leave = threading.Barrier(3), threading.Event()
+
+    def wait() -> None:
+        with collector.paused():
+            entered.wait()
+            leave.wait()
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for t in threads:
+        t.start()
+    entered.wait()
+    with collector.paused():
+        pass
+    assert not gc.isenabled()
+    leave.set()
+    for t in threads:
+        t.join()
+    assert gc.isenabled()
+
+
+def test_a_model_is_traced_with_the_collector_as_its_author_has_it():
+    seen = []
+
+    def model(x):
+        seen.append(gc.isenabled())
+        return x * 2
+
+    cost = cm.analyze(model, (cm.dims("n"), 4))
+    cost.at(n=3)
+    assert seen and all(seen) and gc.isenabled()
