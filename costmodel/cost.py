@@ -27,7 +27,8 @@ from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.requested import NOTHING, Shardings
 from costmodel.symbolic.forms import symbol
 from costmodel.text import cell, did_you_mean, shown
-from costmodel.trace.requests import Traceable, request
+from costmodel.trace.requests import Request, Traceable, request
+from costmodel.trace.training import Step
 from costmodel.trace.words import Phase
 
 if TYPE_CHECKING:
@@ -129,6 +130,27 @@ def _grown(grows: Grows, *, branches: str, verify: bool, fit: str, **options: An
     if fit == "auto":
         print(f"costmodel: {cost.fitted}", file=sys.stderr)
     return cost
+
+
+def _made(asked: Traceable, mesh: Any, stated: Shardings, *, fit: str, trace_limit: float | None,
+          tell: bool) -> tuple[Made | Grows, Sharded | None]:
+    """What a request traces to, and the request over a mesh where it is one device's program."""
+    own = asked if isinstance(asked, Request | Step) else None
+    if own is not None and mesh is not None:
+        sharded = Sharded(own, mesh_of(mesh), stated)
+    else:
+        try:
+            made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
+        except IndivisibleShards as refusal:
+            if own is None:
+                raise
+            sharded = found_indivisible(own, stated, refusal)
+        else:
+            found = None if own is None or isinstance(made, Grows) else found_sharded(own, made.program, stated)
+            if found is None:
+                return made, None
+            sharded = found
+    return sharded.made, sharded
 
 
 def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,

@@ -260,6 +260,8 @@ class Symbolic(Priced):
     def _believed(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> bool:
         """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
         already, what the rules make of them is compared too."""
+        if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
+            return False
         if self.fitted is None or not self.compared.checked:
             return self.compared.settled(env, key)
         return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
