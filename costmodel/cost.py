@@ -91,18 +91,9 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    step: Any = asked  # a request or a training step
-    sharded = Sharded(step, mesh_of(mesh), stated) if mesh is not None else None
-    made: Any = None
-    if sharded is None:
-        try:
-            made = raw_program(asked, fit=fit, trace_limit=trace_limit, tell=tell)
-            if isinstance(made, Grows):
-                return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
-            sharded = found_sharded(step, made.program, stated)
-        except IndivisibleShards as refusal:
-            sharded = found_indivisible(step, stated, refusal)
-    made = made if sharded is None else sharded.made
+    made, sharded = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
+    if isinstance(made, Grows):
+        return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)

@@ -197,7 +197,7 @@ class Symbolic(Priced):
             return self._elsewhere[key]
         if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
             return self._in_another_region(env, key)
-        if self._believed(env, key) and (self.sharded is None or not self.compared.checked or self.sharded.same_at(env)):
+        if self._believed(env, key):
             return self
         if self.request is None or not self.request.repeatable:
             self.compared.refuse(env, values)

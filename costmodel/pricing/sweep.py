@@ -55,7 +55,6 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
-    grid = {**{name: v for name, v in cost.domain.defaults.items() if name not in grid}, **grid}
     job = prepare(cost, grid, metrics, devices, labels, policy, figures)
     check_names(job, [name for c in holds for name in c.names])
     if out is not None:
