@@ -74,8 +74,8 @@ class Asked:
 def partition(text: str) -> Any:
     """``data,-`` as a partition: the first dimension along the axis data, the second along none.
 
-    >>> partition("data,-,model")
-    PartitionSpec('data', None, 'model')
+    >>> tuple(partition("data,-,model"))
+    ('data', None, 'model')
     """
     from jax.sharding import PartitionSpec
 

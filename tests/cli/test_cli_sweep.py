@@ -13,7 +13,7 @@ SWEEP = ("sweep", "mlp", "--no-verify", "--over", "n=1..64*2,a=3..9:3", "--at", 
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(main, list(arguments))
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(arguments))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 

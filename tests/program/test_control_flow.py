@@ -519,8 +519,8 @@ REFUSED = {
 }
 
 SYMBOLIC = {
-    "int(n)": (lambda x: jnp.zeros(int(x.shape[0])), "give it as an integer"),
-    "range(n)": (lambda x: sum(x[i] for i in range(x.shape[0])), "give the dimension as one"),
+    "int(n)": (lambda x: jnp.zeros(int(x.shape[0])), "of a dimension: leave it out, and divide by `//`"),
+    "range(n)": (lambda x: sum(x[i] for i in range(x.shape[0])), "give the dimension as an integer"),
     "if n > 1": (lambda x: x if x.shape[0] > 1 else -x, "'n' > '1' is inconclusive"),
     "length=n": (lambda x: lax.scan(lambda c, _: (c, None), x, length=x.shape[0] // 2)[0], "give"),
 }
