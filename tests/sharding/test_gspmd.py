@@ -185,7 +185,7 @@ def test_what_is_saved_is_what_was_derived():
 
 def test_over_a_grid_of_meshes():
     pytest.importorskip("xarray")
-    cost = cm.analyze(mlp, *INPUTS, mesh=MESH, in_shardings=SPLIT, out_shardings=P("data"))
+    cost = cm.analyze(mlp, *INPUTS, mesh=MESH, in_shardings=SPLIT, out_shardings=P("data"), verify=False)  # the forms alone
     found = cost.sweep(metrics=("macs", "wire_bytes"), n=[16, 32], d=[64], f=[64], data=[1, 2, 4], model=[2, 4])
     for size in (1, 2, 4):
         assert found.macs.sel(n=32, data=size, model=4).item() == 2 * 32 * 64 * 64 // size // 4
