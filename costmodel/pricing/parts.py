@@ -78,8 +78,6 @@ class Part:
 
 def elsewhere(cost: Symbolic, points: Points) -> tuple[Part, ...]:
     """The parts of a grid at which another cost than this one holds. Raises CostModelError where too many points need a trace."""
-    if cost.sharded is not None:  # the partitioner is asked point by point: see Symbolic.at
-        return ()
     if not cost.origin.compared.checked:
         return ()
     found = list(_fitted(cost, points, cost) if cost.fitted is not None else _traced(cost, points))

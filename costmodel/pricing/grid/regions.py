@@ -25,7 +25,7 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     """The parts of a grid at which another program holds, their places numbered in order. The first point of each region is
     compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace."""
     regions = cost.origin.compared
-    if not regions.checked:
+    if cost.sharded is not None or not regions.checked:  # a partitioner is asked point by point: see Symbolic.at
         return ()
     if cost.fitted is not None:
         if grid.count > MOST:
