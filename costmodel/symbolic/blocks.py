@@ -155,14 +155,18 @@ def _power(exponent: int, base: Any) -> Any:
     return result if exponent else base * 0 + 1
 
 
-def _pick(greatest: Any, *args: Any) -> Any:
-    """Of several values the one whose key is greatest (or least); the first of equals."""
+def _picked(where: Any, greatest: Any, args: Any) -> Any:
+    """Of several values the one whose key is greatest (or least); the first of equals. ``where`` is numpy's or jax's."""
     half = len(args) // 2
     key, value = args[0], args[half]
     for other, its in zip(args[1:half], args[half + 1:], strict=True):
         better = other > key if greatest else other < key
-        key, value = np.where(better, other, key), np.where(better, its, value)
+        key, value = where(better, other, key), where(better, its, value)
     return value
+
+
+def _pick(greatest: Any, *args: Any) -> Any:
+    return _picked(np.where, greatest, args)
 
 
 def _of_python(values: Any) -> bool:
@@ -200,12 +204,7 @@ _CHAINS = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": 
 def _jax_pick(greatest: Any, *args: Any) -> Any:
     import jax.numpy as jnp
 
-    half = len(args) // 2
-    key, value = args[0], args[half]
-    for other, its in zip(args[1:half], args[half + 1:], strict=True):
-        better = other > key if greatest else other < key
-        key, value = jnp.where(better, other, key), jnp.where(better, its, value)
-    return value
+    return _picked(jnp.where, greatest, args)
 
 
 def _of_jax(name: str) -> Any:
