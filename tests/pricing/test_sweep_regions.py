@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import costmodel as cm
 from costmodel.pricing.grid import boundaries
 from costmodel.pricing.grid.axes import Grid
 from costmodel.pricing.grid.regions import _classes
