@@ -67,6 +67,7 @@ def test_a_sweep_is_its_points(cost: cm.Cost) -> None:
 def test_questions_answer_by_it(cost: cm.Cost) -> None:
     found = max_batch(cost, "m", calibrated(), 1e-3, at={"k": 8}, bound="predicted", policy="unfused")
     assert found.seconds <= 1e-3 < found.next_seconds
+    assert found.seconds == pytest.approx(cost.at(m=found.answer, k=8).roofline(calibrated(), policy="unfused").predicted)
     with pytest.raises(CostModelError, match="not calibrated"):
         max_batch(cost, "m", "lecture", 1e-3, at={"k": 8}, bound="predicted")
     told = str(devices_for(cost.at(m=16, k=8), 1.0, among=[calibrated()], policy="unfused")[0])

@@ -20,6 +20,7 @@ from test_random_programs import BRIEF, KEEPS_SHAPE, SIZES, M, N, _programs, run
 import costmodel as cm
 from costmodel.fusion import policies
 from costmodel.rules.branches import Branches, Side, combined
+from costmodel.solve.speed import max_batch
 
 FLAG, INDEX = cm.spec((), "bool"), cm.spec((), "int32")
 CHOOSE = {"max": max, "min": min}
@@ -261,6 +262,7 @@ def test_a_rooflines_rows_add_up_and_agree_with_a_sweep():
         swept = cost.sweep(n=[n, 2 * n], hardware=[DEVICE])
         assert math.isclose(float(swept.time_lower.values.ravel()[0]), line.lower)
         assert math.isclose(float(swept.time_upper.values.ravel()[0]), line.upper)
+        assert math.isclose(max_batch(cost, "n", DEVICE, line.lower, bound="lower").seconds, line.lower)
 
 
 def test_a_file_keeps_branches():
