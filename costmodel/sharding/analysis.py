@@ -10,6 +10,7 @@ from typing import Any
 
 from sympy import Symbol
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards
 from costmodel.program.fit.result import Made
 from costmodel.program.inline import inline
@@ -17,6 +18,7 @@ from costmodel.program.raw import RawProgram
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
+from costmodel.sharding.doubts import doubts
 from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
@@ -87,7 +89,14 @@ class Sharded:
         traced = self.device.source.traced
         if self.device.local is not None and (found := lost(self.device.source.program, self.device.local.values)) is not None:
             warnings.warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), stacklevel=5)
+        for line in self.doubts:
+            warnings.warn(line, stacklevel=5)
         return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What XLA is known to send otherwise, a line each."""
+        return doubts(self.device.program) if self.device.found is not None else ()
 
     @cached_property
     def _known(self) -> tuple[list[Any], list[Any] | None]:
@@ -121,6 +130,13 @@ class Sharded:
         there = self.at(domain, env)
         program = at_a_point(there.request, there.mesh, self._specs)
         return cost_table(replace(program, axes=there.mesh.variables()), branches=Branches(branches), unknown="warn")
+
+    def concrete_trace(self) -> tuple[Traced, Sequence[Any], Sequence[Any]]:
+        """The program of all devices at a point, and the partitions of its arguments and results: what a compiler is handed that
+        partitions by itself."""
+        with compat.axes_resized(self.mesh.sizes):
+            traced = self.request.run()
+        return traced, *self._specs(traced)
 
     def _own(self, domain: Domain) -> Domain:
         """A domain without the axes."""
