@@ -33,6 +33,7 @@ from costmodel.sharding.requested import (
     specs_of,
     tell_metadata,
 )
+from costmodel.sharding.shardy import abstract_mesh
 from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Request, Traced
 from costmodel.trace.training import Step
@@ -130,6 +131,11 @@ class Sharded:
         there = self.at(domain, env)
         program = at_a_point(there.request, there.mesh, self._specs)
         return cost_table(replace(program, axes=there.mesh.variables()), branches=Branches(branches), unknown="warn")
+
+    @property
+    def abstract_mesh(self) -> Any:
+        """jax's abstract mesh of these axes, of the sizes that they have here."""
+        return abstract_mesh(self.mesh, self.mesh.sizes)
 
     def concrete_trace(self) -> tuple[Traced, Sequence[Any], Sequence[Any]]:
         """The program of all devices at a point, and the partitions of its arguments and results: what a compiler is handed that

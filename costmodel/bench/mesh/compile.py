@@ -110,11 +110,9 @@ def _exported(sharded: Sharded, platform: str) -> Any:
     from jax.extend import core as jex_core
     from jax.sharding import NamedSharding
 
-    from costmodel.sharding.shardy import abstract_mesh
-
     mesh: Mesh = sharded.mesh
     traced, into, out = sharded.concrete_trace()
-    over = abstract_mesh(mesh, mesh.sizes)
+    over = sharded.abstract_mesh
 
     def named(specs: Any) -> list[Any]:
         return [None if spec is None else NamedSharding(over, spec) for spec in specs]

@@ -16,18 +16,18 @@ Built = tuple[Any, Any, Any, Any]
 
 
 @enter("developed", "dense", n=512, d=1024, f=4096)
-def tensor_parallel(on: On, n: Any, d: Any, f: Any) -> Built:
+def _tensor_parallel(on: On, n: Any, d: Any, f: Any) -> Built:
     return (lambda x, a, b: relu(x @ a) @ b, (S(n, d), S(d, f), S(f, d)), (P("data"), P(None, "model"), P("model")), P("data"))
 
 
 @enter("developed", "dense", n=512, d=1024, f=4096)
-def data_parallel_step(on: On, n: Any, d: Any, f: Any) -> Built:
+def _data_parallel_step(on: On, n: Any, d: Any, f: Any) -> Built:
     loss = lambda w, x: ((relu(x @ w[0]) @ w[1]) ** 2).mean()  # noqa: E731
     return stepped(loss), ((S(d, f), S(f, d)), S(n, d)), ((P(), P()), P(("data", "model"))), (P(), (P(), P()))
 
 
 @enter("developed", "scan", L=6, n=512, d=256, f=1024)
-def fully_sharded_scan(on: On, L: Any, n: Any, d: Any, f: Any) -> Built:
+def _fully_sharded_scan(on: On, L: Any, n: Any, d: Any, f: Any) -> Built:
     def loss(w, x):
         return (lax.scan(lambda x, w: (x + relu(x @ w[0]) @ w[1], None), x, w)[0] ** 2).sum()
     split = (P(None, "data", "model"), P(None, "model", "data"))
@@ -64,17 +64,17 @@ def _transformer(on: On, L: Any, b: Any, t: Any, h: Any, k: Any, d: Any, f: Any,
 
 
 @enter("developed", "transformer", L=6, b=8, t=128, h=16, k=32, d=384, f=1536, v=4096)
-def transformer_step(on: On, **sizes: int) -> Built:
+def _transformer_step(on: On, **sizes: int) -> Built:
     return _transformer(on, **sizes, constrained=False)
 
 
 @enter("developed", "transformer", L=6, b=8, t=128, h=16, k=32, d=384, f=1536, v=4096)
-def constrained_transformer_step(on: On, **sizes: int) -> Built:
+def _constrained_transformer_step(on: On, **sizes: int) -> Built:
     return _transformer(on, **sizes, constrained=True)
 
 
 @enter("developed", "mixture of experts", g=16, s=128, e=8, c=32, d=256, f=1024)
-def experts(on: On, g: Any, s: Any, e: Any, c: Any, d: Any, f: Any) -> Built:
+def _experts(on: On, g: Any, s: Any, e: Any, c: Any, d: Any, f: Any) -> Built:
     def moe(x, dispatch, combine, w1, w2):
         to = on(jnp.einsum("gsec,gsd->egcd", dispatch, x), "model", "data", None, None)
         y = jnp.einsum("egcf,efd->egcd", relu(jnp.einsum("egcd,edf->egcf", to, w1)), w2)
@@ -94,24 +94,24 @@ def _weights(c):
 
 
 @enter("developed", "convolution", n=16, s=32, c=64)
-def convolutions_by_batch(on: On, n: Any, s: Any, c: Any) -> Built:
+def _convolutions_by_batch(on: On, n: Any, s: Any, c: Any) -> Built:
     loss = lambda ws, x: (_convolutions(ws, x) ** 2).mean()  # noqa: E731
     return jax.value_and_grad(loss), (_weights(c), S(n, s, s, 3)), ((P(),) * 4, P(("data", "model"))), (P(), (P(),) * 4)
 
 
 @enter("developed", "convolution", n=6, s=32, c=48)
-def convolutions_in_space(on: On, n: Any, s: Any, c: Any) -> Built:
+def _convolutions_in_space(on: On, n: Any, s: Any, c: Any) -> Built:
     return _convolutions, (_weights(c), S(n, s, s, 3)), ((P(),) * 4, P("data", "model")), P("data")
 
 
 @enter("developed", "convolution", n=6, s=32, c=48)
-def convolutions_in_space_gradient(on: On, n: Any, s: Any, c: Any) -> Built:
+def _convolutions_in_space_gradient(on: On, n: Any, s: Any, c: Any) -> Built:
     loss = lambda ws, x: (_convolutions(ws, x) ** 2).mean()  # noqa: E731
     return jax.value_and_grad(loss), (_weights(c), S(n, s, s, 3)), ((P(),) * 4, P("data", "model")), (P(), (P(),) * 4)
 
 
 @enter("developed", "dense", n=512, d=1024, f=4096)
-def sequence_parallel(on: On, n: Any, d: Any, f: Any) -> Built:
+def _sequence_parallel(on: On, n: Any, d: Any, f: Any) -> Built:
     def block(x, a, b):
         y = on(relu(x @ a) @ b, "data", "model")
         return y * jax.nn.sigmoid(y)
@@ -119,7 +119,7 @@ def sequence_parallel(on: On, n: Any, d: Any, f: Any) -> Built:
 
 
 @enter("developed", "dense", n=1024, d=256, f=512)
-def adam_fully_sharded(on: On, n: Any, d: Any, f: Any) -> Built:
+def _adam_fully_sharded(on: On, n: Any, d: Any, f: Any) -> Built:
     def step(params, first, second, x):
         grads = jax.grad(lambda w: ((jnp.tanh(on(x, ("data", "model"), None) @ w[0]) @ w[1]) ** 2).mean())(params)
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)

@@ -102,9 +102,9 @@ def program(name: str) -> Program:
 
 
 def enter(half: str, family: str, /, **point: int) -> Callable[[Build], Build]:
-    """Enters a function as the program of its name, at a point."""
+    """Enters a function as the program of its name (without the underscore in front), at a point."""
     def entered(build: Build) -> Build:
-        name = build.__name__
+        name = build.__name__.removeprefix("_")
         _PROGRAMS[name] = Program(name, point, build, half, family)
         return build
     return entered

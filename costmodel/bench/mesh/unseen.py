@@ -16,7 +16,7 @@ Built = tuple[Any, Any, Any, Any]
 
 
 @enter("second", "attention", b=8, s=128, g=4, r=4, k=32, d=512)
-def grouped_query_attention(on: On, b: Any, s: Any, g: Any, r: Any, k: Any, d: Any) -> Built:
+def _grouped_query_attention(on: On, b: Any, s: Any, g: Any, r: Any, k: Any, d: Any) -> Built:
     def block(x, wq, wk, wv, wo):
         q = jnp.einsum("bsd,dgrk->bsgrk", x, wq)
         keys, values = jnp.einsum("bsd,dgk->bsgk", x, wk), jnp.einsum("bsd,dgk->bsgk", x, wv)
@@ -29,7 +29,7 @@ def grouped_query_attention(on: On, b: Any, s: Any, g: Any, r: Any, k: Any, d: A
 
 
 @enter("second", "attention", b=4, s=256, h=8, k=64, d=256)
-def attention_by_sequence(on: On, b: Any, s: Any, h: Any, k: Any, d: Any) -> Built:
+def _attention_by_sequence(on: On, b: Any, s: Any, h: Any, k: Any, d: Any) -> Built:
     def block(x, wq, wk, wv, wo):
         q, keys, values = (jnp.einsum("bsd,dhk->bshk", x, w) for w in (wq, wk, wv))
         q = on(q, "data", "model", None, None)
@@ -39,7 +39,7 @@ def attention_by_sequence(on: On, b: Any, s: Any, h: Any, k: Any, d: Any) -> Bui
 
 
 @enter("second", "convolution", n=16, s=32, c=64)
-def residual_block_step(on: On, n: Any, s: Any, c: Any) -> Built:
+def _residual_block_step(on: On, n: Any, s: Any, c: Any) -> Built:
     def normalised(y, scale):
         mean, variance = y.mean((0, 1, 2)), y.var((0, 1, 2))
         return (y - mean) * lax.rsqrt(variance + 1e-5) * scale
@@ -52,7 +52,7 @@ def residual_block_step(on: On, n: Any, s: Any, c: Any) -> Built:
 
 
 @enter("second", "convolution", n=8, s=32, c=32)
-def depthwise_separable(on: On, n: Any, s: Any, c: Any) -> Built:
+def _depthwise_separable(on: On, n: Any, s: Any, c: Any) -> Built:
     def block(x, w, v):
         y = lax.conv_general_dilated(x, w, (1, 1), "SAME", feature_group_count=c, dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return conv(relu(y), v)
@@ -61,7 +61,7 @@ def depthwise_separable(on: On, n: Any, s: Any, c: Any) -> Built:
 
 
 @enter("second", "mixture of experts", n=512, e=8, d=128, f=256)
-def gated_experts_gradient(on: On, n: Any, e: Any, d: Any, f: Any) -> Built:
+def _gated_experts_gradient(on: On, n: Any, e: Any, d: Any, f: Any) -> Built:
     def loss(p, x):
         gates = jax.nn.softmax(x @ p[0], -1)
         y = jnp.einsum("nef,efd->ned", relu(jnp.einsum("nd,edf->nef", x, p[1])), p[2])
@@ -71,7 +71,7 @@ def gated_experts_gradient(on: On, n: Any, e: Any, d: Any, f: Any) -> Built:
 
 
 @enter("second", "normalisation", b=8, s=128, d=512, f=1024)
-def layer_norm_feed_forward_gradient(on: On, b: Any, s: Any, d: Any, f: Any) -> Built:
+def _layer_norm_feed_forward_gradient(on: On, b: Any, s: Any, d: Any, f: Any) -> Built:
     def loss(p, x):
         mean = x.mean(-1, keepdims=True)
         y = (x - mean) * lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * p[0] + p[1]
@@ -81,7 +81,7 @@ def layer_norm_feed_forward_gradient(on: On, b: Any, s: Any, d: Any, f: Any) -> 
 
 
 @enter("second", "normalisation", b=8, s=64, g=8, c=32)
-def group_norm_by_features(on: On, b: Any, s: Any, g: Any, c: Any) -> Built:
+def _group_norm_by_features(on: On, b: Any, s: Any, g: Any, c: Any) -> Built:
     def block(x, scale):
         y = x.reshape(b, s, g, c)
         mean, variance = y.mean((1, 3), keepdims=True), y.var((1, 3), keepdims=True)
@@ -90,7 +90,7 @@ def group_norm_by_features(on: On, b: Any, s: Any, g: Any, c: Any) -> Built:
 
 
 @enter("second", "embedding", b=16, s=64, v=4096, d=256)
-def embedding_gradient(on: On, b: Any, s: Any, v: Any, d: Any) -> Built:
+def _embedding_gradient(on: On, b: Any, s: Any, v: Any, d: Any) -> Built:
     loss = lambda p, tokens: (jnp.tanh(p[0][tokens] @ p[1]) ** 2).mean()  # noqa: E731
     split = (P("model"), P(None, "model"))
     tokens = S(b, s, dtype="int32")
@@ -98,7 +98,7 @@ def embedding_gradient(on: On, b: Any, s: Any, v: Any, d: Any) -> Built:
 
 
 @enter("second", "scan", L=8, n=64, d=128)
-def gated_recurrence_gradient(on: On, L: Any, n: Any, d: Any) -> Built:
+def _gated_recurrence_gradient(on: On, L: Any, n: Any, d: Any) -> Built:
     def loss(p, x):
         def step(h, x):
             z, r = jax.nn.sigmoid(x @ p[0] + h @ p[1]), jnp.tanh(x @ p[2] + h @ p[3])
@@ -110,7 +110,7 @@ def gated_recurrence_gradient(on: On, L: Any, n: Any, d: Any) -> Built:
 
 
 @enter("second", "scan", b=8, s=64, d=256)
-def linear_recurrence(on: On, b: Any, s: Any, d: Any) -> Built:
+def _linear_recurrence(on: On, b: Any, s: Any, d: Any) -> Built:
     def block(x, w, a):
         u = x @ w
         return lax.scan(lambda h, u: (a * h + u,) * 2, jnp.zeros((b, d), x.dtype), jnp.swapaxes(u, 0, 1))[1]
