@@ -14,8 +14,8 @@ _CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"
 def doubts(program: RawProgram) -> tuple[str, ...]:
     """A line for each such place in a device's program.
 
-    jax writes a cumulative sum as slices and pads for processors and GPUs. Where its result is then shared along the summed
-    dimension, propagation shares those along it too, and XLA gathers the whole operand first (seen for processors).
+    Where the result of a cumulative sum is then shared along the summed dimension, XLA gathers the whole operand first (seen for
+    processors, for which jax writes it as slices and pads, and for TPUs).
     """
     readers: dict[Value, list[Raw]] = {}
     for r in program.equations:
@@ -32,7 +32,7 @@ def _cumulative(program: RawProgram, readers: dict[Value, list[Raw]]) -> Iterato
         for user in _readers(made, readers):
             if user.primitive in ("all_to_all", SHARD_VIEW) and _shared(made, user.outs[0], axis):
                 yield (f"{r.primitive} at {_where(r)}: its result is shared along the summed dimension, for which XLA may gather "
-                       "the operand first (on processors and GPUs): a device may send more than these formulas say")
+                       "the operand first: a device may send more than these formulas say")
 
 
 def _readers(v: Value, readers: dict[Value, list[Raw]]) -> Iterator[Raw]:

@@ -14,7 +14,7 @@ import pytest
 from costmodel.bench.hlo_collectives import _group
 from costmodel.bench.mesh.compile import from_record, topology
 from costmodel.bench.mesh.judge import compare
-from costmodel.bench.mesh.judged import DTYPES, at_its_point, close, explanations, load, over, page
+from costmodel.bench.mesh.judged import DTYPES, at_its_point, close, explanations, judged, load, over, page
 from costmodel.bench.mesh.programs import SIZES, program, programs
 from costmodel.errors import CostModelError
 
@@ -33,7 +33,7 @@ def judgement(name):
 def test_a_device_sends_and_holds_what_xla_says(name):
     """Bytes on the wire to a hundredth or within what is explained, arguments and results equal."""
     j = judgement(name)
-    assert (j.argument, j.theirs.output - j.output) == (j.theirs.argument, pytest.approx(8 * 12, abs=8 * 12))  # pointers of tuples
+    assert j.argument == j.theirs.argument and 0 <= j.theirs.output - j.output <= 8 * 24  # the pointers of a tuple of results
     assert j.doubtful or j.wire_ratio == pytest.approx(1, abs=0.1)
     assert close(j) or j.doubtful or ("xla-cpu", name, "wire") in WHY
     assert "peak" not in over(j) or ("xla-cpu", name, "peak") in WHY
@@ -44,7 +44,7 @@ def test_there_are_enough_programs_and_nearly_all_agree():
     assert len(found["held out"]) >= 10 and len(found["second"]) >= 6 and sum(map(len, found.values())) >= 20
     for half, js in found.items():
         assert sum(map(close, js)) / len(js) >= 0.8, half
-    assert 0.9 < statistics.median(j.peak_ratio for js in found.values() for j in js) < 1.05
+    assert 0.9 < statistics.median(j.peak_ratio for j in (*found["developed"], *found["held out"])) < 1.05
 
 
 def test_every_explanation_is_of_a_figure_that_needs_one():
@@ -52,6 +52,7 @@ def test_every_explanation_is_of_a_figure_that_needs_one():
     assert stale == []
 
 
+@pytest.mark.slow
 def test_the_page_is_the_records():
     """docs/sharding.md has the tables that the records and today's forms give; `make judge-mesh` writes them."""
     text = (Path(__file__).parents[2] / "docs" / "sharding.md").read_text(encoding="utf-8")
@@ -74,6 +75,19 @@ def test_an_unknown_program_is_one_line():
     with pytest.raises(CostModelError, match="did you mean tensor_parallel"):
         program("tensor_paralel")
     assert set(DTYPES) == {"xla-cpu", "tpu-v5e"} and SIZES == {"data": 2, "model": 4}
+
+
+def test_most_of_what_a_tpu_sends_agrees_and_the_rest_is_explained():
+    names = ["tensor_parallel", "sequence_parallel", "strided_in_space", "attention_by_sequence", "embedding_gradient"]
+    found = judged(DATA, "tpu-v5e", names)
+    assert all(map(close, found.values())) and len(found) == len(names)  # reduce-scatters, pieces of one gather, permutes
+
+
+@pytest.mark.slow
+def test_of_all_that_a_tpu_sends_seven_tenths_agree():
+    found = judged(DATA, "tpu-v5e")
+    assert sum(map(close, found.values())) / len(found) >= 0.7
+    assert all(("tpu-v5e", name, figure) in WHY for name, j in found.items() for figure in over(j))
 
 
 @pytest.mark.slow
