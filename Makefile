@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser walks mutants bench judge truth lint docs clean
+.PHONY: demo test test-slow browser walks mutants bench judge judge-mesh truth lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ COMPILER ?= xla-cpu
 judge: $(READY)
 	$(BIN)/python -m costmodel.bench.judged make $(COMPILER) tests/data/compilers
 	$(BIN)/python -m costmodel.bench.judged page tests/data/compilers > docs/compilers.md
+
+judge-mesh: $(READY)
+	JAX_PLATFORMS=cpu $(BIN)/python -m costmodel.bench.mesh.judged make $(COMPILER) tests/data/sharding
+	$(BIN)/python -m costmodel.bench.mesh.judged page tests/data/sharding docs/sharding.md
 
 truth: $(READY)
 	$(BIN)/python -m costmodel.bench.truth docs/measurements/runs > docs/truth.md

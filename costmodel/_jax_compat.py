@@ -12,7 +12,7 @@ import inspect
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -458,6 +458,11 @@ def resized(mesh: Any, sizes: Mapping[str, int]) -> Any:
     """The abstract mesh whose axes have these sizes; those that are not named keep theirs."""
     abstract = mesh.abstract_mesh
     return abstract.update(axis_sizes=tuple(sizes.get(str(name), size) for name, size in abstract.shape_tuple))
+
+
+def portable(exported: Any) -> Any:
+    """An exported program that another process of ours can be handed: without what only this one can call."""
+    return replace(exported, _get_vjp=None)
 
 
 @dataclass(frozen=True)

@@ -91,15 +91,14 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    made, sharded = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
+    made, asked = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
     if isinstance(made, Grows):
         return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
     if made.fit is not None:
         domain = made.fit.whole(domain)
     regions = regions_of(made, table, domain, checked=verify)
-    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit,
-                sharded=sharded)
+    cost = Cost(table, domain, name=_name(asked.model), request=asked, branches=branches, regions=regions, fitted=made.fit)
     if unknown == "warn" and cost.coverage.unknown:
         import warnings
 
@@ -124,8 +123,10 @@ def _grown(grows: Grows, *, branches: str, verify: bool, fit: str, **options: An
 
 
 def _made(asked: Traceable, mesh: Any, stated: Shardings, *, fit: str, trace_limit: float | None,
-          tell: bool) -> tuple[Made | Grows, Sharded | None]:
-    """What a request traces to, and the request over a mesh where it is one device's program."""
+          tell: bool) -> tuple[Made | Grows, Traceable]:
+    """What a request traces to, and the request: over its mesh, where that is one device's program."""
+    if isinstance(asked, Sharded):
+        return asked.made, asked
     own = asked if isinstance(asked, Request | Step) else None
     if own is not None and mesh is not None:
         sharded = Sharded(own, mesh_of(mesh), stated)
@@ -139,7 +140,7 @@ def _made(asked: Traceable, mesh: Any, stated: Shardings, *, fit: str, trace_lim
         else:
             found = None if own is None or isinstance(made, Grows) else found_sharded(own, made.program, stated)
             if found is None:
-                return made, None
+                return made, asked
             sharded = found
     return sharded.made, sharded
 
@@ -392,6 +393,7 @@ class Cost(_Face, Symbolic):
             raise CostModelError("this cost was loaded from a file and has no model to trace again")
         if self.fitted is None or len(values) < len(self.symbols):
             env = self.domain.bind_some(values)
+            self.domain.check_shared(env)
             known = frozenset(env.items())
             if known not in self._where:
                 asked = self.request.where({s.name: v for s, v in env.items()})

@@ -11,7 +11,7 @@ from typing import Any
 _FROM_RUN = ("CheckResult", "Prediction", "check")
 
 # What other rooms may use.
-__all__ = ["CheckResult", "Prediction", "calibrate", "check", "compilers", "judge", "mfu", "runs"]
+__all__ = ["CheckResult", "Prediction", "calibrate", "check", "compilers", "judge", "mesh", "mfu", "runs"]
 
 
 def __getattr__(name: str) -> Any:

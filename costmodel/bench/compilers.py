@@ -159,8 +159,13 @@ def target(compiler: str) -> Mapping[str, Any]:
 def prepare(compiler: str) -> None:
     """Make this process one that compiles for ``compiler``; before jax is imported. Raises CostModelError where the compiler is not
     installed."""
+    os.environ.update(environment(compiler))
+
+
+def environment(compiler: str) -> Mapping[str, str]:
+    """The variables of such a process. Raises CostModelError where the compiler is not installed."""
     _require(compiler)
-    os.environ.update(_ENVIRONMENT[target(compiler)["platform"]])
+    return _ENVIRONMENT[target(compiler)["platform"]]
 
 
 def _require(compiler: str) -> None:

@@ -29,16 +29,23 @@ class Collective:
 
 
 def collectives(module: Module, devices: int) -> list[Collective]:
-    """The collectives of a module for so many devices, those in loops as often as their bodies run."""
-    return list(_of(module, module.entry, 1, devices))
+    """The collectives of a module for so many devices, those in loops as often as their bodies run. A TPU's program has one that
+    goes on beside other work in several pieces, which share a channel: they are one."""
+    by_channel: dict[str, Collective] = {}
+    for number, (channel, found) in enumerate(_of(module, module.entry, 1, devices)):
+        by_channel.setdefault(channel or f"none {number}", found)
+    return list(by_channel.values())
 
 
-def _of(module: Module, computation: Computation, times: int, devices: int) -> Iterator[Collective]:
+def _of(module: Module, computation: Computation, times: int, devices: int) -> Iterator[tuple[str, Collective]]:
+    """Each with its channel, "" for none."""
     for i in computation.instructions.values():
         kind = i.opcode.removesuffix("-start")
         if kind in _KINDS:
             group = _group(i.text, devices)
-            yield Collective(kind, group, _sent(kind, i, group, devices), times)
+            channel = re.search(r"channel_id=(\d+)", i.text)
+            kind = "reduce-scatter" if kind == "all-reduce" and _keeps_a_part(computation, i) else kind
+            yield channel[1] if channel else "", Collective(kind, group, _sent(kind, i, group, devices), times)
         elif i.opcode == "while":
             yield from _of(module, module.called(i, "body"), times * _trips(module, i), devices)
         elif i.opcode in ("call", "fusion", "conditional"):
@@ -46,13 +53,22 @@ def _of(module: Module, computation: Computation, times: int, devices: int) -> I
                 yield from _of(module, module.computations[name], times, devices)
 
 
+def _keeps_a_part(computation: Computation, i: Instruction) -> bool:
+    """Does a kernel sum over devices, of which each keeps its part? So a TPU's compiler writes a reduce-scatter."""
+    return computation.fused and computation.root.opcode == "dynamic-slice" and computation.root.operands[0] == i.name
+
+
 def _sent(kind: str, i: Instruction, p: int, devices: int) -> float:
-    shapes = i.shapes[len(i.shapes) // 2:] if i.opcode.endswith("-start") and len(i.shapes) > 1 else i.shapes
+    started = i.opcode.endswith("-start") and len(i.shapes) > 1
+    if kind == "collective-permute":
+        shapes = i.shapes[1:2] if started else i.shapes  # after it, numbers of its context
+    else:
+        shapes = i.shapes[len(i.shapes) // 2:] if started else i.shapes
     size = sum(shape.bytes for shape in shapes)  # of the result
     if kind == "all-reduce":
         return 2 * size * (p - 1) / p
     if kind == "reduce-scatter":
-        return size * (p - 1)
+        return size * (p - 1) if i.opcode.startswith("reduce-scatter") else size * (p - 1) / p
     if kind == "collective-permute":
         return size * min(len(re.findall(r"\{\d+,\d+\}", _pairs(i.text))), devices) / devices
     return size * (p - 1) / p
@@ -64,12 +80,13 @@ def _pairs(text: str) -> str:
 
 
 def _group(text: str, devices: int) -> int:
-    """Devices of a group: ``{{0,1},{2,3}}``, ``[4,2]<=[8]``, or a mesh with the axes of its groups."""
+    """Devices of a group: ``{{0,1},{2,3}}``, ``[4,2]<=[8]``, or a mesh, perhaps of devices in another order, with the axes of its
+    groups."""
     if found := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
         return len(found[1].split(","))
     if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", text):
         return int(found[2])
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", text):
+    if found := re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^{]*\))? \{([^}]*)\}", text):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", found[1]))
         parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", found[2])
         return prod(int(part) if part else int(sizes[axis]) for axis, part in parts)

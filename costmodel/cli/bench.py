@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import click
 
 from costmodel.cli.options import model_options, say_verified
+from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
     from costmodel.arguments import Asked
@@ -30,20 +32,53 @@ def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
 
 
 @click.command()
-@model_options
-@click.option("--compiler", required=True, metavar="NAME", help="xla-cpu, cuda-a100 or -h100, tpu-v4, -v5e, -v5p or -v6e.")
+@functools.partial(model_options, needed=False)
+@click.option("--compiler", metavar="NAME", help="xla-cpu, cuda-a100 or -h100, tpu-v4, -v5e, -v5p or -v6e; with --mesh xla-cpu or "
+              "tpu-v5e (default: xla-cpu).")
+@click.option("--all", "every", is_flag=True, help="With --mesh: all programs of costmodel.bench.mesh; MODEL can name one.")
 @click.option("--policy", metavar="NAME", help="The fusion policy to compare with (default: the one that stands for the compiler).")
 @click.option("--train", type=click.Choice(["sgd", "adamw"]), help="A training step with this optimizer; its memory is donated.")
 @click.option("--save", metavar="FILE", help="Append the judgement, with all kernels, to a file of JSON lines.")
-def judge(asked: Asked, compiler: str, policy: str | None, train: str | None, save: str | None) -> None:
-    """Compile MODEL, without the device, and compare the compiler's kernels, bytes and memory with ours."""
+def judge(asked: Asked, compiler: str | None, every: bool, policy: str | None, train: str | None, save: str | None) -> None:
+    """Compile MODEL, without the device, and compare the compiler's kernels, bytes and memory with ours; with --mesh, what one
+    device of the mesh sends and holds."""
     from costmodel.bench.compilers import DONATED_BY_TRAINING, prepare
+
+    if not asked.model and not every:
+        raise CostModelError("name a MODEL to judge, or give --mesh data=2,model=4 --all")
+    if not asked.mesh and (every or compiler is None):
+        raise CostModelError("--all needs --mesh, e.g. --mesh data=2,model=4" if every else "give --compiler, e.g. xla-cpu")
+    prepare(compiler or "xla-cpu")  # before jax starts
+    if asked.mesh:
+        _judge_over_mesh(asked, compiler or "xla-cpu", every, train, save)
+        return
     from costmodel.bench.judge import judge as compiled
 
-    prepare(compiler)  # before jax starts
+    assert compiler is not None
     answer = asked.answer(quoted=True, train=train)
     result = compiled(answer.cost, answer.at, compiler, policy=policy, donate=DONATED_BY_TRAINING if train else ())
     if save:  # before anything is printed, since who reads it may go away
         result.save(save)
     click.echo(str(result))
     say_verified(answer)
+
+
+def _judge_over_mesh(asked: Asked, compiler: str, every: bool, train: str | None, save: str | None) -> None:
+    """A zoo model or a program of :mod:`costmodel.bench.mesh` over a mesh, or all of those."""
+    from costmodel.arguments import point
+    from costmodel.bench.mesh.judge import judge_over_mesh, judge_program, summary
+    from costmodel.bench.mesh.programs import programs
+
+    known, judged = programs(), []
+    for name in known if every else [asked.model]:
+        if name in known:
+            sizes = point((asked.mesh or "",), "--mesh")
+            judged.append(judge_program(known[name], sizes, compiler, point(asked.points)))
+        else:
+            answer = asked.answer(quoted=True, train=train)
+            judged.append(judge_over_mesh(answer.cost, answer.at, compiler))
+        if save:
+            judged[-1].save(save)
+        click.echo(str(judged[-1]))
+    if every:
+        click.echo(summary(judged))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from costmodel.arguments import Answer
 
 _MODEL = (
-    click.argument("model"),
     click.option("--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
                  help="One an argument of the call, e.g. 'n,h,w,3:float32'; names become symbols."),
     click.option("--where", metavar="CLAUSES", help="The symbols' domain, e.g. '32 | h, k <= h'."),
@@ -35,8 +34,8 @@ _MODEL = (
 )
 
 
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`."""
+def model_options(command: Callable[..., None], needed: bool = True) -> Callable[..., None]:
+    """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`; ``needed``: one must be named."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
                  rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
@@ -46,7 +45,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards), **options)
 
     decorated: Callable[..., None] = gathered
-    for decorate in reversed(_MODEL):
+    for decorate in reversed((click.argument("model", required=needed, default=None if needed else ""), *_MODEL)):
         decorated = decorate(decorated)
     return decorated
 

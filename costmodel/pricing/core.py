@@ -99,6 +99,12 @@ class Point(Priced):
         """An internal expression as an exact number."""
         return evaluate(expr, self.env, self._memo)
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh, with the sizes that its axes have at the point."""
+        found = mesh_in(self.domain)
+        return found and Mesh(tuple((name, self.env.get(symbol(name), size)) for name, size in found.axes), found.fixed)
+
     def price(self, metric: str, **options: Any) -> Expr:
         """A metric of the registry as an internal expression."""
         return self.cost.price(metric, **options)
@@ -112,21 +118,20 @@ class Point(Priced):
 class Symbolic(Priced):
     """A program over a domain: every price is a sympy expression in the user's symbols.
 
-    request:  what was traced; None for a cost from a file.
+    request:  what was traced, with its mesh where that has several devices; None for a cost from a file.
     branches: how a branch was chosen, which a verification must repeat.
     source:   the cost that this one was made from by a ``change`` of its program (another type, a choice of equations): it is what
               is verified.
     regions:  where it was compared with a concrete trace, and where it must be; see :meth:`at`.
     alone:    a fitted cost of one region only: at points of others it raises.
     fitted:   what the forms rest upon where they come from concrete traces; None where jax traced the symbols.
-    sharded:  the request over a mesh, where this is one device's program; None for a program of one device, or from a file.
     """
 
     at_a_point: ClassVar[type[Point]] = Point
 
     def __init__(self, program: CostTable, domain: Domain, *, name: str = "", request: Traceable | None = None,
                  branches: str = "max", source: Symbolic | None = None, change: Callable[[CostTable], CostTable] | None = None,
-                 regions: Regions | None = None, fitted: Any = None, alone: bool = False, sharded: Sharded | None = None) -> None:
+                 regions: Regions | None = None, fitted: Any = None, alone: bool = False) -> None:
         self.program = program
         self.domain = domain
         self.name = name
@@ -137,7 +142,6 @@ class Symbolic(Priced):
         self.change = change
         self.compared = regions or Regions(boundaries(domain)[0])
         self.fitted: Any = fitted if source is None else source.fitted
-        self.sharded: Sharded | None = sharded if source is None else source.sharded
         self.alone = alone
         self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self._prices: dict[tuple[Any, ...], Expr] = {}
@@ -163,6 +167,12 @@ class Symbolic(Priced):
     def origin(self) -> Symbolic:
         """The cost of the program that was traced, of which this one is a part or a change."""
         return self if self.source is None else self.source.origin
+
+    @property
+    def sharded(self) -> Sharded | None:
+        """The request over a mesh, where this is one device's program; None for a program of one device, or from a file."""
+        asked = self.origin.request
+        return asked if isinstance(asked, Sharded) else None
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sympy import Expr, Integer
 
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing import metrics
 from costmodel.pricing.core import Symbolic
 from costmodel.program.fit.programs import box_of
@@ -75,7 +75,10 @@ def regions_of_trace(cost: Symbolic) -> Listed:
 def _fixed(cost: Symbolic, pinned: Iterable[tuple[str, int]]) -> Iterator[Region]:
     """Regions of one value of one symbol, where the model with that integer comes to something else."""
     for name, value in pinned:
-        there = cost.region(**{name: value})
+        try:
+            there = cost.region(**{name: value})
+        except DomainError:  # a dimension of 1 that several devices are to share
+            continue
         if not _same(cost, there, {name: value}):
             yield Region(f"{name} == {value}", there)
 

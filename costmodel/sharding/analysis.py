@@ -10,6 +10,7 @@ from typing import Any
 
 from sympy import Symbol
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards
 from costmodel.program.fit.result import Made
 from costmodel.program.inline import inline
@@ -17,11 +18,22 @@ from costmodel.program.raw import RawProgram
 from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
+from costmodel.sharding.doubts import doubts
 from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
 from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in
-from costmodel.sharding.requested import NOTHING, Shardings, check_axes, has_metadata, results, specs_of, tell_metadata
+from costmodel.sharding.requested import (
+    NOTHING,
+    Shardings,
+    check_axes,
+    has_metadata,
+    mesh_of_inputs,
+    results,
+    specs_of,
+    tell_metadata,
+)
+from costmodel.sharding.shardy import abstract_mesh
 from costmodel.symbolic.domain import Domain
 from costmodel.trace.requests import Request, Traced
 from costmodel.trace.training import Step
@@ -29,11 +41,43 @@ from costmodel.trace.training import Step
 
 @dataclass(frozen=True, eq=False)
 class Sharded:
-    """A request over a mesh, with what was said of its arrays."""
+    """A request over a mesh, with what was said of its arrays. It is asked for in place of the request, so that nothing can trace
+    that without its mesh.
+
+    known: partitions of arguments and results, where another request of the same arrays has said them.
+    """
 
     request: Request | Step
     mesh: Mesh
     stated: Shardings = NOTHING
+    known: tuple[list[Any], list[Any] | None] | None = None
+
+    @property
+    def model(self) -> Any:
+        """What is traced."""
+        return self.request.model
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether integers can stand for all its symbols."""
+        return self.request.repeatable
+
+    def where(self, values: Mapping[str, int]) -> Sharded:
+        """The same with integers for some of the internal variables and sizes for some of the axes, by name."""
+        axes = {name: value for name, value in values.items() if name in self.mesh.names}
+        rest = {name: value for name, value in values.items() if name not in axes}
+        return replace(self, request=self.request.where(rest) if rest else self.request, mesh=self.mesh.where(axes),
+                       known=self._known)
+
+    def at(self, domain: Domain, env: Mapping[Symbol, int]) -> Sharded:
+        """The same with integers for all symbols, over a mesh of the point's sizes."""
+        return replace(self, request=self.request.at(self._own(domain), env), mesh=self.mesh.where(sizes_in(env, self.mesh)),
+                       known=self._known)
+
+    def run(self) -> Traced:
+        """Raises CostModelError: what jax traces is the program of all devices, and none of them runs it."""
+        raise CostModelError(f"this is what one device of the mesh {self.mesh} does, and the program runs on {self.mesh.devices}: "
+                             "`costmodel judge --mesh` compiles it for them; analyse it without a mesh to run or compile it on one")
 
     @cached_property
     def device(self) -> Device:
@@ -46,11 +90,18 @@ class Sharded:
         traced = self.device.source.traced
         if self.device.local is not None and (found := lost(self.device.source.program, self.device.local.values)) is not None:
             warnings.warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), stacklevel=5)
+        for line in self.doubts:
+            warnings.warn(line, stacklevel=5)
         return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
 
     @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What XLA is known to send otherwise, a line each."""
+        return doubts(self.device.program) if self.device.found is not None else ()
+
+    @cached_property
     def _known(self) -> tuple[list[Any], list[Any] | None]:
-        return specs_of(self.request, self.stated, self.mesh)
+        return self.known or specs_of(self.request, self.stated, self.mesh)
 
     @property
     def _specs(self) -> Any:
@@ -77,18 +128,36 @@ class Sharded:
 
     def concrete(self, domain: Domain, env: Mapping[Symbol, int], branches: str) -> tuple[CostTable, Domain]:
         """The program of one device as a concrete trace at a point has it, and the domain of what only the data decides."""
-        there = replace(domain, variables=tuple(v for v in domain.variables if v.symbol not in self.mesh.names), multiples=())
-        program = at_a_point(self.request.at(there, env), self.mesh, sizes_in(env, self.mesh), self._specs)
-        return cost_table(replace(program, axes=self.mesh.variables()), branches=Branches(branches), unknown="warn")
+        there = self.at(domain, env)
+        program = at_a_point(there.request, there.mesh, self._specs)
+        return cost_table(replace(program, axes=there.mesh.variables()), branches=Branches(branches), unknown="warn")
+
+    @property
+    def abstract_mesh(self) -> Any:
+        """jax's abstract mesh of these axes, of the sizes that they have here."""
+        return abstract_mesh(self.mesh, self.mesh.sizes)
+
+    def concrete_trace(self) -> tuple[Traced, Sequence[Any], Sequence[Any]]:
+        """The program of all devices at a point, and the partitions of its arguments and results: what a compiler is handed that
+        partitions by itself."""
+        with compat.axes_resized(self.mesh.sizes):
+            traced = self.request.run()
+        return traced, *self._specs(traced)
+
+    def _own(self, domain: Domain) -> Domain:
+        """A domain without the axes."""
+        return replace(domain, variables=tuple(v for v in domain.variables if v.symbol not in self.mesh.names), multiples=())
 
 
 def found_sharded(request: Request | Step, program: RawProgram, stated: Shardings) -> Sharded | None:
-    """The request over the mesh that its own program names; None for a program of one device.
+    """The request over the mesh that its own program or the shardings of its inputs name; None for a program of one device.
 
     Raises CostModelError for partitions without a mesh; a model that states partitions for a mesh that is not there is told so.
     """
     if program.mesh:
         return Sharded(request, mesh_of(program.mesh), stated)
+    if (mesh := mesh_of_inputs(request)) is not None:
+        return Sharded(request, mesh, stated)
     if stated.stated:
         raise CostModelError("shardings were given and no mesh: pass mesh={'axis': size, …} too")
     forward = request.forward if isinstance(request, Step) else request

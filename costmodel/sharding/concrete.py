@@ -122,7 +122,9 @@ class Concrete:
             return [self.constrained(ins[0], PartitionSpec(*named))]
 
     def _dimension(self, eqn: Any, ins: list[Any]) -> list[Any]:
-        return [jnp.asarray(self.size(eqn.params["dim"]), eqn.outvars[0].aval.dtype)]
+        dtype = eqn.outvars[0].aval.dtype
+        # A number that the program computes with, not a size: a partitioner does not read it, and products of sizes outgrow it.
+        return [jnp.asarray(min(self.size(eqn.params["dim"]), jnp.iinfo(dtype).max), dtype)]
 
     def _shard_map(self, eqn: Any, ins: list[Any]) -> list[Any]:
         params = eqn.params

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from sympy import Expr, Mul
+from sympy import Expr, Integer, Mul
 
 from costmodel.errors import CostModelError
 from costmodel.symbolic.domain import Domain, Variable
@@ -16,9 +16,10 @@ from costmodel.symbolic.forms import ONE, symbol
 
 @dataclass(frozen=True)
 class Mesh:
-    """Axes by name with the sizes that they have where a point gives none, outermost first."""
+    """Axes by name with their sizes where a point gives none, outermost first; those in ``fixed`` have no others."""
 
     axes: tuple[tuple[str, int], ...]
+    fixed: frozenset[str] = frozenset()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -37,12 +38,17 @@ class Mesh:
 
     @property
     def count(self) -> Expr:
-        """The number of devices in the axes' symbols."""
-        return Mul(*map(symbol, self.names))
+        """The number of devices in the symbols of the axes that can have other sizes."""
+        return Mul(*(Integer(size) if name in self.fixed else symbol(name) for name, size in self.axes))
+
+    def where(self, values: Mapping[str, int]) -> Mesh:
+        """The mesh with these sizes of some axes, and no others."""
+        return Mesh(tuple((name, values.get(name, size)) for name, size in self.axes), self.fixed | (set(self.names) & set(values)))
 
     def variables(self, *, fixed: bool = False) -> tuple[Variable, ...]:
         """The axes as variables of a domain, of at least one device each or, if ``fixed``, of their sizes and no others."""
-        return tuple(Variable(name, name, ONE, size if fixed else 1, size if fixed else None, size) for name, size in self.axes)
+        return tuple(Variable(name, name, ONE, size if fixed or name in self.fixed else 1,
+                              size if fixed or name in self.fixed else None, size) for name, size in self.axes)
 
     def __str__(self) -> str:
         return " x ".join(f"{name}={size}" for name, size in self.axes)
@@ -65,8 +71,9 @@ def mesh_of(given: Any) -> Mesh:
 
 def mesh_in(domain: Domain) -> Mesh | None:
     """The mesh whose axes are variables of a domain; None for a program of one device."""
-    axes = tuple((v.symbol, v.default) for v in domain.variables if v.default is not None)
-    return Mesh(axes) if axes else None
+    found = [v for v in domain.variables if v.default is not None]
+    axes = tuple((v.symbol, v.default) for v in found if v.default is not None)
+    return Mesh(axes, frozenset(v.symbol for v in found if v.lower == v.upper)) if axes else None
 
 
 def check_names(mesh: Mesh, symbols: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from sympy import Integer, Symbol
+from sympy import Expr, Integer, Symbol
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
@@ -149,13 +149,13 @@ def _with_axes(program: RawProgram, mesh: Mesh, fixed: str) -> RawProgram:
 
 
 def _finished(device: Device) -> Device:
-    program = _with_axes(device.program, device.mesh, device.fixed)
+    sizes = {symbol(name): Integer(size) for name, size in device.mesh.axes if name in device.mesh.fixed}
+    program = _with_axes(replaced(device.program, sizes) if sizes else device.program, device.mesh, device.fixed)
     return replace(device, program=replace(program, multiples=multiples(program)))
 
 
-def at_a_point(request: Traceable, mesh: Mesh, sizes: Sizes, specs: Specs) -> RawProgram:
-    """The program of one device as a request has it that is traced at integers, over a mesh of integers."""
-    there = Mesh(tuple((name, sizes[name]) for name in mesh.names))
+def at_a_point(request: Traceable, there: Mesh, specs: Specs) -> RawProgram:
+    """The program of one device as a request has it that is traced at integers, over a mesh of the sizes that it has there."""
     with compat.axes_resized(there.sizes):
         traced = request.run()
     program = inline(traced)
@@ -175,9 +175,19 @@ def replaced(program: RawProgram, values: Mapping[Symbol, Integer]) -> RawProgra
 
     def equation(r: Raw) -> Raw:
         sizes = {axis: internal(size).xreplace(values) for axis, size in r.params.get("axis_sizes", {}).items()}
-        return replace(r, times=r.times.xreplace(values), params={**r.params, "axis_sizes": sizes} if sizes else r.params)
+        params = {name: _replaced(parameter, values) for name, parameter in r.params.items()}
+        return replace(r, times=r.times.xreplace(values), params={**params, "axis_sizes": sizes} if sizes else params)
 
-    return program.rewritten(array, equation)
+    made = program.rewritten(array, equation)
+    return replace(made, integers={v: i.xreplace(values) for v, i in made.integers.items()})
+
+
+def _replaced(parameter: Any, values: Mapping[Symbol, Integer]) -> Any:
+    if isinstance(parameter, Expr):
+        return parameter.xreplace(values)
+    if isinstance(parameter, tuple) and not hasattr(parameter, "_fields"):
+        return tuple(_replaced(part, values) for part in parameter)
+    return parameter
 
 
 def sizes_in(env: Mapping[Symbol, int], mesh: Mesh) -> dict[str, int]:

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.raw import RawProgram
-from costmodel.sharding.mesh import Mesh
+from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.trace.pure import pure
 from costmodel.trace.requests import Request
 from costmodel.trace.training import Step
@@ -56,7 +57,7 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
     inputs, kw = _of_inputs(forward, stated)
     into = [*params, *others, *inputs, *kw]
     if isinstance(request, Step):
-        into += [*_of_optimizer(request, params), *spread(stated.targets, request.targets, "targets")]
+        into += [*_of_optimizer(request, params), *_said_or_own(stated.targets, request.targets, "targets")]
     for spec in into:
         check_axes(spec, mesh)
     out = None
@@ -65,6 +66,17 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
         updated = [*params] if request.optimizer is None else [*params, *state]
         out = [PartitionSpec(), *others, *updated]
     return into, out
+
+
+def mesh_of_inputs(request: Request | Step) -> Mesh | None:
+    """The mesh over which inputs or targets are sharded; None where none is. Raises CostModelError for two meshes."""
+    forward = request.forward if isinstance(request, Step) else request
+    targets = request.targets if isinstance(request, Step) else ()
+    found = {mesh_of(leaf.sharding.mesh) for leaf in jax.tree.leaves((forward.inputs, dict(forward.kwargs), targets))
+             if compat.stated_sharding(leaf) is not None}
+    if len(found) > 1:
+        raise CostModelError(f"inputs are sharded over the meshes {' and '.join(sorted(map(str, found)))}: use one mesh")
+    return next(iter(found), None)
 
 
 def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spec], list[Spec]]:
@@ -83,7 +95,7 @@ def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spe
 
 
 def _of_inputs(request: Request, stated: Shardings) -> tuple[list[Spec], list[Spec]]:
-    kw = [None] * len(jax.tree.leaves(request.split_kwargs()[0]))
+    kw = _said_or_own(None, request.split_kwargs()[0], "kwargs")
     per = _per_argument(request, stated)
     return [spec for i, specs in enumerate(per) if i != request.params for spec in specs], kw
 
@@ -92,15 +104,18 @@ def _per_argument(request: Request, stated: Shardings) -> list[list[Spec]]:
     """Partitions of the leaves of each input: what was said, else what a spec has with it."""
     given = stated.inputs
     if is_spec(given):
-        per = [spread(given, x, "in_shardings") for x in request.inputs]
-    else:
-        entries = tuple(given) if isinstance(given, tuple | list) else (given,)
-        if len(entries) != len(request.inputs):
-            raise CostModelError(f"in_shardings has {len(entries)} entries for {len(request.inputs)} inputs: one for each, or one "
-                                 "PartitionSpec for all of them")
-        per = [spread(entry, x, f"in_shardings[{i}]") for i, (entry, x) in enumerate(zip(entries, request.inputs, strict=True))]
-    own = [[spec_of(getattr(leaf, "sharding", None)) for leaf in jax.tree.leaves(x)] for x in request.inputs]
-    return [[said if said is not None else has for said, has in zip(a, b, strict=True)] for a, b in zip(per, own, strict=True)]
+        return [_said_or_own(given, x, "in_shardings") for x in request.inputs]
+    entries = tuple(given) if isinstance(given, tuple | list) else (given,)
+    if len(entries) != len(request.inputs):
+        raise CostModelError(f"in_shardings has {len(entries)} entries for {len(request.inputs)} inputs: one for each, or one "
+                             "PartitionSpec for all of them")
+    return [_said_or_own(entry, x, f"in_shardings[{i}]") for i, (entry, x) in enumerate(zip(entries, request.inputs, strict=True))]
+
+
+def _said_or_own(given: Any, tree: Any, what: str) -> list[Spec]:
+    """Partitions of a tree's leaves: what was said, else what a leaf has with it."""
+    own = [spec_of(getattr(leaf, "sharding", None)) for leaf in jax.tree.leaves(tree)]
+    return [said if said is not None else has for said, has in zip(spread(given, tree, what), own, strict=True)]
 
 
 def _of_optimizer(request: Step, params: Sequence[Spec]) -> list[Spec]:

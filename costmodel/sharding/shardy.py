@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from costmodel import _jax_compat as compat
 from costmodel.sharding.choices import decide
 from costmodel.sharding.concrete import MARK, Concrete
+from costmodel.sharding.elementwise import write_out
 from costmodel.sharding.mesh import Mesh
 
 _PROPAGATE = "builtin.module(sdy-propagation-pipeline)"
@@ -126,6 +127,7 @@ def _partition(module: Any) -> Partitioned:
             mlir.passmanager.PassManager.parse(pipeline).run(module.operation)
 
     with module.context, mlir.ir.Location.unknown():
+        write_out(module, mlir)
         run(_PROPAGATE)
         decide(module, mlir)
         run(*_RESHARD)

@@ -175,6 +175,14 @@ class Domain:
         user = {name: value for name, value in self._integers({**rest, **values}).items() if name in values}
         return self._bound(user)
 
+    def check_shared(self, env: Mapping[Symbol, int]) -> None:
+        """Raises DomainError where some of the variables leave no whole part to each device of the axes' own sizes."""
+        known = {**{symbol(v.name): v.default for v in self.variables if v.default is not None}, **env}
+        for multiple in self.multiples:
+            if (multiple.part.free_symbols | multiple.whole.free_symbols) <= known.keys() and not multiple.holds(known):
+                point = ", ".join(f"{s.name}={v}" for s, v in known.items())
+                raise DomainError(f"{point} is outside the domain {self._text(multiple)}")
+
     def where(self, relations: Iterable[Relation], env: Mapping[Symbol, int]) -> Domain:
         """This domain with relations in which some variables are integers. Raises DomainError where those leave no point."""
         fixed = [Relation(r.text, r.difference.xreplace({s: sympy.Integer(v) for s, v in env.items()})) for r in relations
