@@ -29,6 +29,7 @@ def free_clock(cost: Symbolic, hardware: str | Hardware, free: Sequence[str], po
 def seconds(cost: Symbolic, hardware: str | Hardware, *, free: Sequence[str] = (), bound: str = "lower",
             policy: str | None = None) -> Expr:
     """Seconds of the whole program in the user's symbols, with sympy's ``Max``: at least ("lower": resources overlap) or "upper".
+    What is sent goes on beside what is computed, unless nothing is left to compute meanwhile.
 
     Raises CostModelError for a figure that the device does not state; MissingPeak.
     """
@@ -38,9 +39,15 @@ def seconds(cost: Symbolic, hardware: str | Hardware, *, free: Sequence[str] = (
     if bound == "upper":
         return cost.evaluate(found.upper().expand())
     if found.chosen:
-        return _of_branches(cost, found)
-    settled, left = found.grouped()
-    return Add(cost.evaluate(settled), *(cost.evaluate(times) * _longest(cost, parts) for parts, times in left.items()))
+        computing = _of_branches(cost, found)
+    else:
+        settled, left = found.grouped()
+        computing = Add(cost.evaluate(settled), *(cost.evaluate(times) * _longest(cost, parts) for parts, times in left.items()))
+    lanes = [cost.evaluate(each) for each in found.sending().values()]
+    waits = [cost.evaluate(each) for each in found.sending(alone=True).values()]
+    if not lanes:
+        return computing
+    return Max(computing + (Max(*waits, evaluate=False) if len(waits) > 1 else Add(*waits)), *lanes, evaluate=False)
 
 
 def _longest(cost: Symbolic, parts: Sequence[Expr]) -> Expr:
@@ -52,6 +59,6 @@ def _longest(cost: Symbolic, parts: Sequence[Expr]) -> Expr:
 def _of_branches(cost: Symbolic, found: Clock) -> Expr:
     """Of the sides of each branch the longest, or where the least counts the shortest."""
     extreme = Max if found.branches is Branches.MAX else Min
-    seconds = [(k.branch, cost.evaluate(k.times) * (_longest(cost, k.longest) + found.launch)) for k in found.kernels]
+    seconds = [(k.branch, cost.evaluate(k.times) * (_longest(cost, k.longest) + found.launch)) for k in found.kernels if not k.lanes]
     return combined(seconds, found.branches, add=lambda parts: Add(*parts), join=lambda parts: Add(*parts),
                     choose=lambda sides: extreme(*sides, evaluate=False))

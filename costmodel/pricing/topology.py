@@ -143,8 +143,8 @@ def _where(device: Hardware, rooms: Sequence[_Room], axis: str, size: int, place
     if room is None:
         names = [r.link.name for r in rooms]
         has = ", ".join(names) or "none: add a [[datasheet.links]] table to its file"
-        raise CostModelError(f"topology= lays {axis} on {place!r}, which is no link of {device.name};{did_you_mean(name, names)} it "
-                             f"has {has}")
+        raise CostModelError(f"topology= lays {axis} on {place!r}, which is no link of {device.name};{did_you_mean(name, names)} "
+                             f"it has {has}")
     if size == 1:
         return ()
     if numbers is None:

@@ -107,9 +107,19 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
 
 
 def _lower(found: Clock) -> Any:
+    """What is computed and waits, and beside it what each connection to other devices takes."""
+    lanes, waits = found.sending(), found.sending(alone=True)
+    computing = _computing(found)
+    if waits:
+        most = [tree_of(each) for each in waits.values()]
+        computing = _sum([computing, {"op": "maximum", "parts": most} if len(most) > 1 else most[0]])
+    return {"op": "maximum", "parts": [computing, *(tree_of(each) for each in lanes.values())]} if lanes else computing
+
+
+def _computing(found: Clock) -> Any:
     """Kernels in which one resource is busiest everywhere are one polynomial; of the others those that choose between the same."""
     if found.chosen:
-        return _combined(found, lambda k: k.times * (_peak(k) + found.launch) if k.needed else ZERO)
+        return _combined(found, lambda k: k.times * (_peak(k) + found.launch) if k.needed and not k.lanes else ZERO)
     settled, left = found.grouped()
     return _sum([tree_of(settled), *(tree_of(times * PeakMax.opaque(*longest)) for longest, times in left.items())])
 
