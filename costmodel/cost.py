@@ -473,6 +473,15 @@ class Cost(_Face, Symbolic):
 
         return seconds(self, hardware, free=free, bound=bound, policy=policy)
 
+    def communication(self, hardware: str | Hardware, /, *, large: str = "", topology: Mapping[str, str] | None = None) -> Expr:
+        """Seconds that the busiest connection to other devices takes, as a closed form in the user's symbols and the mesh's axes;
+        in the limit of the axes in ``large`` ("data model"). ``topology`` as in :meth:`roofline`."""
+        from costmodel.hardware import Hardware, load
+        from costmodel.pricing.closed import communication
+
+        device = hardware if isinstance(hardware, Hardware) else load(hardware)
+        return communication(self, device.laid(topology or {}), large=large.replace(",", " ").split())
+
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
         of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""

@@ -37,8 +37,8 @@ FIGURES = ("bandwidth", "launch_overhead", "link")
 @dataclass(frozen=True)
 class Work:
     """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together;
-    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`); ``sent``: what
-    they send to other devices, and ``alone``: nothing is left to compute meanwhile."""
+    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`); ``sent``:
+    what they send to other devices, and ``alone``: nothing is left to compute meanwhile."""
 
     bytes: Expr
     ops: tuple[tuple[OpKind, Expr], ...]
@@ -69,7 +69,8 @@ def _merged(table: CostTable, kernels: Sequence[Any]) -> tuple[Work, ...]:
                     counts[kind].append(valid)
         exchanged = tuple((each.kind, each.params, each.bytes) for e in computed(kernel) for each in communication.sent_by(e))
         ops = tuple((kind, count) for kind, parts in counts.items() if (count := total(parts)) != 0)
-        runs[kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch, exchanged, i in alone].append(kernel.times)
+        key = (kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch, exchanged, i in alone)
+        runs[key].append(kernel.times)
     return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch, exchanged, by_itself)
                  for (crossing, ops, kind, needed, branch, exchanged, by_itself), times in runs.items())
 
@@ -164,8 +165,14 @@ def exact(value: float, of: float | None = None) -> Rational:
 
 def _inverse(seconds: float) -> Rational:
     """Seconds an operation as the inverse of a rate that a person wrote."""
-    rate = Fraction(1 / seconds).limit_denominator(1000)
+    inverse = Fraction(1 / seconds)
+    simple = (inverse.limit_denominator(most) for most in range(1, _DENOMINATOR))
+    rate = next((r for r in simple if abs(r - inverse) <= inverse * _ROUNDING), inverse.limit_denominator(_DENOMINATOR))
     return Rational(rate.denominator, rate.numerator)
+
+
+_DENOMINATOR = 1000  # of a rate, in operations a second
+_ROUNDING = Fraction(4, 10**16)  # of the floating-point number that it went through
 
 
 # A product of powers and its number, as sympy keeps a sum.
@@ -290,8 +297,8 @@ def _add(parts: Sequence[Expr]) -> Expr:
 
 def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None,
           sizes: Mapping[str, int] | None = None) -> Clock:
-    """A program's time on a device under a policy; figures in ``free`` are those symbols. A mesh is laid on links as it is where its
-    axes have these ``sizes``, by default their own.
+    """A program's time on a device under a policy; figures in ``free`` are those symbols. A mesh is laid on links as it is where
+    its axes have these ``sizes``, by default their own.
 
     Raises MissingPeak where the device has none for a type that the program computes in.
     """

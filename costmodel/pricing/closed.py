@@ -12,6 +12,7 @@ from costmodel.pricing.clock import Clock, clock, figure_of, figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined
+from costmodel.symbolic.forms import symbol
 
 
 def free_clock(cost: Symbolic, hardware: str | Hardware, free: Sequence[str], policy: str | None) -> Clock:
@@ -50,6 +51,31 @@ def seconds(cost: Symbolic, hardware: str | Hardware, *, free: Sequence[str] = (
     return Max(computing + (Max(*waits, evaluate=False) if len(waits) > 1 else Add(*waits)), *lanes, evaluate=False)
 
 
+def sending(cost: Symbolic, hardware: str | Hardware, policy: str | None = None) -> dict[str, Expr]:
+    """Seconds by connection to other devices, in the user's symbols; the mesh is laid on links as it is at its own sizes."""
+    found = free_clock(cost, hardware, (), policy)
+    return {lane: cost.evaluate(each).expand() for lane, each in found.sending().items()}
+
+
+def communication(cost: Symbolic, hardware: str | Hardware, *, large: Sequence[str] = (), policy: str | None = None) -> Expr:
+    """Seconds of the busiest connection in closed form; in the limit of ``large`` axes. Zero for a program that sends nothing."""
+    lanes = dict.fromkeys(in_the_limit(each, large) for each in sending(cost, hardware, policy).values())
+    return Max(*lanes, evaluate=False) if len(lanes) > 1 else Add(*lanes)
+
+
+def in_the_limit(expr: Expr, large: Sequence[str]) -> Expr:
+    """An expression for large axes of a mesh, of which arrays have a part or the whole: 1/p is 0 beside what has no p. Raises
+    CostModelError where it grows with an axis (a latency a step, say)."""
+    for axis in large:
+        p = symbol(axis)
+        terms = Add.make_args(expr.expand())
+        powers = [term.as_coeff_exponent(p)[1] for term in terms]
+        if max(powers) > 0:
+            raise CostModelError(f"this time grows with {axis} without limit: {expr}")
+        expr = Add(*(term for term, power in zip(terms, powers, strict=True) if power == max(powers)))
+    return expr
+
+
 def _longest(cost: Symbolic, parts: Sequence[Expr]) -> Expr:
     """A maximum that sympy knows, unevaluated: it would compare each pair."""
     shown = [cost.evaluate(part.expand()) for part in parts]
@@ -59,6 +85,7 @@ def _longest(cost: Symbolic, parts: Sequence[Expr]) -> Expr:
 def _of_branches(cost: Symbolic, found: Clock) -> Expr:
     """Of the sides of each branch the longest, or where the least counts the shortest."""
     extreme = Max if found.branches is Branches.MAX else Min
-    seconds = [(k.branch, cost.evaluate(k.times) * (_longest(cost, k.longest) + found.launch)) for k in found.kernels if not k.lanes]
+    seconds = [(k.branch, cost.evaluate(k.times) * (_longest(cost, k.longest) + found.launch))
+               for k in found.kernels if not k.lanes]
     return combined(seconds, found.branches, add=lambda parts: Add(*parts), join=lambda parts: Add(*parts),
                     choose=lambda sides: extreme(*sides, evaluate=False))

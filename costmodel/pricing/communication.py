@@ -81,7 +81,7 @@ def by_leg(kind: str, bytes_sent: Any, legs: Sequence[Leg], hops: int | None = N
 
 
 def distance(params: Collective, legs: Sequence[Leg], layout: Layout, sizes: Mapping[str, int]) -> int | None:
-    """How far the furthest partner of a permutation is along the axes of a torus; None where it names no partners, or on no torus."""
+    """How far the furthest partner of a permutation is along the axes of a torus; None where none is named, or on no torus."""
     if not params.partners or not all(leg.link.topology == "torus" for leg in legs):
         return None
     axes = [axis for axis in params.axes if sizes.get(axis, 1) > 1]

@@ -17,8 +17,8 @@ from costmodel.rules.work import CostTable, Equation, Value
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """Of each kernel that sends (``senders``, by number) the kernels that can run while it does, as arrays (sender, kernel): ``runs``
-    all of their runs, ``once`` those of the same iteration of its loops."""
+    """Of each kernel that sends (``senders``, by number) the kernels that can run while it does, as arrays (sender, kernel):
+    ``runs`` all of their runs, ``once`` those of the same iteration of its loops."""
 
     senders: np.ndarray
     runs: np.ndarray

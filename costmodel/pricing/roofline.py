@@ -425,8 +425,8 @@ def _sent(sent: Communication) -> Iterator[str]:
     lanes = ", ".join(f"{lane} {si(seconds, 's')}" for lane, seconds in sent.lanes)
     yield (f"one device's; mesh laid with {sent.laid}; {'communication' if sent.binds else 'compute'}-bound: computing takes "
            f"{si(sent.compute, 's')}, sending {lanes}")
-    yield (f"the lower bound hides all that is sent but {si(sent.exposed, 's')}, beside which nothing is left to compute; the upper "
-           "bound and what is predicted hide nothing")
+    yield (f"the lower bound hides all that is sent but {si(sent.exposed, 's')}, beside which nothing is left to compute; the "
+           "upper bound and what is predicted hide nothing")
 
 
 def _told(roofline: Roofline) -> str:
