@@ -119,6 +119,50 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """One way in which a library does a collective: ``launch`` s, ``step`` s for each of its steps one after another, the bytes
+    that a device sends at ``rate``, and its own part of them at ``own`` B/s. Without a rate, its bytes take no time."""
+
+    launch: Quantity
+    step: Quantity
+    rate: Quantity | None = None
+    own: Quantity | None = None
+
+    def seconds(self, steps: float, devices: float, sent: float) -> float:
+        """Of so many steps and bytes."""
+        found = self.launch.value + steps * self.step.value
+        found += sent / self.rate.value if self.rate else 0.0
+        return found + (sent / (devices - 1) / self.own.value if self.own else 0.0)
+
+
+@dataclass(frozen=True)
+class LinkCalibration:
+    """How long collectives of a kind really take over a link: by the quickest of their protocols.
+
+    spread:         standard deviation of log(measured / predicted) of those that it was not fitted on.
+    runs:           measurements that it was fitted on.
+    date, versions: of the measurements.
+    """
+
+    link: str
+    kind: str
+    protocols: tuple[Protocol, ...]
+    spread: float
+    runs: int
+    date: str
+    versions: str
+
+    @staticmethod
+    def steps(kind: str, devices: float) -> float:
+        """Steps one after another: round a ring, twice where all have the result of a sum; one where all exchange with all."""
+        return {"all_to_all": 1, "all_reduce": 2 * (devices - 1)}.get(kind, devices - 1)
+
+    def seconds(self, devices: float, sent: float) -> float:
+        """Of a collective among so many devices, each of which sends so many bytes."""
+        return min(p.seconds(self.steps(self.kind, devices), devices, sent) for p in self.protocols)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """How long the kernels of a fusion policy really take: their compute and memory time over ``efficiency``, and ``launch`` each.
 
@@ -271,6 +315,7 @@ class Hardware:
     energies:              of its operations and memories, where it states them.
     calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.
+    collectives:           how long collectives over its links really take, by link and kind; only predictions use it.
     topology:              which links the axes of a mesh are laid on, by name; of those that are not there the innermost on the
                            nearest link.
     """
@@ -297,6 +342,7 @@ class Hardware:
     energies: Energies | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict, hash=False)
     fusion: str = ""
+    collectives: tuple[LinkCalibration, ...] = ()
     topology: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from costmodel.hardware.calibration import calibrations
+from costmodel.hardware.calibration import calibrations, link_calibrations
 from costmodel.hardware.fields import UNITS as UNITS
 from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
@@ -37,7 +37,7 @@ _LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at mos
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
-_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "energy", "policy")
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "collectives", "energy", "policy")
 _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
@@ -84,6 +84,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     _needed(root, "datasheet.memory.bandwidth", "bandwidth" in figures, "{ value = …, unit = …, source = … }")
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
     calibration = calibrations(root.table("calibration"))
+    collectives = link_calibrations(root, [link.name for link in links])
     measurement = _measurement(measured) if "measured" in data else None
     policy = root.table("policy", required=True)
     policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
@@ -121,6 +122,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         links=links,
         energies=energies,
         calibration=calibration,
+        collectives=collectives,
         fusion=fusion,
     )
 

@@ -183,7 +183,8 @@ Sum = Mapping[Expr, Rational]
 class Kernel:
     """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs; ``reached``: how
     much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``. Of what they send ``lanes`` are
-    seconds by connection, ``alone`` as in :class:`Work`."""
+    seconds by connection, ``alone`` as in :class:`Work`; ``calibrated``: the sum over its exchanges of the least of several
+    forms."""
 
     times: Expr
     resources: Mapping[str, Expr]
@@ -192,6 +193,7 @@ class Kernel:
     reached: Expr | None = None
     lanes: Mapping[str, Expr] = field(default_factory=dict)
     alone: bool = False
+    calibrated: tuple[tuple[Expr, ...], ...] = ()
 
     @property
     def longest(self) -> tuple[Expr, ...]:
@@ -314,15 +316,18 @@ def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Sy
                 seconds[kind] = rates.operation(kind)
             resources.setdefault(unit_of(device, RUNS_ON[kind.engine]), []).append(count * seconds[kind])
         lanes: dict[str, list[Expr]] = defaultdict(list)
+        calibrated: list[tuple[tuple[Expr, ...], ...]] = []
         for kind, params, count in work.sent:
             assert layout is not None
+            calibrated.append(communication.likely_in_closed_form(Sent(0, kind, params, count), layout))
             for leg, part in rates.exchange(Sent(0, kind, params, count), layout).items():
                 resources.setdefault(communication.LINK, []).append(part)
                 for lane in communication.lanes(leg):
                     lanes[lane].append(part)
         reached = None if stands is None else exact(stands.calibration.of(work.kind))
         kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch, work.needed,
-                              reached, {lane: Add(*parts) for lane, parts in lanes.items()}, work.alone))
+                              reached, {lane: Add(*parts) for lane, parts in lanes.items()}, work.alone,
+                              tuple(forms for each in calibrated for forms in each) if all(calibrated) else ()))
     return Clock(tuple(kernels), rates.launch, table.branches, stands)
 
 

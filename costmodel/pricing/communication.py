@@ -10,7 +10,7 @@ from typing import Any
 from sympy import Expr, Rational
 
 from costmodel.fusion import Kernel
-from costmodel.hardware import Hardware
+from costmodel.hardware import Hardware, LinkCalibration, Protocol, Quantity
 from costmodel.pricing.links import ROUNDS, Leg, parts
 from costmodel.pricing.topology import Layout, lay
 from costmodel.rules.params import Collective
@@ -103,12 +103,40 @@ def in_closed_form(each: Sent, layout: Layout) -> dict[Leg, Expr]:
     return dict(by_leg(each.kind.name, each.bytes, legs_of(layout, each.params, {})))
 
 
+def calibration_of(device: Hardware, leg: Leg, kind: str) -> LinkCalibration | None:
+    """The calibration of a kind of collective over a link, if the device has one."""
+    return next((c for c in device.collectives if c.link == leg.link.name and c.kind == kind), None)
+
+
+def likely_in_closed_form(each: Sent, layout: Layout) -> tuple[tuple[Expr, ...], ...]:
+    """Seconds of an exchange as its links are calibrated: a sum over its legs of the least of several forms; none where a leg is
+    not calibrated."""
+    legs = [leg for leg in legs_of(layout, each.params, {}) if leg.devices != 1]
+    found = []
+    for leg, part in zip(legs, parts(each.kind.name, legs), strict=True):
+        calibration = calibration_of(layout.device, leg, each.kind.name)
+        if calibration is None:
+            return ()
+        steps = calibration.steps(each.kind.name, leg.devices)
+        found.append(tuple(_of_protocol(p, steps, leg.devices, part * each.bytes) for p in calibration.protocols))
+    return tuple(found)
+
+
+def _of_protocol(protocol: Protocol, steps: Any, devices: Any, sent: Expr) -> Expr:
+    def figure(quantity: Quantity) -> Rational:
+        return Rational(repr(quantity.value))
+
+    found = figure(protocol.launch) + steps * figure(protocol.step)
+    found += sent / figure(protocol.rate) if protocol.rate else 0
+    return found + (sent / (devices - 1) / figure(protocol.own) if protocol.own else 0)
+
+
 @dataclass(frozen=True)
 class Times:
-    """Seconds of what is sent, as (kernel, kind, seconds by leg)."""
+    """Seconds of what is sent, as (exchange, seconds by leg, seconds as calibrated); the last where all its links are."""
 
     layout: Layout
-    rows: tuple[tuple[Sent, tuple[tuple[Leg, float], ...], float], ...]
+    rows: tuple[tuple[Sent, tuple[tuple[Leg, float], ...], float | None], ...]
 
 
 def times_at(exchanges: Sequence[Sent], counts: Sequence[float], device: Hardware, sizes: Mapping[str, int],
@@ -119,8 +147,18 @@ def times_at(exchanges: Sequence[Sent], counts: Sequence[float], device: Hardwar
     for each, count in zip(exchanges, counts, strict=True):
         legs = legs_of(layout, each.params, env)
         far = distance(each.params, legs, layout, sizes) if each.kind.name not in ROUNDS else None
-        rows.append((each, tuple(by_leg(each.kind.name, count, legs, far)), count))
+        rows.append((each, tuple(by_leg(each.kind.name, count, legs, far)), _likely(device, each.kind.name, count, legs)))
     return Times(layout, tuple(rows))
+
+
+def _likely(device: Hardware, kind: str, count: float, legs: Sequence[Leg]) -> float | None:
+    legs, seconds = [leg for leg in legs if leg.devices != 1], 0.0
+    for leg, part in zip(legs, parts(kind, legs), strict=True):
+        calibration = calibration_of(device, leg, kind)
+        if calibration is None:
+            return None
+        seconds += calibration.seconds(leg.devices, part * count)
+    return seconds
 
 
 def axes_at(table: CostTable, env: Mapping[Any, int]) -> dict[str, int]:

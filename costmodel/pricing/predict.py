@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sympy import Expr, Float
+from sympy import Expr, Float, Min
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load, standing
@@ -31,8 +31,12 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
     for i, kernel in enumerate(kernels):
         busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops
                 if kind.engine != communication.LINK]
-        busy += [part for each in sent if each.kernel == i and layout
-                 for part in communication.in_closed_form(each, layout).values()]
+        here = [each for each in sent if each.kernel == i and layout is not None]
+        likely = [communication.likely_in_closed_form(each, layout) for each in here if layout is not None]
+        if here and all(likely):
+            terms.append(kernel.times * total(Min(*forms, evaluate=False) for each in likely for forms in each))
+            continue
+        busy += [part for each in here if layout is not None for part in communication.in_closed_form(each, layout).values()]
         busy.append(Float(1 / device.bandwidth.value) * kernel.bytes)
         terms.append(kernel.times * (total(busy) / found.of(kernel.kind) + found.launch.value))
     return cost.evaluate(total(terms) + (found.call.value if found.call else 0))

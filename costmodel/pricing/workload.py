@@ -174,6 +174,7 @@ class Times:
     lanes:   by connection to other devices; each goes on by itself, beside the others and the units.
     layout:  the links that the mesh's axes are laid on, where anything is sent.
     beside:  what can run while a kernel sends.
+    likely:  (kernel, 1) seconds of kernels that send, as their links are calibrated; not a number elsewhere.
     """
 
     device: Hardware
@@ -190,6 +191,7 @@ class Times:
     lanes: Mapping[str, np.ndarray] = field(default_factory=dict)
     layout: Layout | None = None
     beside: Beside | None = None
+    likely: np.ndarray | None = None
 
     @cached_property
     def units(self) -> Mapping[str, np.ndarray]:
@@ -224,7 +226,8 @@ class Times:
             return np.full_like(self.memory, np.nan)
         found = self.stands.calibration
         reached = np.array([found.of(kind) for kind in self.kinds])[:, None]
-        return sum(self.units.values(), self.memory) / reached + found.launch.value
+        busy = sum(self.units.values(), self.memory) / reached + found.launch.value
+        return busy if self.likely is None else np.where(np.isnan(self.likely), busy, self.likely)
 
     def resources(self) -> dict[str, np.ndarray]:
         """Seconds by resource over the whole program, an array over the points: units, memory and launch. Of a branch that side
@@ -310,15 +313,18 @@ def _sent(counts: Counts, device: Hardware, engines: dict[str, np.ndarray],
     found = communication.times_at(work.sent, counts.sent, device, communication.axes_at(work.table, counts.env), counts.env)
     link = engines.setdefault(communication.LINK, np.zeros_like(counts.bytes))
     lanes: dict[str, np.ndarray] = {}
-    for each, legs, _ in found.rows:
+    likely = np.full_like(counts.bytes, np.nan)
+    for each, legs, calibrated in found.rows:
         i = each.kernel
+        if calibrated is not None:
+            likely[i] = calibrated + np.nan_to_num(likely[i])
         seconds = sum(s for _, s in legs)
         link[i] += seconds
         by_kind.append((each.kind, np.array([i]), np.array([[seconds]])))
         for leg, part in legs:
             for lane in communication.lanes(leg):
                 lanes.setdefault(lane, np.zeros_like(counts.bytes))[i] += part
-    return {"lanes": lanes, "layout": found.layout, "beside": work.beside if lanes else None}
+    return {"lanes": lanes, "layout": found.layout, "beside": work.beside if lanes else None, "likely": likely}
 
 
 def seconds_an_operation(device: Hardware, kind: OpKind) -> float:

@@ -144,8 +144,13 @@ def _predicted(found: Clock) -> Any:
         return None
     call = found.stands.calibration.call
     whole = _combined(found, lambda k: found.likely(k).expand()) if found.chosen else tree_of(
-        Add(*map(found.likely, found.kernels)).expand())
-    return _sum([whole, tree_of(exact(call.value))]) if call else whole
+        Add(*(found.likely(k) for k in found.kernels if not k.calibrated)).expand())
+    sent = [] if found.chosen else [_least(k.times, forms) for k in found.kernels for forms in k.calibrated]
+    return _sum([whole, *sent, *([tree_of(exact(call.value))] if call else [])]) if call or sent else whole
+
+
+def _least(times: Expr, forms: Sequence[Expr]) -> Any:
+    return {"op": "minimum", "parts": [tree_of((times * form).expand()) for form in forms]}
 
 
 def _busy(found: Clock, unit: str) -> Any:
