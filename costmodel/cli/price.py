@@ -29,16 +29,18 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @PRECISION
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
+@click.option("--topology", multiple=True, metavar="AXIS=LINK", help="The link of an axis of the mesh, e.g. data=InfiniBand.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
 def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
-             output: str | None) -> None:
+             topology: tuple[str, ...], output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
     A range, as --at n=1..256,h=224,w=224, gives the time and the throughput of the whole model over it.
     """
     from costmodel.points import split_range
 
-    wanted = _devices(names, precision)  # before the model, which takes longer
+    laid = {axis: link for axis, _, link in (each.partition("=") for each in topology)}
+    wanted = [device.laid(laid) for device in _devices(names, precision)]  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if by != "kernel" or depth is not None:

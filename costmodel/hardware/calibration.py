@@ -6,16 +6,18 @@ A calibration is part of no bound. It is fitted to measurements by ``costmodel c
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
 from costmodel.hardware.fields import Table
-from costmodel.hardware.model import Calibration, Hardware, HardwareFileError, Quantity, Standing
+from costmodel.hardware.model import Calibration, Hardware, HardwareFileError, LinkCalibration, Protocol, Quantity, Standing
 
 # The kinds of kernels that a calibration can be for: those of costmodel.fusion.
 KERNELS = ("dot", "conv", "grouped conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort",
            "cumulative", "fft", "copy", "linear algebra", "collective")
+# The collectives that a calibration of a link can be for.
+COLLECTIVES = ("all_gather", "all_reduce", "reduce_scatter", "all_to_all", "permute")
 _SPREAD = (1e-3, 3.0)
 
 
@@ -41,6 +43,31 @@ def _calibration(policy: str, entry: Table) -> Calibration | None:
         return None
     assert isinstance(spread, float)
     return Calibration(policy, efficiency, launch, spread, runs, models, date, versions, call, kinds)
+
+
+def link_calibrations(root: Table, links: Sequence[str]) -> tuple[LinkCalibration, ...]:
+    """How long collectives over a device's links take, from the file's ``[[collectives]]``; what is wrong with one is noted."""
+    found = []
+    for entry in root.tables("collectives"):
+        entry.only("link", "kind", "spread", "runs", "date", "versions", "protocols")
+        link, kind = entry.text("link", among=tuple(links)), entry.text("kind", among=COLLECTIVES)
+        runs, date, versions = entry.whole("runs", 1, 10**6, "how many, from 1"), entry.text("date"), entry.text("versions")
+        spread = entry.data.get("spread")
+        if isinstance(spread, bool) or not isinstance(spread, float) or not _SPREAD[0] <= spread <= _SPREAD[1]:
+            entry.note("spread", f"{spread!r}; expected a number from {_SPREAD[0]:g} to {_SPREAD[1]:g}")
+        protocols = tuple(p for p in map(_protocol, entry.tables("protocols")) if p is not None)
+        if not protocols:
+            entry.note("protocols", "expected at least one [[collectives.protocols]] table")
+        elif isinstance(spread, float):
+            found.append(LinkCalibration(link, kind, protocols, spread, runs, date, versions))
+    return tuple(found)
+
+
+def _protocol(table: Table) -> Protocol | None:
+    table.only("launch", "step", "rate", "own")
+    launch, step = (table.quantity(key, "s", measured=True, required=True) for key in ("launch", "step"))
+    rate, own = (table.quantity(key, "B/s", measured=True) for key in ("rate", "own"))
+    return None if launch is None or step is None else Protocol(launch, step, rate, own)
 
 
 def _kinds(table: Table) -> dict[str, Quantity]:

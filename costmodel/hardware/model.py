@@ -87,16 +87,79 @@ class Level:
 
 @dataclass(frozen=True)
 class Link:
-    """A connection to other devices. ``direction`` says what the published bandwidth counts: "each way" or "both ways" together."""
+    """A connection of a device to others.
+
+    bandwidth:  B/s of all of a device's connections of this sort; ``direction`` says what it counts: "each way", or "both ways"
+                together.
+    kind:       "ICI", "NVLink", "NVSwitch", "PCIe", "InfiniBand", …; what it is, for people.
+    topology:   "torus" (each device has two neighbours along each of ``axes`` axes, which share the bandwidth), "ring" (the same
+                with one axis, always closed), "full" (each device has a connection of its own to each other one of its ``domain``)
+                or "switch" (any device reaches any other at the whole bandwidth).
+    latency:    s from a device to the next one; None where nobody states it: bounds then have none.
+    domain:     how many devices it connects at most, such as the 8 of a node; None: any number.
+    wraparound: the least number of devices along an axis of a torus at which the axis is closed to a ring.
+    source:     who states how many devices are connected how.
+    """
 
     name: str
     bandwidth: Quantity
     direction: str
+    kind: str = ""
+    topology: str = "switch"
+    latency: Quantity | None = None
+    axes: int = 1
+    domain: int | None = None
+    wraparound: int = 1
+    source: str = ""
 
     @property
     def one_way(self) -> float:
         """B/s in one direction."""
         return self.bandwidth.value / (2 if self.direction == "both ways" else 1)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way in which a library does a collective: ``launch`` s, ``step`` s for each of its steps one after another, the bytes
+    that a device sends at ``rate``, and its own part of them at ``own`` B/s. Without a rate, its bytes take no time."""
+
+    launch: Quantity
+    step: Quantity
+    rate: Quantity | None = None
+    own: Quantity | None = None
+
+    def seconds(self, steps: float, devices: float, sent: float) -> float:
+        """Of so many steps and bytes."""
+        found = self.launch.value + steps * self.step.value
+        found += sent / self.rate.value if self.rate else 0.0
+        return found + (sent / (devices - 1) / self.own.value if self.own else 0.0)
+
+
+@dataclass(frozen=True)
+class LinkCalibration:
+    """How long collectives of a kind really take over a link: by the quickest of their protocols.
+
+    spread:         standard deviation of log(measured / predicted) of those that it was not fitted on.
+    runs:           measurements that it was fitted on.
+    date, versions: of the measurements.
+    """
+
+    link: str
+    kind: str
+    protocols: tuple[Protocol, ...]
+    spread: float
+    runs: int
+    date: str
+    versions: str
+
+    @staticmethod
+    def steps(kind: str, devices: float) -> float:
+        """Steps one after another: round a ring, twice where all have the result of a sum; one where all exchange with all."""
+        return {"all_to_all": 1, "all_reduce": 2 * (devices - 1)}.get(kind, devices - 1)
+
+    def seconds(self, devices: float, sent: float) -> float:
+        """Of a collective among so many devices, each of which sends so many bytes."""
+        return min(p.seconds(self.steps(self.kind, devices), devices, sent) for p in self.protocols)
 
 
 @dataclass(frozen=True)
@@ -248,10 +311,13 @@ class Hardware:
     power:                 W at full load.
     levels:                further memories, nearest to the arithmetic first.
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
-    links:                 connections to other devices.
+    links:                 connections to other devices, the nearest (of the smallest domain) first.
     energies:              of its operations and memories, where it states them.
     calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.
+    collectives:           how long collectives over its links really take, by link and kind; only predictions use it.
+    topology:              which links the axes of a mesh are laid on, by name; of those that are not there the innermost on the
+                           nearest link.
     """
 
     name: str
@@ -276,6 +342,8 @@ class Hardware:
     energies: Energies | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict, hash=False)
     fusion: str = ""
+    collectives: tuple[LinkCalibration, ...] = ()
+    topology: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.fusion:
@@ -303,6 +371,10 @@ class Hardware:
         stricter = PRECISIONS[PRECISIONS.index(name):]
         float32 = {p: self.float32[p if p in stricter else name] for p in PRECISIONS}
         return replace(self, float32=float32)
+
+    def laid(self, topology: Mapping[str, str]) -> Hardware:
+        """The device on whose links a mesh's axes are laid so, by name: ``{"data": "InfiniBand", "model": "ICI 2"}``."""
+        return replace(self, topology=dict(topology))
 
     @property
     def default_precision(self) -> dict[str, str]:

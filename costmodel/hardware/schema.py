@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from costmodel.hardware.calibration import calibrations
+from costmodel.hardware.calibration import calibrations, link_calibrations
 from costmodel.hardware.fields import UNITS as UNITS
 from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
@@ -30,11 +30,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ENERGY = "energy"  # the kind of a file that states energies only
 KINDS = (*FUSION, ENERGY)
 DIRECTIONS = ("each way", "both ways")
+LINKS = ("ICI", "NVLink", "NVSwitch", "Infinity Fabric", "PCIe", "InfiniBand", "Ethernet", "DCN")
+TOPOLOGIES = ("torus", "ring", "full", "switch")
+_LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at most
 
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
-_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "energy", "policy")
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "collectives", "energy", "policy")
 _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
@@ -81,6 +84,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     _needed(root, "datasheet.memory.bandwidth", "bandwidth" in figures, "{ value = …, unit = …, source = … }")
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
     calibration = calibrations(root.table("calibration"))
+    collectives = link_calibrations(root, [link.name for link in links])
     measurement = _measurement(measured) if "measured" in data else None
     policy = root.table("policy", required=True)
     policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
@@ -118,6 +122,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         links=links,
         energies=energies,
         calibration=calibration,
+        collectives=collectives,
         fusion=fusion,
     )
 
@@ -179,11 +184,20 @@ def _levels(table: Table, *, measured: bool) -> tuple[Level, ...]:
 def _links(table: Table) -> tuple[Link, ...]:
     links = []
     for link in table.tables("links"):
-        link.only("name", "bandwidth", "direction")
+        link.only("name", "bandwidth", "direction", "kind", "topology", "latency", "axes", "domain", "wraparound", "source")
         name, bandwidth = link.text("name"), link.quantity("bandwidth", "B/s", required=True)
-        direction = link.text("direction", among=DIRECTIONS)
+        direction, kind = link.text("direction", among=DIRECTIONS), link.text("kind", "", among=LINKS)
+        topology, latency = link.text("topology", "switch", among=TOPOLOGIES), link.quantity("latency", "s")
+        axes = link.whole("axes", 1, 6, "the axes of a torus, from 1 to 6", 1)
+        domain = link.whole("domain", 2, _LARGEST, "how many devices it connects, from 2") if "domain" in link.data else None
+        wraparound = link.whole("wraparound", 1, _LARGEST, "devices along an axis of a torus, from 1", 1)
+        source = link.text("source", None if {"axes", "domain", "wraparound"} & set(link.data) else "")
+        if topology == "full" and domain is None:
+            link.note("domain", "missing; a full topology connects so many devices, each to each")
+        if topology != "torus" and (axes > 1 or wraparound > 1):
+            link.note("axes" if axes > 1 else "wraparound", f"is of a torus; the topology is {topology}")
         if bandwidth is not None:
-            links.append(Link(name, bandwidth, direction))
+            links.append(Link(name, bandwidth, direction, kind, topology, latency, axes, domain, wraparound, source))
     return tuple(links)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from costmodel.files import refusals, write_text
-from costmodel.hardware.model import Calibration, Energies, Hardware, Level, Link, Quantity
+from costmodel.hardware.model import Calibration, Energies, Hardware, Level, Link, LinkCalibration, Quantity
 
 
 def write(hardware: Hardware | Energies, path: str | Path) -> Path:
@@ -56,6 +56,8 @@ def _lines(hardware: Hardware) -> Iterator[str]:
     yield from _section(hardware, measured=True)
     for calibration in hardware.calibration.values():
         yield from calibration_lines(calibration)
+    for collective in hardware.collectives:
+        yield from collective_lines(collective)
     if hardware.energies is not None:
         yield from _energies(hardware.energies)
 
@@ -114,7 +116,15 @@ def _levels(section: str, levels: Iterable[Level]) -> Iterator[str]:
 def _links(section: str, links: Iterable[Link]) -> Iterator[str]:
     for link in links:
         yield from ("", f"[[{section}.links]]", f"name = {_text(link.name)}", f"bandwidth = {_quantity(link.bandwidth)}")
-        yield f"direction = {_text(link.direction)}"
+        yield from (f"direction = {_text(link.direction)}", f"topology = {_text(link.topology)}")
+        if link.kind:
+            yield f"kind = {_text(link.kind)}"
+        if link.latency is not None:
+            yield f"latency = {_quantity(link.latency)}"
+        numbers = (("axes", link.axes, 1), ("domain", link.domain, None), ("wraparound", link.wraparound, 1))
+        yield from (f"{key} = {number}" for key, number, default in numbers if number != default)
+        if link.source:
+            yield f"source = {_text(link.source)}"
 
 
 def calibration_lines(calibration: Calibration) -> Iterator[str]:
@@ -128,6 +138,17 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
                 f"date = {_text(calibration.date)}", f"versions = {_text(calibration.versions)}")
     if calibration.kinds:
         yield from ("", f"[{table}.kinds]", *(f"{_key(kind)} = {_quantity(q)}" for kind, q in calibration.kinds.items()))
+
+
+def collective_lines(found: LinkCalibration) -> Iterator[str]:
+    """The table of a collective's calibration, as a device file has it."""
+    yield from ("", "[[collectives]]", f"link = {_text(found.link)}", f"kind = {_text(found.kind)}", f"spread = {found.spread!r}",
+                f"runs = {found.runs}", f"date = {_text(found.date)}", f"versions = {_text(found.versions)}")
+    for protocol in found.protocols:
+        yield from ("", "[[collectives.protocols]]")
+        for key in ("launch", "step", "rate", "own"):
+            if (quantity := getattr(protocol, key)) is not None:
+                yield f"{key} = {_quantity(quantity)}"
 
 
 def _energies(energies: Energies) -> Iterator[str]:

@@ -5,6 +5,7 @@ __all__ = [
     "clock",
     "closed",
     "collectives",
+    "communication",
     "compulsory",
     "core",
     "elasticity",
@@ -12,6 +13,7 @@ __all__ = [
     "explain",
     "grown",
     "grown_table",
+    "links",
     "metrics",
     "predict",
     "regional",
@@ -19,5 +21,6 @@ __all__ = [
     "sweep",
     "table",
     "tiles",
+    "topology",
     "workload",
 ]

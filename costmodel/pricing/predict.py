@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sympy import Expr, Float
+from sympy import Expr, Float, Min
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load, standing
+from costmodel.pricing import communication
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import computed, policy_of, seconds_an_operation
 from costmodel.rules.work import total
@@ -25,9 +26,17 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
     if cost.program.branches.choose and any(kernel.branch for kernel in kernels):
         raise CostModelError(f"which branch of {cost.name} takes longest depends on the point: ask "
                              "cost.at(…).roofline(…).predicted, or analyze(..., branches='mean')")
-    found, terms = stands.calibration, []
-    for kernel in kernels:
-        busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops]
+    found, terms, sent = stands.calibration, [], communication.sent(kernels)
+    layout = communication.laid(device, dict(cost.program.axes), symbols=True) if sent else None
+    for i, kernel in enumerate(kernels):
+        busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops
+                if kind.engine != communication.LINK]
+        here = [each for each in sent if each.kernel == i and layout is not None]
+        likely = [communication.likely_in_closed_form(each, layout) for each in here if layout is not None]
+        if here and all(likely):
+            terms.append(kernel.times * total(Min(*forms, evaluate=False) for each in likely for forms in each))
+            continue
+        busy += [part for each in here if layout is not None for part in communication.in_closed_form(each, layout).values()]
         busy.append(Float(1 / device.bandwidth.value) * kernel.bytes)
         terms.append(kernel.times * (total(busy) / found.of(kernel.kind) + found.launch.value))
     return cost.evaluate(total(terms) + (found.call.value if found.call else 0))

@@ -14,6 +14,7 @@ n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
 """
 
 from costmodel.pricing.elasticity import elasticities
+from costmodel.solve.communication import CommunicationBound, communication_bound
 from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
@@ -29,12 +30,14 @@ from costmodel.solve.speed import (
 
 __all__ = [
     "Candidate",
+    "CommunicationBound",
     "Crossover",
     "FigureCrossover",
     "Fit",
     "Saturation",
     "Within",
     "capacity",
+    "communication_bound",
     "compare",
     "crossover",
     "devices_for",
