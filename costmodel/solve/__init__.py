@@ -26,6 +26,7 @@ from costmodel.solve.speed import (
     saturation,
     seconds_of,
 )
+from costmodel.solve.stack import Stack
 
 __all__ = [
     "Candidate",
@@ -33,6 +34,7 @@ __all__ = [
     "FigureCrossover",
     "Fit",
     "Saturation",
+    "Stack",
     "Within",
     "capacity",
     "compare",
