@@ -103,7 +103,10 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
         if level.bandwidth is not None:
             yield _figure(f"{level.name} bandwidth", level.bandwidth, "")
     for link in device.links:
-        yield _figure(f"{link.name}, {link.direction}", link.bandwidth, "")
+        among = f"{link.topology} of {link.domain}" if link.domain else link.topology
+        yield _figure(f"{link.name}, {link.direction}", link.bandwidth, among)
+        if link.latency is not None:
+            yield _figure(f"{link.name}, to the next device", link.latency, "")
     for policy, found in device.calibration.items():
         on = f"{found.runs} runs of {found.models} models, {found.date}, ±{100 * found.error:.0f} %"
         yield _figure(f"{policy}: reached of the ceilings", found.efficiency, on)

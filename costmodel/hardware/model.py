@@ -87,11 +87,30 @@ class Level:
 
 @dataclass(frozen=True)
 class Link:
-    """A connection to other devices. ``direction`` says what the published bandwidth counts: "each way" or "both ways" together."""
+    """A connection of a device to others.
+
+    bandwidth:  B/s of all of a device's connections of this sort; ``direction`` says what it counts: "each way", or "both ways"
+                together.
+    kind:       "ICI", "NVLink", "NVSwitch", "PCIe", "InfiniBand", …; what it is, for people.
+    topology:   "torus" (each device has two neighbours along each of ``axes`` axes, which share the bandwidth), "ring" (the same
+                with one axis, always closed), "full" (each device has a connection of its own to each other one of its ``domain``)
+                or "switch" (any device reaches any other at the whole bandwidth).
+    latency:    s from a device to the next one; None where nobody states it: bounds then have none.
+    domain:     how many devices it connects at most, such as the 8 of a node; None: any number.
+    wraparound: the least number of devices along an axis of a torus at which the axis is closed to a ring.
+    source:     who states how many devices are connected how.
+    """
 
     name: str
     bandwidth: Quantity
     direction: str
+    kind: str = ""
+    topology: str = "switch"
+    latency: Quantity | None = None
+    axes: int = 1
+    domain: int | None = None
+    wraparound: int = 1
+    source: str = ""
 
     @property
     def one_way(self) -> float:
@@ -248,7 +267,7 @@ class Hardware:
     power:                 W at full load.
     levels:                further memories, nearest to the arithmetic first.
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
-    links:                 connections to other devices.
+    links:                 connections to other devices, the nearest (of the smallest domain) first.
     energies:              of its operations and memories, where it states them.
     calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.

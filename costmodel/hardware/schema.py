@@ -30,6 +30,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ENERGY = "energy"  # the kind of a file that states energies only
 KINDS = (*FUSION, ENERGY)
 DIRECTIONS = ("each way", "both ways")
+LINKS = ("ICI", "NVLink", "NVSwitch", "Infinity Fabric", "PCIe", "InfiniBand", "Ethernet", "DCN")
+TOPOLOGIES = ("torus", "ring", "full", "switch")
+_LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at most
 
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
@@ -179,11 +182,20 @@ def _levels(table: Table, *, measured: bool) -> tuple[Level, ...]:
 def _links(table: Table) -> tuple[Link, ...]:
     links = []
     for link in table.tables("links"):
-        link.only("name", "bandwidth", "direction")
+        link.only("name", "bandwidth", "direction", "kind", "topology", "latency", "axes", "domain", "wraparound", "source")
         name, bandwidth = link.text("name"), link.quantity("bandwidth", "B/s", required=True)
-        direction = link.text("direction", among=DIRECTIONS)
+        direction, kind = link.text("direction", among=DIRECTIONS), link.text("kind", "", among=LINKS)
+        topology, latency = link.text("topology", "switch", among=TOPOLOGIES), link.quantity("latency", "s")
+        axes = link.whole("axes", 1, 6, "the axes of a torus, from 1 to 6", 1)
+        domain = link.whole("domain", 2, _LARGEST, "how many devices it connects, from 2") if "domain" in link.data else None
+        wraparound = link.whole("wraparound", 1, _LARGEST, "devices along an axis of a torus, from 1", 1)
+        source = link.text("source", None if {"axes", "domain", "wraparound"} & set(link.data) else "")
+        if topology == "full" and domain is None:
+            link.note("domain", "missing; a full topology connects so many devices, each to each")
+        if topology != "torus" and (axes > 1 or wraparound > 1):
+            link.note("axes" if axes > 1 else "wraparound", f"is of a torus; the topology is {topology}")
         if bandwidth is not None:
-            links.append(Link(name, bandwidth, direction))
+            links.append(Link(name, bandwidth, direction, kind, topology, latency, axes, domain, wraparound, source))
     return tuple(links)
 
 

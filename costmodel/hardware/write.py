@@ -114,7 +114,15 @@ def _levels(section: str, levels: Iterable[Level]) -> Iterator[str]:
 def _links(section: str, links: Iterable[Link]) -> Iterator[str]:
     for link in links:
         yield from ("", f"[[{section}.links]]", f"name = {_text(link.name)}", f"bandwidth = {_quantity(link.bandwidth)}")
-        yield f"direction = {_text(link.direction)}"
+        yield from (f"direction = {_text(link.direction)}", f"topology = {_text(link.topology)}")
+        if link.kind:
+            yield f"kind = {_text(link.kind)}"
+        if link.latency is not None:
+            yield f"latency = {_quantity(link.latency)}"
+        numbers = (("axes", link.axes, 1), ("domain", link.domain, None), ("wraparound", link.wraparound, 1))
+        yield from (f"{key} = {number}" for key, number, default in numbers if number != default)
+        if link.source:
+            yield f"source = {_text(link.source)}"
 
 
 def calibration_lines(calibration: Calibration) -> Iterator[str]:

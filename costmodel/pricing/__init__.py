@@ -12,6 +12,7 @@ __all__ = [
     "explain",
     "grown",
     "grown_table",
+    "links",
     "metrics",
     "predict",
     "regional",
@@ -19,5 +20,6 @@ __all__ = [
     "sweep",
     "table",
     "tiles",
+    "topology",
     "workload",
 ]

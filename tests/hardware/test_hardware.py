@@ -53,9 +53,9 @@ def unsourced(data: Any, key: str = "") -> Iterator[str]:
         if not all(isinstance(data.get(k), str) and data[k].strip() for k in ("unit", "source")):
             yield key
     elif isinstance(data, dict):
-        of_parts = key == "energy.composed"
+        sourced = bool(data.get("source"))  # the parts of what is composed, and how many devices a link connects, have one source
         for name, inner in data.items():
-            if not (of_parts and data.get("source")):
+            if not (sourced and (key == "energy.composed" or (key == "datasheet.links" and isinstance(inner, int)))):
                 yield from unsourced(inner, f"{key}.{name}".lstrip("."))
     elif isinstance(data, list):
         for inner in data:
@@ -101,10 +101,12 @@ def test_elementwise_work_never_runs_at_the_rate_of_matrix_units(file: str) -> N
 
 
 def test_published_figures_of_links_are_per_direction_or_of_both() -> None:
-    (nvlink,) = load("h100-sxm").links
+    nvlink, infiniband = load("h100-sxm").links
     assert nvlink.direction == "both ways" and nvlink.one_way == 450e9
-    (ici,) = load("tpu-v4").links
+    assert (nvlink.domain, infiniband.domain, infiniband.one_way) == (8, None, 50e9)
+    ici, _ = load("tpu-v4").links
     assert ici.direction == "each way" and ici.one_way == 300e9
+    assert (ici.topology, ici.axes, ici.wraparound, ici.domain) == ("torus", 3, 4, 16**3)
 
 
 def test_a_table_of_energies_is_no_device() -> None:

@@ -32,6 +32,13 @@ capacity = { value = 512, unit = "KiB", source = "s" }
 name = "wire"
 bandwidth = { value = 20, unit = "GB/s", source = "s" }
 direction = "both ways"
+kind = "Ethernet"
+topology = "torus"
+latency = { value = 5, unit = "us", source = "s" }
+axes = 2
+domain = 64
+wraparound = 4
+source = "s"
 
 [calibration.unfused]
 efficiency = { value = 0.5, unit = "1", source = "fitted" }
