@@ -42,7 +42,8 @@ from .gpt import causal_mask, dropped
 class Config:
     """Sizes of a Megatron GPT and how it is trained; integers or dimensions.
 
-    recompute:         what the backward pass computes again: ``none``, ``selective`` (attention's core) or ``full`` (each layer).
+    recompute:         what the backward pass computes again: ``none``, ``selective`` (attention's core) or ``full`` (each layer);
+                       without a loop, one for each of the layers in turn.
     sequence_parallel: what is between the products of a layer is split along the sequence, over ``model``.
     sharded:           parameters and activations have their places on a mesh with the axes ``data`` and ``model``.
     scan:              layers as a loop, their parameters stacked.
@@ -55,7 +56,7 @@ class Config:
     context: Any = 2048
     vocabulary: Any = 51200
     dropout: float = 0.0
-    recompute: str = "none"
+    recompute: tuple[str, ...] = ("none",)
     sequence_parallel: bool = False
     sharded: bool = False
     scan: bool = True
@@ -175,6 +176,7 @@ class Attention(nn.Module):
     """Self-attention whose heads are split over ``model``."""
 
     config: Config
+    recompute: str
 
     @nn.compact
     def __call__(self, x):
@@ -183,7 +185,7 @@ class Attention(nn.Module):
         qkv = self.param("qkv", c.split((None, None, "model", None)), (h, 3, a, d)).astype(x.dtype)
         bias = self.param("qkv_bias", c.split((None, "model", None), nn.initializers.zeros), (3, a, d)).astype(x.dtype)
         qkv = c.placed(c.columns("bsh,hcad->bscad", x, qkv) + bias, "data", None, None, "model", None)
-        core = nn.remat(Core) if c.recompute == "selective" else Core
+        core = nn.remat(Core) if self.recompute == "selective" else Core
         mixed = core(c, name="core")(*(qkv[:, :, i] for i in range(3)))
         proj = self.param("proj", c.split(("model", None, None)), (a, d, h)).astype(x.dtype)
         return jnp.einsum("bsad,adh->bsh", mixed, proj)
@@ -208,12 +210,13 @@ class Layer(nn.Module):
     as a step of a scan."""
 
     config: Config
+    recompute: str
 
     @nn.compact
     def __call__(self, x):
         c = self.config
-        for name, part in (("attention", Attention), ("mlp", MLP)):
-            y = part(c, name=name)(c.along(Norm(name=f"{name}_norm")(x)))
+        for name, part in (("attention", partial(Attention, recompute=self.recompute)), ("mlp", MLP)):
+            y = part(config=c, name=name)(c.along(Norm(name=f"{name}_norm")(x)))
             bias = self.param(f"{name}_bias", nn.initializers.zeros, (c.width,)).astype(x.dtype)
             x = c.along(x + dropped(c.dropout)(c.along(y) + bias))
         return x, None
@@ -233,13 +236,15 @@ class Megatron(nn.Module):
         with jax.named_scope("first"):
             x = c.placed(table[tokens], "data", None, None) + positions[: tokens.shape[1]]
             x = c.along(dropped(c.dropout)(c.along(x)))
-        layer = nn.remat(Layer) if c.recompute == "full" else Layer
+        layer = {how: nn.remat(Layer) if how == "full" else Layer for how in c.recompute}
         if c.scan:
-            x, _ = nn.scan(layer, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=c.layers)(
-                c, name="layer")(x)
+            (how,) = c.recompute
+            axes = {"variable_axes": {"params": 0}, "split_rngs": {"params": True, "dropout": True}}
+            x, _ = nn.scan(layer[how], length=c.layers, **axes)(c, how, name="layer")(x)
         else:
             for i in range(c.layers):
-                x, _ = layer(c, name=f"layer_{i}")(x)
+                how = c.recompute[i % len(c.recompute)]
+                x, _ = layer[how](c, how, name=f"layer_{i}")(x)
         with jax.named_scope("last"):
             logits = c.columns("bsh,vh->bsv", c.along(Norm(name="norm")(x)), table)
             return c.placed(logits, "data", None, "model").astype(jnp.float32)
@@ -253,27 +258,39 @@ def cross_entropy(logits, targets):
         return (sums - jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]).mean()
 
 
-def training(recompute: str, sequence_parallel: bool):
-    """The cost of a training step with AdamW of one layer between the ends, on one device of a mesh: in 16 bits with parameters in
-    float32, dropout 0.1, and every size a symbol."""
+RECOMPUTE = ("none", "selective", "full")
+
+
+def training(sequence_parallel: bool):
+    """The cost of gradients of one layer of each kind of recomputation between the ends, on one device of a mesh: in 16 bits with
+    parameters in float32, dropout 0.1, and every size a symbol."""
+    from costmodel import analyze_training, dims, spec
+
+    b, s, h, a, d, v = dims("b s h a d v")
+    config = Config(len(RECOMPUTE), h, a, d, context=s, vocabulary=v, dropout=0.1, recompute=RECOMPUTE,
+                    sequence_parallel=sequence_parallel, sharded=True, scan=False)
+    tokens = spec((b, s), "int32")
+    return analyze_training(Megatron(config), tokens, loss=cross_entropy, targets=(tokens,),
+                            compute_dtype="bfloat16", rngs=("dropout",), mesh={"data": 2, "model": 2},
+                            data_sharding=PartitionSpec("data"), verify=False)
+
+
+def update():
+    """The cost of a step of AdamW in which the gradients are next to nothing, over n parameters."""
     import optax
 
     from costmodel import analyze_training, dims, spec
 
-    b, s, h, a, d, v = dims("b s h a d v")
-    config = Config(1, h, a, d, context=s, vocabulary=v, dropout=0.1, recompute=recompute, sequence_parallel=sequence_parallel,
-                    sharded=True, scan=False)
-    tokens = spec((b, s), "int32")
-    return analyze_training(Megatron(config), tokens, loss=cross_entropy, targets=(tokens,), optimizer=optax.adamw(1e-3),
-                            compute_dtype="bfloat16", rngs=("dropout",), mesh={"data": 2, "model": 2},
-                            data_sharding=PartitionSpec("data"), verify=False)
+    n = dims("n")
+    return analyze_training(lambda w, x: w * x, spec((n,)), spec(()), params=0, loss=jnp.sum, optimizer=optax.adamw(1e-3),
+                            compute_dtype="bfloat16", verify=False)
 
 
 def stack(name: str, config: Config) -> Stack:
     """How a network of this size is trained over a mesh."""
     sizes = {"s": config.context, "h": config.width, "a": config.heads, "d": config.head_width, "v": config.vocabulary}
-    return Stack(name, config.layers, training, at=sizes, layer="layer_0", first="first", batch="b", sent=("s", "h"), shared="a",
-                 recompute=("none", "selective", "full"))
+    return Stack(name, config.layers, training, update, at=sizes, layers_of={how: f"layer_{i}" for i, how in enumerate(RECOMPUTE)},
+                 first="first", sent=("s", "h"), shared="a", shared_table="embedding")
 
 
 def megatron(name: str, config: Config, summary: str) -> ModelEntry:

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sympy import Expr, Max, Min, sympify
+from sympy import Expr, sympify
 
 from costmodel.errors import CostModelError
+from costmodel.symbolic.forms import PeakMax, minimum
 from costmodel.text import did_you_mean
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
@@ -63,8 +64,8 @@ def in_flight(schedule: str, stages: Any, microbatches: Any, chunks: Any = 1, st
     if schedule == "gpipe":
         return m
     if schedule == "1f1b":
-        return Min(p - i, m)
-    return Min((2 * (p - i - 1) + (v - 1) * p + 1) / v, m)
+        return minimum(p - i, m)
+    return minimum((2 * (p - i - 1) + (v - 1) * p + 1) / v, m)
 
 
 def sends(schedule: str, stages: Any, microbatches: Any, chunks: Any = 1) -> Expr:
@@ -77,7 +78,7 @@ def sends_a_device(schedule: str, stages: Any, microbatches: Any, chunks: Any = 
     """Messages that the busiest device sends in a step, of at least two: of a micro-batch one forward and one backward a chunk; of two
     devices each is at an end and sends one less."""
     p, m, v = _checked(schedule, stages, microbatches, chunks)
-    return 2 * m * v - m * Max(0, 3 - p)
+    return 2 * m * v - m * PeakMax(0, 3 - p)
 
 
 def _checked(schedule: str, stages: Any, microbatches: Any, chunks: Any) -> tuple[Expr, Expr, Expr]:

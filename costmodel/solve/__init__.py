@@ -26,15 +26,25 @@ from costmodel.solve.speed import (
     saturation,
     seconds_of,
 )
+from costmodel.solve.plans import Plans, plan
+from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.stack import Stack
+from costmodel.solve.stages import Stages
+from costmodel.solve.steps import Composer, Plan, StepCost
 
 __all__ = [
     "Candidate",
+    "Composer",
     "Crossover",
     "FigureCrossover",
     "Fit",
+    "Plan",
+    "Plans",
+    "Rates",
     "Saturation",
     "Stack",
+    "Stages",
+    "StepCost",
     "Within",
     "capacity",
     "compare",
@@ -46,6 +56,8 @@ __all__ = [
     "line",
     "max_batch",
     "max_fit",
+    "plan",
+    "rates_of",
     "saturation",
     "seconds_of",
 ]

@@ -12,24 +12,27 @@ from costmodel.pricing.core import Symbolic
 class Stack:
     """How a network of equal layers is trained over a mesh.
 
-    training:  ``training(recompute, sequence_parallel)`` -> the cost of a training step with *one* layer between the ends, on one
-               device of a mesh with the axes ``data`` and ``model``.
     layers:    how many there are.
+    training:  ``training(sequence_parallel)`` -> the cost of the gradients of one layer of each kind of recomputation between the
+               ends, on one device of a mesh with the axes ``data`` and ``model``.
+    update:    -> the cost of a training step of which the optimizer's part counts, over any number of parameters.
     at:        sizes of the cost's symbols, all but the batch's and the axes'.
-    layer, first: modules or scopes whose work is the layer's, and that of the first stage; what is left is the last stage's.
-    batch:     the symbol of sequences in a micro-batch, over all of ``data``.
+    layers_of: kind of recomputation -> the module that is the layer.
+    first:     the module or scope whose work is the first stage's; what is left is the last one's.
     sent:      symbols whose product with the batch is how many elements, in 16 bits, one stage sends to the next.
-    shared:    the symbol that ``model`` divides (heads); tensor parallelism goes no further.
-    recompute: what ``training`` knows to compute again.
+    shared:    the symbol that ``model`` divides (heads): tensor parallelism goes no further.
+    shared_table: the parameter that the first and the last stage both have.
+    batch:     the symbol of sequences in a micro-batch, over all of ``data``.
     """
 
     name: str
     layers: int
-    training: Callable[[str, bool], Symbolic]
+    training: Callable[[bool], Symbolic]
+    update: Callable[[], Symbolic]
     at: Mapping[str, int] = field(hash=False)
-    layer: str
+    layers_of: Mapping[str, str] = field(hash=False)
     first: str
+    sent: tuple[str, ...]
+    shared: str
+    shared_table: str = ""
     batch: str = "b"
-    sent: tuple[str, ...] = ()
-    shared: str = ""
-    recompute: tuple[str, ...] = ("none", "full")
