@@ -7,14 +7,14 @@ two backward. With sequence parallelism normalisations, dropout and residual sum
 becomes an all-gather before and a reduce-scatter behind the products. The embedding's rows, which are the logits' columns, are
 split too.
 
-Normalisation, GELU, softmax and dropout keep for the backward pass what Megatron's kernels keep: their input, of softmax its result,
-of dropout a mask. With b sequences of s tokens, a heads and width h a layer keeps, on each device and in 16 bits,
+Normalisation, GELU, softmax and dropout keep for the backward pass what Megatron's kernels keep: their input, of softmax its
+result, of dropout a mask. With b sequences of s tokens, a heads and width h a layer keeps, on each device and in 16 bits,
 
     s·b·h·(10 + 24/t + 5·a·s/(h·t))  bytes      without recomputation, and
     s·b·h·(34/t + 5·a·s/(h·t))                  with sequence parallelism.
 
-``selective`` recomputation keeps none of the last term (scores, their softmax and its dropout are computed again); ``full`` keeps the
-layer's input, 2·s·b·h.
+``selective`` recomputation keeps none of the last term (scores, their softmax and its dropout are computed again); ``full`` keeps
+the layer's input, 2·s·b·h.
 
 Inputs are tokens ``(b, s)``; the result is the logits, in float32. ``MODELS`` are forward passes of one device; ``stack`` is
 how a network is trained over a mesh, of which plans are made.
@@ -73,8 +73,9 @@ class Config:
         """Scores (b, a, s, s) with their heads split over ``model``."""
         return self.placed(scores, "data", "model", None, None)
 
-    def split(self, axes, init=nn.initializers.normal(0.02)):
+    def split(self, axes, init=None):
         """An initializer of a parameter whose dimensions are on these axes of the mesh."""
+        init = init or nn.initializers.normal(0.02)
         return nn.with_partitioning(init, axes) if self.sharded else init
 
     def columns(self, indices, x, kernel):
@@ -206,8 +207,8 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each on the normalised input, with a bias and dropout behind it, and added to the input. Returns (x, None),
-    as a step of a scan."""
+    """Attention and MLP, each on the normalised input, with a bias and dropout behind it, and added to the input. Returns
+    (x, None), as a step of a scan."""
 
     config: Config
     recompute: str

@@ -1,8 +1,7 @@
 """Published training steps on several devices against plans' forms, and a device's calibration from them.
 
-`python -m costmodel.bench.steps calibrate docs/measurements/runs` writes ``costmodel/hardware/training/a100-sxm-80gb.toml`` from measured
-products and collectives and every tenth of vTrain's steps; `… page docs/measurements/runs` writes docs/plans.md's tables, of the other
-nine tenths and of Megatron's steps, which no number was fitted to.
+`python -m costmodel.bench.steps docs/measurements/runs` writes ``costmodel/hardware/training/a100-sxm-80gb.toml`` from measured
+products and collectives and every tenth of vTrain's steps. The other nine tenths and Megatron's steps judge it: docs/plans.md.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from costmodel.bench.products import CHIPS, fit_products, load_products
 from costmodel.hardware import load
 from costmodel.models import model
 from costmodel.pricing.topology import lay
-from costmodel.solve import Composer, Plan, Rates, Stages, StepCost, rates_of
+from costmodel.solve import Composer, Plan, Rates, Stages, StepCost
 
 DEVICE = "a100-sxm-80gb"
 TENTH = 10
@@ -57,9 +56,16 @@ def megatron(folder: Path) -> list[Step]:
     return [_published(row) for row in _rows(folder / "steps-megatron.csv") if row["set"] == "table5"]
 
 
+def figures(folder: Path) -> list[tuple[dict[str, str], Step]]:
+    """The rows of their Figures 1 and 7, of memory, and the plans that these are of."""
+    return [(row, _published(row)) for row in _rows(folder / "steps-megatron.csv") if row["set"] != "table5"]
+
+
 def _published(row: dict[str, str]) -> Step:
     sizes = {key: int(row[key]) for key in ("h", "a", "d", "s", "v", "layers")}
-    plan = Plan(*(int(row[key]) for key in ("data", "tensor", "pipeline", "chunks", "microbatch", "global_batch")), row["recompute"])
+    data, tensor, pipeline, chunks, microbatch, batch = (
+        int(row[key]) for key in ("data", "tensor", "pipeline", "chunks", "microbatch", "global_batch"))
+    plan = Plan(data, tensor, pipeline, chunks, microbatch, batch, row["recompute"])
     return Step(f"{row['model']}, {row['recompute']}", plan, sizes, row["sequence_parallel"] == "True", float(row["published"]))
 
 
@@ -96,7 +102,7 @@ def traced() -> dict[bool, Stages]:
     return {parallel: Stages(stack(), parallel) for parallel in (False, True)}
 
 
-# -- calibration ---------------------------------------------------------------------------------------------------------------------
+# -- calibration -------------------------------------------------------------------------------------------------------------------
 
 def fit_protocols(folder: Path) -> tuple[tuple[tuple[float, float], ...], float, float]:
     """(protocols, hop, mean of |log error|) of measured collectives within a node."""
@@ -121,10 +127,11 @@ def fit_kernels(rates: Rates, stages: dict[bool, Stages], steps: Sequence[Step])
     """The rates with seconds a kernel, on the device and the host, and a step, from measured steps. Kernels that are no products
     move their bytes as fast as products stream their operands, which is measured."""
     assert rates.products is not None
+    streamed = replace(rates, moved=rates.products.memory)
 
     def made(logs: np.ndarray) -> Rates:
         device, host, step = np.exp(logs)
-        return replace(rates, moved=rates.products.memory, device=device, host=host, step=step)
+        return replace(streamed, device=device, host=host, step=step)
 
     return made(_least(lambda logs: np.log1p(Predictor(made(logs), stages).errors(steps)), [1e-5, 5e-5, 4e-3]))
 
@@ -146,18 +153,19 @@ def calibrate(folder: Path) -> Iterator[str]:
     def told(value: Any) -> str:
         return f"[{', '.join(map(told, value))}]" if isinstance(value, tuple) else f"{value:.4g}"
 
-    yield ("# What an A100 SXM 80GB reaches in training steps. Written by `python -m costmodel.bench.steps calibrate` from\n"
+    yield ("# What an A100 SXM 80GB reaches in training steps. Written by `make plans` from\n"
            "# docs/measurements/runs, nothing by hand.\n"
            f'words = "calibrated on measured products, collectives and {len(tenth)} training steps of other models"\n\n'
            "[products]  # products-published.csv: ai-dynamo/aiconfigurator, Apache-2.0")
     yield f"multiprocessors = {products.chip.multiprocessors}"
     for name in ("reached", "memory", "sums", "start", "launch", "again", "order"):
         yield f"{name} = {told(getattr(products, name))}"
-    yield (f"\n[links]  # collectives-a100.csv: ai-dynamo/aiconfigurator, Apache-2.0, within a node\nprotocols = {told(protocols)}\n"
-           f"hop = {told(hop)}\n\n[kernels]  # moved: as products stream; seconds from every tenth row of steps-vtrain-a100.csv\n"
-           f"moved = {told(rates.moved)}\ndevice = {told(rates.device)}\nhost = {told(rates.host)}\n\n[step]\nseconds = {told(rates.step)}")
+    yield "\n[links]  # collectives-a100.csv: ai-dynamo/aiconfigurator, Apache-2.0, within a node"
+    yield f"protocols = {told(protocols)}\nhop = {told(hop)}\n"
+    yield "[kernels]  # moved: as products stream; seconds from every tenth row of steps-vtrain-a100.csv"
+    yield f"moved = {told(rates.moved)}\ndevice = {told(rates.device)}\nhost = {told(rates.host)}\n"
+    yield f"[step]\nseconds = {told(rates.step)}"
 
 
 if __name__ == "__main__":
-    what, where = sys.argv[1:]
-    print("\n".join({"calibrate": calibrate}[what](Path(where))))
+    print("\n".join(calibrate(Path(sys.argv[1]))))

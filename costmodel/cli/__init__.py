@@ -52,8 +52,8 @@ def main(context: click.Context) -> None:
     help_if_alone(context)
 
 
-for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, plan.plan, price.compare, bench.check,
-                bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw):
+for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, plan.plan, price.compare,
+                bench.check, bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw):
     main.add_command(command)
 
 # What other rooms may use.

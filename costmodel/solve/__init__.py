@@ -17,6 +17,8 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
+from costmodel.solve.plans import Plans, plan
+from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.speed import (
     Candidate,
     Saturation,
@@ -26,8 +28,6 @@ from costmodel.solve.speed import (
     saturation,
     seconds_of,
 )
-from costmodel.solve.plans import Plans, plan
-from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import Composer, Plan, StepCost

@@ -36,12 +36,13 @@ class Plans:
 
     def text(self, width: int | None = None) -> str:
         """A row a plan."""
-        columns = ("dp", "tp", "pp", "chunks", "micro-\nbatch", "recompute", "ZeRO", "step", "memory\n[GiB]", "bubble", "what binds")
-        out = grid(*columns, left=("recompute", "what binds"))
+        out = grid("dp", "tp", "pp", "chunks", "micro-\nbatch", "recompute", "ZeRO", "step", "memory\n[GiB]", "bubble",
+                   "what binds", left=("recompute", "what binds"))
         for cost in self.best:
             p = cost.plan
+            idle = f"{100 * cost.by['bubble'] / cost.seconds:.0f} %"
             out.add_row(*map(str, (p.data, p.tensor, p.pipeline, p.chunks, p.microbatch)), p.recompute, str(p.zero),
-                        si(cost.seconds, "s"), f"{cost.bytes / GIB:.1f}", f"{100 * cost.by['bubble'] / cost.seconds:.0f} %", cost.binds)
+                        si(cost.seconds, "s"), f"{cost.bytes / GIB:.1f}", idle, cost.binds)
         said = f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}"
         return f"{printed(titled(self.title, out), width)}\n{said}"
 
@@ -55,7 +56,8 @@ class Plans:
                           for c in self.best]}
 
 
-def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, count: int = 10, memory: int | str | None = None) -> Plans:
+def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, count: int = 10,
+         memory: int | str | None = None) -> Plans:
     """The fastest plans of a training step that fit, of all (dp, tp, pp, chunks, micro-batch, recomputation, ZeRO level).
 
     model:        a zoo model that is a stack of layers (``cm.model("megatron_175b")``), or a :class:`Stack`.
@@ -75,8 +77,8 @@ def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, cou
     room, rates = capacity(device if memory is None else memory), rates_of(device)
     candidates = list(_candidates(stack, devices, global_batch))
     if not candidates:
-        raise CostModelError(f"no factorization of {devices} devices divides {stack.layers} layers, {stack.at[stack.shared]} heads and a "
-                             f"global batch of {global_batch}: give a multiple of the devices as the batch, or fewer devices")
+        raise CostModelError(f"no factorization of {devices} devices divides {stack.layers} layers, {stack.at[stack.shared]} heads "
+                             f"and a global batch of {global_batch}: give a multiple of the devices as the batch, or fewer devices")
     fitting, least = _evaluated(stack, rates, candidates, room)
     if not fitting:
         raise CostModelError(f"{stack.name} does not fit {devices} x {device.name}: the smallest of {len(candidates)} plans takes "
@@ -116,8 +118,8 @@ def _stack(model: Any) -> Stack:
         return model
     made = getattr(model, "stack", None)
     if made is None:
-        raise CostModelError(f"{getattr(model, 'name', model)!r} does not say how it is trained over a mesh: plans are made of models "
-                             "that are a stack of layers, such as megatron_175b, or of a costmodel.solve.Stack of your own")
+        raise CostModelError(f"{getattr(model, 'name', model)!r} does not say how it is trained over a mesh: plans are made of "
+                             "models that are a stack of layers, such as megatron_175b, or of a costmodel.solve.Stack of your own")
     return made()
 
 

@@ -4,8 +4,9 @@ A device's queue is as fast as the slower of the host that fills it and the devi
 
     t = max( Σ products by tiles + bytes of other kernels / (e · bandwidth) + kernels · d + Σ collectives,  kernels · h )
 
-and a collective takes the shorter of two protocols (one soon started, one fast), each start + rounds · hop + bytes / (l · link); with
-e, d, h, the starts and l from ``costmodel/hardware/training``, where there is a file of the device, else from its calibration or none.
+and a collective takes the shorter of two protocols (one soon started, one fast), each start + rounds · hop + bytes / (l · link);
+with e, d, h, the starts and l from ``costmodel/hardware/training``, where there is a file of the device, else from its calibration
+or none.
 Kernels that are no products are taken as bound by memory: random numbers of dropout are not counted.
 """
 

@@ -109,7 +109,7 @@ class Stages:
         cost = self.stack.update()
         moved = total(k.bytes for k in cost.kernels(POLICY) if k.main.phase == Phase.UPDATE)
         wide, state, count = (cost.price(name) for name in ("model_size", "optimizer_state", "params"))
-        many = {s: MANY for s in count.free_symbols}
+        many = dict.fromkeys(count.free_symbols, MANY)
         update, held, kept = (float((e / count).xreplace(many)) for e in (moved, wide, state))
         copy = min(BITS[p.dtype] for part in self.forms.values() for p in part.products) / 8
         return Parameter(update, copy, held, held, kept)
@@ -140,7 +140,8 @@ class Parameter:
 
 
 def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
-    """A part of its kernels. What is sent over ``data`` are gradients, of each of which one of two devices sends as much as it has."""
+    """A part of its kernels. What is sent over ``data`` are gradients, of each of which one of two devices sends as much as it
+    has."""
     products, over_model, moved, gradients = [], [], [], []
     for kernel in kernels:
         over = {axis for e in kernel.equations for axis in axes_of(e)}

@@ -69,12 +69,12 @@ class StepCost:
 
     @property
     def seconds(self) -> float:
-        """Of the whole step."""
+        """Seconds of the whole step."""
         return sum(self.by.values())
 
     @property
     def bytes(self) -> float:
-        """Of the busiest device."""
+        """Bytes that the busiest device holds."""
         return sum(self.held.values())
 
     @property
@@ -110,6 +110,11 @@ class Composer:
         self.prepare([plan.microbatch], plan.tensor)
         parts, times = self._parts[plan.microbatch, plan.tensor]
         return StepCost(plan, self._seconds(plan, parts, times), self._held(plan, parts))
+
+    def times(self, microbatch: int, tensor: int) -> dict[str, dict[str, float]]:
+        """Seconds of each part for a micro-batch, by what takes them."""
+        self.prepare([microbatch], tensor)
+        return self._parts[microbatch, tensor][1]
 
     def held(self, plan: Plan) -> float:
         """Bytes of the busiest device of a plan."""

@@ -26,7 +26,11 @@ def sizes(row):
     return [int(row[key]) for key in ("s", "microbatch", "h", "a", "tensor")]
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r["set"] == "fig1"], ids=lambda r: f"{r['model']}-{r['recompute']}-{r['quantity'][:6]}")
+def named(row):
+    return f"{row['model']}-{row['recompute']}-{row['sequence_parallel']}-{row['quantity'][:6]}"
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r["set"] == "fig1"], ids=named)
 def test_figure_1_exactly(row):
     count, p, chunks = (int(row[key]) for key in ("layers", "pipeline", "chunks"))
     found = weights(count, int(row["h"]), int(row["tensor"]), p)
@@ -35,7 +39,7 @@ def test_figure_1_exactly(row):
     assert found / 2**30 == Fraction(row["published"])
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r["set"] == "fig7"], ids=lambda r: f"{r['model']}-{r['recompute']}-{r['sequence_parallel']}")
+@pytest.mark.parametrize("row", [r for r in ROWS if r["set"] == "fig7"], ids=named)
 def test_figure_7_to_the_pixel(row):
     found = 100 * layer(rule(row), *sizes(row)) / layer("tensor", *sizes(row))
     assert abs(found - Fraction(row["published"])) <= PIXEL / 2 + Fraction(1, 200)

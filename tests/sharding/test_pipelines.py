@@ -90,7 +90,8 @@ def test_a_head_makes_the_last_stage_the_slowest(schedule, p, m, head):
     assert end == seconds(schedule, p, m, 3, slowest=3 * (1 + head))
 
 
-@pytest.mark.parametrize(("p", "groups", "v", "head"), [(2, 4, 2, Fraction(1, 4)), (4, 4, 3, Fraction(1, 5)), (8, 8, 3, Fraction(1, 40))])
+@pytest.mark.parametrize(("p", "groups", "v", "head"), [(2, 4, 2, Fraction(1, 4)), (4, 4, 3, Fraction(1, 5)),
+                                                        (8, 8, 3, Fraction(1, 40))])
 def test_an_interleaved_head_is_within_its_own_time(p, groups, v, head):
     m = p * groups
     end, _, _ = run("interleaved", p, m, v, lambda kind, stage: (Fraction(1, v) + (head if stage == p * v - 1 else 0))
