@@ -101,7 +101,7 @@ def _distinct(costs: list[StepCost], count: int) -> Iterator[StepCost]:
 
 def _evaluated(stack: Stack, rates: Rates, candidates: list[Plan], room: int) -> tuple[list[StepCost], float]:
     """The plans that fit, and the bytes of the one that takes least."""
-    composer = Composer(Stages(stack, sequence_parallel=True), rates)
+    composer = Composer(Stages(stack, stack.sequence_parallel), rates)
     for tensor in sorted({p.tensor for p in candidates}):
         composer.prepare(sorted({p.microbatch for p in candidates if p.tensor == tensor}), tensor)
     fitting, least = [], float("inf")

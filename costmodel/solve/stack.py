@@ -22,6 +22,7 @@ class Stack:
     sent:      symbols whose product with the batch is how many elements, in 16 bits, one stage sends to the next.
     shared:    the symbol that ``model`` divides (heads): tensor parallelism goes no further.
     shared_table: the parameter that the first and the last stage both have.
+    sequence_parallel: whether ``training`` knows it; plans have it then.
     batch:     the symbol of sequences in a micro-batch, over all of ``data``.
     """
 
@@ -36,3 +37,4 @@ class Stack:
     shared: str
     shared_table: str = ""
     batch: str = "b"
+    sequence_parallel: bool = True

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sympy import Expr, Integer, Mul
 
+from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel
 from costmodel.memory.saved import residuals
 from costmodel.pricing.collectives import axes_of, sent
@@ -77,6 +78,10 @@ class Stages:
         self.cost = stack.training(sequence_parallel)
         kept, params = self._by_home(self._residuals()), self._by_home(self._parameters())
         self.forms = {name: _part(kernels, total(kept[name]), total(params[name])) for name, kernels in self._kernels.items()}
+        for name, part in self.forms.items():
+            if self._batch & {s.name for s in part.gradients.free_symbols}:
+                raise CostModelError(f"{stack.name} sends of every sequence over data in its part {name!r}, so that it cannot be "
+                                     "composed of micro-batches: constrain what is shared there")
 
     def _home(self, path: tuple[str, ...]) -> str:
         found = next((how for how, module in self.stack.layers_of.items() if path[:1] == (module,)), None)
@@ -94,10 +99,13 @@ class Stages:
 
     def _residuals(self) -> Iterator[tuple[tuple[str, ...], Expr]]:
         """What depends on the batch; the rest are copies of parameters, which are there anyway."""
-        batch = {v.name for v in self.cost.domain.variables if v.symbol == self.stack.batch}
         for value, path in residuals(self.cost.program):
-            if any(s.name in batch for s in value.bytes.free_symbols):
+            if self._batch & {s.name for s in value.bytes.free_symbols}:
                 yield path, value.bytes
+
+    @cached_property
+    def _batch(self) -> set[str]:
+        return {v.name for v in self.cost.domain.variables if v.symbol == self.stack.batch}
 
     def _parameters(self) -> Iterator[tuple[tuple[str, ...], Expr]]:
         for value in self.cost.program.parameters:

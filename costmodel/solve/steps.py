@@ -150,8 +150,7 @@ class Composer:
         return _messages(plan.pipeline, plan.microbatches, plan.chunks) * once
 
     def _gradients(self, plan: Plan, parts: dict[str, Part], legs: dict[str, tuple[Leg, ...]]) -> float:
-        here = parts[plan.recompute].gradients * self.layers / plan.pipeline + parts[LAST].gradients
-        here += parts[FIRST].gradients if plan.pipeline == 1 else 0.0
+        here = parts[plan.recompute].gradients * self.layers / plan.pipeline + _ends(plan, parts, "gradients")
         around = here * (1 - 1 / plan.data)
 
         def over_data(kind: str, times: float = 1.0) -> float:
@@ -170,8 +169,7 @@ class Composer:
 
     def _params(self, plan: Plan, parts: dict[str, Part]) -> float:
         """Elements of parameters of the stage that has most: an end."""
-        return parts[plan.recompute].params * self.layers / plan.pipeline + parts[LAST].params + (
-            parts[FIRST].params if plan.pipeline == 1 else 0.0)
+        return parts[plan.recompute].params * self.layers / plan.pipeline + _ends(plan, parts, "params")
 
     def _held(self, plan: Plan, parts: dict[str, Part]) -> dict[str, float]:
         parameter = self.stages.parameter
@@ -181,9 +179,16 @@ class Composer:
         ends = {0: parts[FIRST].kept, p - 1: parts[LAST].kept} if p > 1 else {0: parts[FIRST].kept + parts[LAST].kept}
         kept = max(_flight(p, plan.microbatches, plan.chunks, stage) * (here * layer + (own if stage == 0 else 0))
                    + (own if stage else 0) for stage, own in ends.items())
+        gathered = parts[plan.recompute].params * parameter.copy * (1 - 1 / split[0])
         return {"weights": count * (parameter.copy / split[0] + parameter.master / split[2]),
                 "gradients": count * parameter.gradient / split[1], "optimizer": count * parameter.state / split[2],
-                "activations": kept, "one layer's": max(whole - layer, 0.0)}
+                "activations": kept, "one layer's": max(whole - layer, 0.0) + gathered}
+
+
+def _ends(plan: Plan, parts: dict[str, Part], what: str) -> float:
+    """Of both ends where they are one stage, else of the larger."""
+    both = [getattr(parts[end], what) for end in (FIRST, LAST)]
+    return sum(both) if plan.pipeline == 1 else max(both)
 
 
 def _entry(part: Part, i: int) -> Part:

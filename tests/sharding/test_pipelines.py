@@ -101,8 +101,8 @@ def test_an_interleaved_head_is_within_its_own_time(p, groups, v, head):
 
 def test_what_korthikanti_counts():
     p, v, m = sympy.symbols("p v m", positive=True)
-    held = in_flight("interleaved", p, m, v).args
-    assert any(sympy.simplify(x - p * (1 + (p - 1) / (p * v))) == 0 for x in held)
+    least = -in_flight("interleaved", p, m, v)  # a maximum of what is negative
+    assert any(sympy.simplify(x + p * (1 + (p - 1) / (p * v))) == 0 for x in least.args)
 
 
 @pytest.mark.parametrize(("wrong", "what"), [

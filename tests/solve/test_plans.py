@@ -103,6 +103,20 @@ def test_a_step_is_a_schedule_that_is_run(stages):
         assert busy == pytest.approx(float(end), rel=1e-6)
 
 
+def test_what_is_sent_of_every_sequence_is_no_gradient():
+    b = cm.dims("b")
+
+    def mixing(w, x):
+        with jax.named_scope("layer_0"):
+            return put(x @ w, None, None)  # every device has the whole batch
+
+    cost = cm.analyze_training(mixing, cm.spec((WIDTH, WIDTH)), cm.spec((b, WIDTH)), params=0, loss=lambda y: (y**2).mean(),
+                               verify=False, mesh={"data": 2, "model": 2}, data_sharding=P("data"))
+    stack = Stack("mixing", 4, lambda _: cost, update, at={}, layers_of={"none": "layer_0"}, first="first", sent=(), shared="")
+    with pytest.raises(CostModelError, match="mixing sends of every sequence over data in its part 'none'"):
+        Stages(stack, False)
+
+
 def test_zero_splits_memory_over_data(stages):
     composer = Composer(stages, Rates(load("a100-sxm-80gb")))
     held = [composer.cost(Plan(4, 1, 1, 1, 8, 32, zero=level)).held for level in range(4)]

@@ -15,7 +15,7 @@ from costmodel.bench.plans import by_program, by_rule
 from costmodel.bench.steps import DEVICE, TENTH, Predictor, figures, fit_protocols, megatron, traced, vtrain
 from costmodel.hardware import load
 from costmodel.memory import published
-from costmodel.solve import plan, rates_of
+from costmodel.solve import Stages, plan, rates_of
 
 RUNS = Path(__file__).parents[2] / "docs/measurements/runs"
 pytestmark = pytest.mark.slow  # two traces of its three layers
@@ -83,6 +83,23 @@ def test_table_5_is_among_the_ten(stages, monkeypatch):
     found = [c.plan for c in plan(cm.model("megatron_175b"), devices=64, hw=DEVICE, global_batch=64)]
     assert len(found) == 10
     assert (1, 8, 8, 3, 1, "selective") in [(p.data, p.tensor, p.pipeline, p.chunks, p.microbatch, p.recompute) for p in found]
+
+
+@pytest.mark.parametrize("name", ["llama_7b", "mixtral_8x7b"])
+def test_other_stacks(name):
+    """Products of one layer and of the ends, as the parameters of the whole network have them: 3 · 2 a token and parameter."""
+    stack = cm.model(name).stack()
+    stages = Stages(stack, stack.sequence_parallel)
+    parts = stages.at(np.array([1]), 1)
+    matrices = stack.layers * parts["none"].params[0] + parts["last"].params[0]
+    if name == "llama_7b":  # all of them multiply every token, and scores are products too: 3 · 4 · s · width · s a layer
+        flops = sum(2 * float((p.count * p.m * p.n * p.k)[0]) for p in parts["none"].products) * stack.layers
+        flops += sum(2 * float((p.count * p.m * p.n * p.k)[0]) for p in parts["last"].products)
+        s, width = stack.at["s"], stack.at["width"]
+        assert flops == pytest.approx(6 * s * matrices + 12 * s * s * width * stack.layers, rel=1e-3)
+    whole = matrices + parts["first"].params[0]
+    assert whole == {"llama_7b": 6_738_415_616, "mixtral_8x7b": 46_702_792_704}[name]
+    assert len(plan(cm.model(name), devices=64, hw=DEVICE, global_batch=64)) == 10
 
 
 def test_what_was_calibrated_is_in_the_device_file():
