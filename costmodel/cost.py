@@ -346,11 +346,12 @@ class AllDevices(_Face):
 class CostAt(_Face, Point):
     """A cost at a point: every metric is an exact number."""
 
-    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None) -> Roofline:
+    def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
+                 topology: Mapping[str, str] | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.pricing.roofline import roofline
 
-        return roofline(self, hardware, policy=policy, precision=precision)
+        return roofline(self, hardware, policy=policy, precision=precision, topology=topology)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
@@ -450,11 +451,12 @@ class Cost(_Face, Symbolic):
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
-                 **values: int) -> Roofline:
+                 topology: Mapping[str, str] | None = None, **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, what is predicted, latency and throughput.
         ``policy`` says which equations share a kernel (by default the device's own), ``precision`` ("highest", "high", "default")
-        what float32 contractions that ask for none run at."""
-        return self.at(**values).roofline(hardware, policy=policy, precision=precision)
+        what float32 contractions that ask for none run at, ``topology`` which links the axes of a mesh are laid on (by default the
+        innermost on the nearest), as in ``{"data": "InfiniBand", "model": "ICI 2"}``."""
+        return self.at(**values).roofline(hardware, policy=policy, precision=precision, topology=topology)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
               vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
@@ -474,6 +476,15 @@ class Cost(_Face, Symbolic):
         from costmodel.pricing.closed import seconds
 
         return seconds(self, hardware, free=free, bound=bound, policy=policy)
+
+    def communication(self, hardware: str | Hardware, /, *, large: str = "", topology: Mapping[str, str] | None = None) -> Expr:
+        """Seconds that the busiest connection to other devices takes, as a closed form in the user's symbols and the mesh's axes;
+        in the limit of the axes in ``large`` ("data model"). ``topology`` as in :meth:`roofline`."""
+        from costmodel.hardware import Hardware, load
+        from costmodel.pricing.closed import communication
+
+        device = hardware if isinstance(hardware, Hardware) else load(hardware)
+        return communication(self, device.laid(topology or {}), large=large.replace(",", " ").split())
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple

@@ -181,8 +181,8 @@ def partition(path, array) -> PartitionSpec:
 
 
 def training(config: Config, layer: type[nn.Module]):
-    """The cost of gradients of two layers, of which the second is computed again in the backward pass, and the ends, on one device of
-    a mesh: in 16 bits with parameters in float32."""
+    """The cost of gradients of two layers, of which the second is computed again in the backward pass, and the ends, on one device
+    of a mesh: in 16 bits with parameters in float32."""
     from costmodel import analyze_training, dims, spec
 
     def one(c, name):

@@ -131,8 +131,8 @@ class MoE(nn.Module):
 
 
 class Layer(nn.Module):
-    """LLaMA's layer with a mixture of experts, whose places are as many as its tokens need or, if ``static``, are given to an expert in
-    advance. Returns (x, cache)."""
+    """LLaMA's layer with a mixture of experts, whose places are as many as its tokens need or, if ``static``, are given to an
+    expert in advance. Returns (x, cache)."""
 
     config: Config
     static: bool = False

@@ -34,12 +34,12 @@ devices:
 3. Gradients are summed over `data` after the last micro-batch; ZeRO levels 1 to 3 split optimizer states, gradients and parameters
    over it, and levels 2 and 3 sum and gather in every micro-batch. Nothing sent is hidden behind arithmetic.
 
-Memory is what the busiest device holds of weights, gradients and optimizer states, what its micro-batches in flight keep, and what
-one layer needs while it is computed again or its parameters are gathered.
+Memory is what the busiest device holds of weights, gradients and optimizer states, what its micro-batches in flight keep, and
+what one layer needs while it is computed again or its parameters are gathered.
 
-The zoo's stacks are `megatron_22b`, `megatron_175b`, LLaMA's (`llama_7b`, `llama2_70b`, `llama3_8b`, `mistral_7b`: tensor parallelism
-without splitting the sequence) and `mixtral_8x7b` (its experts over `model`, with places given in advance); a model of your own is a
-`costmodel.solve.Stack`.
+The zoo's stacks are `megatron_22b`, `megatron_175b`, LLaMA's (`llama_7b`, `llama2_70b`, `llama3_8b`, `mistral_7b`: tensor
+parallelism without splitting the sequence) and `mixtral_8x7b` (its experts over `model`, with places given in advance); a model of
+your own is a `costmodel.solve.Stack`.
 
 Seconds are those of a calibrated device (`costmodel/solve/rates.py`, `costmodel/hardware/training`): products by tiles and waves,
 fitted to measured products; other kernels at the part of the bandwidth that these stream at; collectives by measured ones; seconds

@@ -271,6 +271,8 @@ class Hardware:
     energies:              of its operations and memories, where it states them.
     calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.
+    topology:              which links the axes of a mesh are laid on, by name; of those that are not there the innermost on the
+                           nearest link.
     """
 
     name: str
@@ -295,6 +297,7 @@ class Hardware:
     energies: Energies | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict, hash=False)
     fusion: str = ""
+    topology: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.fusion:
@@ -322,6 +325,10 @@ class Hardware:
         stricter = PRECISIONS[PRECISIONS.index(name):]
         float32 = {p: self.float32[p if p in stricter else name] for p in PRECISIONS}
         return replace(self, float32=float32)
+
+    def laid(self, topology: Mapping[str, str]) -> Hardware:
+        """The device on whose links a mesh's axes are laid so, by name: ``{"data": "InfiniBand", "model": "ICI 2"}``."""
+        return replace(self, topology=dict(topology))
 
     @property
     def default_precision(self) -> dict[str, str]:

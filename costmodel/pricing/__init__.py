@@ -5,6 +5,7 @@ __all__ = [
     "clock",
     "closed",
     "collectives",
+    "communication",
     "compulsory",
     "core",
     "elasticity",

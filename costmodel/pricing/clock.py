@@ -13,14 +13,20 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from sympy import Add, Expr, Rational, Symbol
+from sympy import Add, Expr, Max, Min, Rational, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.hardware import Hardware, Standing, standing
 from costmodel.hardware import Quantity as Figure
+from costmodel.pricing import communication
+from costmodel.pricing.communication import Sent
+from costmodel.pricing.links import Leg
+from costmodel.pricing.overlap import beside
+from costmodel.pricing.topology import Layout
 from costmodel.pricing.workload import RUNS_ON, computed, needless, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch, Branches, combined
+from costmodel.rules.params import Collective
 from costmodel.rules.work import CostTable, OpKind, total
 from costmodel.symbolic.forms import ONE, ZERO, symbol
 
@@ -31,7 +37,8 @@ FIGURES = ("bandwidth", "launch_overhead", "link")
 @dataclass(frozen=True)
 class Work:
     """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together;
-    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`)."""
+    ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`); ``sent``:
+    what they send to other devices, and ``alone``: nothing is left to compute meanwhile."""
 
     bytes: Expr
     ops: tuple[tuple[OpKind, Expr], ...]
@@ -39,6 +46,8 @@ class Work:
     kind: str
     needed: bool
     branch: Branch = ()
+    sent: tuple[tuple[OpKind, Collective, Expr], ...] = ()
+    alone: bool = False
 
 
 def merged(table: CostTable, policy: str) -> tuple[Work, ...]:
@@ -46,20 +55,33 @@ def merged(table: CostTable, policy: str) -> tuple[Work, ...]:
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("merged kernels", kernels), lambda: _merged(kernels))
+    return table.remember(("merged kernels", kernels), lambda: _merged(table, kernels))
 
 
-def _merged(kernels: Sequence[Any]) -> tuple[Work, ...]:
+def _merged(table: CostTable, kernels: Sequence[Any]) -> tuple[Work, ...]:
     runs: dict[tuple[Any, ...], list[Expr]] = defaultdict(list)
-    for kernel in kernels:
+    alone = _alone(table, kernels)
+    for i, kernel in enumerate(kernels):
         counts: dict[OpKind, list[Expr]] = defaultdict(list)
         for e in computed(kernel):
             for kind, _, valid in e.work.ops:
-                counts[kind].append(valid)
+                if kind.engine != communication.LINK:
+                    counts[kind].append(valid)
+        exchanged = tuple((each.kind, each.params, each.bytes) for e in computed(kernel) for each in communication.sent_by(e))
         ops = tuple((kind, count) for kind, parts in counts.items() if (count := total(parts)) != 0)
-        runs[kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch].append(kernel.times)
-    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch)
-                 for (crossing, ops, kind, needed, branch), times in runs.items())
+        key = (kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch, exchanged, i in alone)
+        runs[key].append(kernel.times)
+    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch, exchanged, by_itself)
+                 for (crossing, ops, kind, needed, branch, exchanged, by_itself), times in runs.items())
+
+
+def _alone(table: CostTable, kernels: Sequence[Any]) -> set[int]:
+    """The kernels that send while nothing is left to compute."""
+    if not any(kernel.kind == "collective" for kernel in kernels):
+        return set()
+    found, counts = beside(table, kernels), [not needless(kernel) for kernel in kernels]
+    free = ((found.runs | found.once) & counts).any(axis=1)
+    return {int(i) for i, some in zip(found.senders, free, strict=True) if not some}
 
 
 @dataclass(frozen=True)
@@ -96,13 +118,21 @@ class Rates:
     def _faster(self, name: str) -> Hardware | None:
         """The device with a figure that prices operations doubled."""
         device = self.device
-        if name == "link":
-            link = device.links[0]
-            return replace(device, links=(replace(link, bandwidth=_doubled(link.bandwidth)), *device.links[1:]))
-        if name in ("bandwidth", "launch_overhead"):
+        if name in ("bandwidth", "launch_overhead", "link"):
             return None
         engine, dtype = name.split(".")
         return replace(device, peaks={**device.peaks, (engine, dtype): _doubled(device.peaks[engine, dtype])})
+
+
+    def exchange(self, each: Sent, layout: Layout) -> dict[Leg, Expr]:
+        """Seconds of what is sent, by leg; the bandwidth of the first link may be a symbol."""
+        found = communication.in_closed_form(each, layout)
+        if "link" not in self.free:
+            return found
+        first = self.device.links[0]
+        own, kind = exact(first.bandwidth.value), each.kind.name
+        return {leg: leg.seconds(kind, ZERO) + (seconds - leg.seconds(kind, ZERO)) * own / self.free["link"]
+                if leg.link == first else seconds for leg, seconds in found.items()}
 
 
 def _doubled(figure: Figure) -> Figure:
@@ -135,8 +165,14 @@ def exact(value: float, of: float | None = None) -> Rational:
 
 def _inverse(seconds: float) -> Rational:
     """Seconds an operation as the inverse of a rate that a person wrote."""
-    rate = Fraction(1 / seconds).limit_denominator(1000)
+    inverse = Fraction(1 / seconds)
+    simple = (inverse.limit_denominator(most) for most in range(1, _DENOMINATOR))
+    rate = next((r for r in simple if abs(r - inverse) <= inverse * _ROUNDING), inverse.limit_denominator(_DENOMINATOR))
     return Rational(rate.denominator, rate.numerator)
+
+
+_DENOMINATOR = 1000  # of a rate, in operations a second
+_ROUNDING = Fraction(4, 10**16)  # of the floating-point number that it went through
 
 
 # A product of powers and its number, as sympy keeps a sum.
@@ -146,13 +182,16 @@ Sum = Mapping[Expr, Rational]
 @dataclass(frozen=True)
 class Kernel:
     """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs; ``reached``: how
-    much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``."""
+    much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``. Of what they send ``lanes`` are
+    seconds by connection, ``alone`` as in :class:`Work`."""
 
     times: Expr
     resources: Mapping[str, Expr]
     branch: Branch = ()
     needed: bool = True
     reached: Expr | None = None
+    lanes: Mapping[str, Expr] = field(default_factory=dict)
+    alone: bool = False
 
     @property
     def longest(self) -> tuple[Expr, ...]:
@@ -190,6 +229,23 @@ class Clock:
         return tuple(k for k in self.kernels if k.needed)
 
     @property
+    def works(self) -> tuple[Kernel, ...]:
+        """Those of them that do not send: what they take adds up."""
+        return tuple(k for k in self.needed if not k.lanes)
+
+    def sending(self, *, alone: bool = False) -> dict[str, Expr]:
+        """Seconds of the whole program by connection to other devices; ``alone``: of what nothing is computed beside."""
+        found: dict[str, list[tuple[Branch, Expr]]] = defaultdict(list)
+        for k in self.needed:
+            for lane, seconds in k.lanes.items():
+                if k.alone or not alone:
+                    found[lane].append((k.branch, k.times * seconds))
+        return {lane: combined(parts, self.branches, add=_add, join=_add, choose=self._extreme) for lane, parts in found.items()}
+
+    def _extreme(self, sides: Sequence[Expr]) -> Expr:
+        return (Max if self.branches is Branches.MAX else Min)(*sides, evaluate=False)
+
+    @property
     def units(self) -> tuple[str, ...]:
         """The resources, memory first: of equals it binds."""
         return tuple(dict.fromkeys(["memory", *(unit for k in self.kernels for unit in k.resources), "launch"]))
@@ -204,11 +260,11 @@ class Clock:
         return self.launch if unit == "launch" else kernel.resources.get(unit, ZERO)
 
     def grouped(self) -> tuple[Expr, Mapping[tuple[Expr, ...], Expr]]:
-        """The lower bound where no branch is chosen: what is settled, a polynomial, and of each choice of the longest the runs of
-        the kernels that have it."""
+        """The lower bound of what does not send, where no branch is chosen: what is settled, a polynomial, and of each choice of
+        the longest the runs of the kernels that have it."""
         settled: list[Expr] = []
         left: dict[tuple[Expr, ...], list[Expr]] = defaultdict(list)
-        for kernel in self.needed:
+        for kernel in self.works:
             longest = kernel.longest
             settled.append(kernel.times * self.launch)
             if len(longest) == 1:
@@ -239,23 +295,34 @@ def _add(parts: Sequence[Expr]) -> Expr:
 
 
 
-def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None) -> Clock:
-    """A program's time on a device under a policy; figures in ``free`` are those symbols.
+def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None,
+          sizes: Mapping[str, int] | None = None) -> Clock:
+    """A program's time on a device under a policy; figures in ``free`` are those symbols. A mesh is laid on links as it is where
+    its axes have these ``sizes``, by default their own.
 
     Raises MissingPeak where the device has none for a type that the program computes in.
     """
     rates, stands = Rates(device, free or {}), standing(device, policy)
     seconds: dict[OpKind, Expr] = {}
+    works = merged(table, policy)
+    layout = communication.laid(device, sizes or dict(table.axes), symbols=True) if any(work.sent for work in works) else None
     kernels = []
-    for work in merged(table, policy):
+    for work in works:
         resources: dict[str, list[Expr]] = {"memory": [work.bytes * rates.byte]}
         for kind, count in work.ops:
             if kind not in seconds:
                 seconds[kind] = rates.operation(kind)
             resources.setdefault(unit_of(device, RUNS_ON[kind.engine]), []).append(count * seconds[kind])
+        lanes: dict[str, list[Expr]] = defaultdict(list)
+        for kind, params, count in work.sent:
+            assert layout is not None
+            for leg, part in rates.exchange(Sent(0, kind, params, count), layout).items():
+                resources.setdefault(communication.LINK, []).append(part)
+                for lane in communication.lanes(leg):
+                    lanes[lane].append(part)
         reached = None if stands is None else exact(stands.calibration.of(work.kind))
         kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch, work.needed,
-                              reached))
+                              reached, {lane: Add(*parts) for lane, parts in lanes.items()}, work.alone))
     return Clock(tuple(kernels), rates.launch, table.branches, stands)
 
 

@@ -17,7 +17,8 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
     """How much time follows each figure of a device: the per cent by which time falls if that figure gets a per cent better.
 
     ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
-    time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind.
+    time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind. ``link``
+    is what is sent, latency and all: of a lower bound all where it binds, else what cannot be hidden.
     """
     found = load(device) if isinstance(device, str) else device
     times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
@@ -32,7 +33,18 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
         seconds["bandwidth"] = times.memory * binding["memory"]
         seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
     whole, runs = whole_time(times, bound), times.runs(bound)
+    if bound == "lower" and times.lanes:
+        return _beside(times, seconds, whole)
     return {name: float((part * runs).sum()) / whole for name, part in seconds.items()}
+
+
+def _beside(times: Times, seconds: dict[str, np.ndarray], whole: float) -> dict[str, float]:
+    """Shares of a lower bound where what is sent goes on beside what is computed."""
+    if float(times.sending[0]) >= whole:
+        return {name: float(name == "link") for name in seconds}
+    runs = times.runs("lower") * np.array([[kind != "collective"] for kind in times.kinds])
+    found = {name: float((part * runs).sum()) / whole for name, part in seconds.items() if name != "link"}
+    return {**found, "link": float(times.exposed()[0]) / whole}
 
 
 def whole_time(times: Times, bound: str) -> float:

@@ -6,6 +6,7 @@ from sympy import Expr, Float
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load, standing
+from costmodel.pricing import communication
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import computed, policy_of, seconds_an_operation
 from costmodel.rules.work import total
@@ -25,9 +26,13 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
     if cost.program.branches.choose and any(kernel.branch for kernel in kernels):
         raise CostModelError(f"which branch of {cost.name} takes longest depends on the point: ask "
                              "cost.at(…).roofline(…).predicted, or analyze(..., branches='mean')")
-    found, terms = stands.calibration, []
-    for kernel in kernels:
-        busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops]
+    found, terms, sent = stands.calibration, [], communication.sent(kernels)
+    layout = communication.laid(device, dict(cost.program.axes), symbols=True) if sent else None
+    for i, kernel in enumerate(kernels):
+        busy = [Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops
+                if kind.engine != communication.LINK]
+        busy += [part for each in sent if each.kernel == i and layout
+                 for part in communication.in_closed_form(each, layout).values()]
         busy.append(Float(1 / device.bandwidth.value) * kernel.bytes)
         terms.append(kernel.times * (total(busy) / found.of(kernel.kind) + found.launch.value))
     return cost.evaluate(total(terms) + (found.call.value if found.call else 0))

@@ -96,6 +96,34 @@ class RooflineRow(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Communication:
+    """What a device sends, in seconds of the whole program.
+
+    laid:    the links that the mesh's axes are on, in words.
+    lanes:   seconds by connection, each of which goes on by itself.
+    compute: seconds at least of what does not send; ``exposed`` of them wait for what is sent, whatever is beside it.
+    lower, warm: with both beside each other as far as the program lets them be.
+    """
+
+    laid: str
+    lanes: tuple[tuple[str, float], ...]
+    compute: float
+    exposed: float
+    lower: float
+    warm: float
+
+    @property
+    def seconds(self) -> float:
+        """Of the busiest connection."""
+        return max((s for _, s in self.lanes), default=0.0)
+
+    @property
+    def binds(self) -> bool:
+        """Whether sending takes longer than computing."""
+        return self.seconds > self.compute
+
+
+@dataclass(frozen=True)
 class Roofline:
     """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
     language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
@@ -110,11 +138,14 @@ class Roofline:
     cost: Point | None = field(default=None, repr=False, compare=False)
     stands: Standing | None = field(default=None, repr=False, compare=False)
     item: str = "items"
+    communication: Communication | None = None
 
     @cached_property
     def total(self) -> RooflineRow:
-        """The whole program."""
-        return _together(self.name, self.rows)
+        """The whole program; what is sent goes on beside what is computed, in the bounds of perfect overlap."""
+        rows = _together(self.name, self.rows)
+        sent = self.communication
+        return rows if sent is None else rows._replace(lower=sent.lower, warm=sent.warm)
 
     @property
     def lower(self) -> float:
@@ -245,10 +276,12 @@ def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
     return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
 
 
-def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None) -> Roofline:
+def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None,
+             topology: Mapping[str, str] | None = None) -> Roofline:
     """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
 
     precision: "highest", "high" or "default": what float32 contractions that ask for none run at (default: the device's policy).
+    topology:  which links the axes of a mesh are laid on, as :func:`costmodel.pricing.topology.lay` has it.
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -257,6 +290,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
     device = device.at_precision(precision) if precision else device
+    device = device.laid(topology) if topology else device
     policy = policy_of(device, policy)
     work = workload(cost.program, policy)
     counts = work.at(cost.env)
@@ -264,7 +298,17 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     rows = _rows(work, counts, times)
     tokens = cost.cost.tokens
     return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
-                    times.stands, item_of(tokens))
+                    times.stands, item_of(tokens), _communication(times))
+
+
+def _communication(times: Times) -> Communication | None:
+    if times.layout is None or not times.lanes:
+        return None
+    runs = times.runs("lower")
+    lanes = tuple((lane, float((seconds * runs).sum())) for lane, seconds in times.lanes.items())
+    compute, exposed, lower, warm = (float(each[0]) for each in (times.computed(), times.exposed(), times.whole("lower"),
+                                                                 times.whole("warm")))
+    return Communication(str(times.layout), lanes, compute, exposed, lower, warm)
 
 
 def item_of(tokens: Sequence[str]) -> str:
@@ -368,11 +412,21 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     policy = "unfused" if by == "equation" else roofline.policy
     yield (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {policy!r}; "
            f"2 operations a multiply-accumulate; padding taps are not computed; {launch}")
+    if roofline.communication is not None and by != "equation":
+        yield from _sent(roofline.communication)
     nearer = [f"{level.name} ({si(level.capacity.value, 'B')}, {si(level.bandwidth.value, 'B/s')})"
               for level in device.levels if level.bandwidth]
     if nearer:
         yield f"warm: lower, if a kernel whose whole traffic fits in {' or '.join(nearer)} finds it there"
     yield shown(roofline.coverage)
+
+
+def _sent(sent: Communication) -> Iterator[str]:
+    lanes = ", ".join(f"{lane} {si(seconds, 's')}" for lane, seconds in sent.lanes)
+    yield (f"one device's; mesh laid with {sent.laid}; {'communication' if sent.binds else 'compute'}-bound: computing takes "
+           f"{si(sent.compute, 's')}, sending {lanes}")
+    yield (f"the lower bound hides all that is sent but {si(sent.exposed, 's')}, beside which nothing is left to compute; the "
+           "upper bound and what is predicted hide nothing")
 
 
 def _told(roofline: Roofline) -> str:

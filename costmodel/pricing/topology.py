@@ -38,6 +38,15 @@ class Layout:
                 found[leg.link.name] = leg if before is None else _joined(before, leg)
         return tuple(found[link.name] for link in self.device.links if link.name in found)
 
+    def like(self, other: Layout) -> bool:
+        """Whether the axes are on the same links in the same way, so that one form in their sizes holds for both. An axis of one
+        device, which sends nothing, is like any."""
+        def shape(legs: tuple[Leg, ...]) -> list[tuple[object, ...]]:
+            ends = [leg.devices for leg in legs[:-1]]
+            return [(leg.link, leg.on, leg.closed, leg.stride, end) for leg, end in zip(legs, [*ends, None], strict=True)]
+
+        return all(not legs or not other.legs[axis] or shape(legs) == shape(other.legs[axis]) for axis, legs in self.legs.items())
+
     def __str__(self) -> str:
         return "; ".join(f"{axis} on {' and '.join(map(_told, legs))}" for axis, legs in self.legs.items() if legs)
 
@@ -143,8 +152,8 @@ def _where(device: Hardware, rooms: Sequence[_Room], axis: str, size: int, place
     if room is None:
         names = [r.link.name for r in rooms]
         has = ", ".join(names) or "none: add a [[datasheet.links]] table to its file"
-        raise CostModelError(f"topology= lays {axis} on {place!r}, which is no link of {device.name};{did_you_mean(name, names)} it "
-                             f"has {has}")
+        raise CostModelError(f"topology= lays {axis} on {place!r}, which is no link of {device.name};{did_you_mean(name, names)} "
+                             f"it has {has}")
     if size == 1:
         return ()
     if numbers is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,10 @@ from sympy import Expr, Symbol
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.hardware import Standing, standing
-from costmodel.pricing import metrics
+from costmodel.pricing import communication, metrics
+from costmodel.pricing.overlap import Beside, beside
 from costmodel.pricing.sides import Sides
-from costmodel.rules.branches import Branches
+from costmodel.pricing.topology import Layout
 from costmodel.rules.params import Precision
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, total
@@ -69,7 +70,7 @@ class Counts:
     """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
     border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
     runs are exact at a point. ``sides`` says which kernels exclude each other; ``kinds`` are theirs, under ``policy``; ``needless``
-    (kernel, 1) those that only copy an iteration's slice."""
+    (kernel, 1) those that only copy an iteration's slice; ``sent`` are the bytes of each exchange of ``work``, at ``env``."""
 
     flops: np.ndarray
     int_ops: np.ndarray
@@ -80,13 +81,17 @@ class Counts:
     kinds: tuple[str, ...] = ()
     policy: str = ""
     needless: np.ndarray | bool = False
+    sent: tuple[float, ...] = ()
+    work: Workload | None = None
+    env: Mapping[Symbol, int] = field(default_factory=dict)
 
 
 class Workload:
     """The kernels of a policy, and what each does as functions of the internal symbols. Padding taps are not computed."""
 
-    def __init__(self, kernels: Sequence[Kernel], branches: Branches, policy: str = "") -> None:
-        self.kernels, self.policy = tuple(kernels), policy
+    def __init__(self, table: CostTable, kernels: Sequence[Kernel], policy: str = "") -> None:
+        self.table, self.kernels, self.policy, branches = table, tuple(kernels), policy, table.branches
+        self.sent = communication.sent(kernels)
         self.sides = Sides(kernels, branches)
         self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
         by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
@@ -103,6 +108,7 @@ class Workload:
             wanted += (total(metrics.work_flops(e.work, taps="valid") for e in computed(kernel)),
                        total(metrics.work_ops(e.work, taps="valid") for e in computed(kernel)), kernel.bytes, kernel.times)
         wanted += [count for entries in by_kind.values() for _, count in entries]
+        wanted += [each.bytes for each in self.sent]
         # A share of a ring, a mean over branches, an odd number of 4-bit elements: a count need not be whole, its fraction's two
         # parts are.
         distinct = dict.fromkeys(wanted)
@@ -113,24 +119,21 @@ class Workload:
     def at(self, env: Mapping[Symbol, int]) -> Counts:
         """The counts at a point; operations and runs are exact integers, or fractions, of any size."""
         values = self._formulas.at(env)
-        exact = [[above if below == 1 else Fraction(above, below)] for above, below in zip(values[::2], values[1::2], strict=True)]
-        return self._counts(np.array(exact, dtype=object))
-
-    def on(self, env: Mapping[Symbol, np.ndarray], shape: tuple[int, ...]) -> Counts:
-        """The counts on a grid of that shape; its points become one axis."""
-        values = self._formulas.on(env)
-        rows = [np.broadcast_to(above / below, shape).ravel() for above, below in zip(values[::2], values[1::2], strict=True)]
-        return self._counts(np.array(rows))
-
-    def _counts(self, values: np.ndarray) -> Counts:
-        exact = values[self._rows]
+        found = [[above if below == 1 else Fraction(above, below)] for above, below in zip(values[::2], values[1::2], strict=True)]
+        exact = np.array(found, dtype=object)[self._rows]
         floats = exact.astype(np.float64)
         head = 4 * len(self.kernels)
         ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
         ops = tuple((kind, kernels, floats[start:start + len(kernels)])
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
         return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides,
-                      tuple(k.kind for k in self.kernels), self.policy, np.array([[needless(k)] for k in self.kernels]))
+                      tuple(k.kind for k in self.kernels), self.policy, np.array([[needless(k)] for k in self.kernels]),
+                      tuple(floats[len(floats) - len(self.sent):, 0].tolist()), self, dict(env))
+
+    @cached_property
+    def beside(self) -> Beside:
+        """Which kernels can run while one sends."""
+        return beside(self.table, self.kernels)
 
 
 def needless(kernel: Kernel) -> bool:
@@ -151,7 +154,7 @@ def workload(table: CostTable, policy: str) -> Workload:
     kernels = plan(table, policy)
     if not kernels:
         raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("workload", kernels), lambda: Workload(kernels, table.branches, policy))
+    return table.remember(("workload", kernels), lambda: Workload(table, kernels, policy))
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ class Times:
     kinds:   of the kernels.
     stands:  the calibration that predictions go by, and in words what they stand on; None where there is none.
     needed:  (kernel, 1) those without which the program could do, for which no lower bound counts, are false.
+    lanes:   by connection to other devices; each goes on by itself, beside the others and the units.
+    layout:  the links that the mesh's axes are laid on, where anything is sent.
+    beside:  what can run while a kernel sends.
     """
 
     device: Hardware
@@ -181,6 +187,9 @@ class Times:
     kinds: tuple[str, ...] = ()
     stands: Standing | None = None
     needed: np.ndarray | bool = True
+    lanes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layout: Layout | None = None
+    beside: Beside | None = None
 
     @cached_property
     def units(self) -> Mapping[str, np.ndarray]:
@@ -230,9 +239,38 @@ class Times:
         return runs * self.needed if bound in ("lower", "warm") else runs
 
     def whole(self, bound: str) -> np.ndarray:
-        """Seconds of the whole program by a bound, or as predicted, with its call; an array over the points."""
+        """Seconds of the whole program by a bound, or as predicted, with its call; an array over the points. The bounds of perfect
+        overlap hide what is sent behind what is computed beside it (see :mod:`.overlap`)."""
+        if bound in ("lower", "warm") and self.lanes:
+            return np.maximum(self.computed(bound) + self.exposed(bound), self.sending)
         call = self.stands.calibration.call if bound == "predicted" and self.stands is not None else None
         return (getattr(self, bound) * self.runs(bound)).sum(axis=0) + (call.value if call else 0.0)
+
+    @cached_property
+    def sending(self) -> np.ndarray:
+        """Seconds that the busiest connection is busy."""
+        runs = self.runs("lower")
+        return np.maximum.reduce([(seconds * runs).sum(axis=0) for seconds in self.lanes.values()])
+
+    def computed(self, bound: str = "lower") -> np.ndarray:
+        """Seconds of what does not send."""
+        works = np.array([[kind != "collective"] for kind in self.kinds])
+        return (getattr(self, bound) * self.runs(bound) * works).sum(axis=0)
+
+    def exposed(self, bound: str = "lower") -> np.ndarray:
+        """Seconds at least that the units wait for what is sent, because nothing else is left to compute meanwhile."""
+        waits = [np.zeros(self.memory.shape[1])]
+        if self.beside is None:
+            return waits[0]
+        each, runs = getattr(self, bound), self.runs(bound)
+        hidden = self.beside.runs @ (each * runs)
+        for row, c in enumerate(self.beside.senders.tolist()):
+            often = np.maximum(self.times / np.maximum(self.times[c], 1), 1)
+            hidden[row] += self.beside.once[row] @ (each * (runs > 0) * often)
+        for lane in self.lanes.values():
+            left = np.maximum(lane[self.beside.senders] - hidden, 0)
+            waits.append((left * runs[self.beside.senders]).sum(axis=0))
+        return np.maximum.reduce(waits)
 
 
 def policy_of(device: Hardware, policy: str | None) -> str:
@@ -250,7 +288,7 @@ def price(counts: Counts, device: Hardware) -> Times:
     engines: dict[str, np.ndarray] = {}
     by_kind = []
     for kind, kernels, ops in counts.ops:
-        if ops.any():
+        if ops.any() and kind.engine != communication.LINK:
             seconds = ops * seconds_an_operation(device, kind)
             engine = engines.setdefault(RUNS_ON[kind.engine], np.zeros_like(counts.bytes))
             engine[kernels] += seconds  # a kernel stands once in `kernels`
@@ -259,8 +297,28 @@ def price(counts: Counts, device: Hardware) -> Times:
               for level in device.levels if level.bandwidth}
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     times = counts.times.astype(np.float64)
+    found: dict[str, Any] = _sent(counts, device, engines, by_kind) if any(counts.sent) else {}
     return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides,
-                 counts.kinds, standing(device, counts.policy), ~np.asarray(counts.needless))
+                 counts.kinds, standing(device, counts.policy), ~np.asarray(counts.needless), **found)
+
+
+def _sent(counts: Counts, device: Hardware, engines: dict[str, np.ndarray],
+          by_kind: list[tuple[OpKind, np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """What exchanges take of the links, put among the engines; and of each connection."""
+    work = counts.work
+    assert work is not None
+    found = communication.times_at(work.sent, counts.sent, device, communication.axes_at(work.table, counts.env), counts.env)
+    link = engines.setdefault(communication.LINK, np.zeros_like(counts.bytes))
+    lanes: dict[str, np.ndarray] = {}
+    for each, legs, _ in found.rows:
+        i = each.kernel
+        seconds = sum(s for _, s in legs)
+        link[i] += seconds
+        by_kind.append((each.kind, np.array([i]), np.array([[seconds]])))
+        for leg, part in legs:
+            for lane in communication.lanes(leg):
+                lanes.setdefault(lane, np.zeros_like(counts.bytes))[i] += part
+    return {"lanes": lanes, "layout": found.layout, "beside": work.beside if lanes else None}
 
 
 def seconds_an_operation(device: Hardware, kind: OpKind) -> float:

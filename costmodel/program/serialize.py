@@ -23,7 +23,7 @@ from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import MAX_DIGITS, from_tree, from_trees, to_tree
 from costmodel.text import shown
 
-FORMAT = "costmodel-cost-6"
+FORMAT = "costmodel-cost-7"
 MAX_TEXT = 2_500_000  # characters; the largest model of the zoo has 650 000
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
@@ -194,7 +194,8 @@ class _Reader:
                           self.values_at(program["inputs"]), self.values_at(program["outputs"]),
                           tuple((_text(name), _natural(count)) for name, count in program["dead"]),
                           tuple((_refer(self.values, a), _refer(self.values, b)) for a, b in program["carried"]),
-                          Branches(_one_of(tuple(Branches), program["branches"])))
+                          Branches(_one_of(tuple(Branches), program["branches"])),
+                          tuple((v.name, v.default) for v in variables if v.default is not None))
         if any(there["elsewhere"] for _, there in self.data["elsewhere"]):
             raise ValueError("a program that holds elsewhere has no others")
         elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())

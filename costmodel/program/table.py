@@ -31,4 +31,5 @@ def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknow
     costing = Costing(domain, unknown)
     equations = tuple(costing.equation(i, r, folded=r in folded, constants=constants) for i, r in enumerate(program.equations))
     removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
-    return CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches), domain
+    axes = tuple((v.name, v.default or 1) for v in program.axes)
+    return CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches, axes), domain

@@ -161,16 +161,22 @@ class Slice(Params):
 
 @dataclass(frozen=True)
 class Collective(Params):
-    """An exchange between the devices along mesh axes."""
+    """An exchange between the devices along mesh axes: how many take part along each, where the program says, and who sends to whom
+    (by number along the axes, the last one's fastest) where it names them."""
 
     axes: tuple[str, ...]
+    devices: Extents = ()
+    partners: tuple[Extents, ...] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Collective:
         """From jax's parameters of the primitive."""
         named = params["axes"] if "axes" in params else params["axis_name"]
         names = named if isinstance(named, tuple | list) else (named,)
-        return cls(tuple(str(name) for name in names if not isinstance(name, int)))
+        axes = tuple(str(name) for name in names if not isinstance(name, int))
+        sizes = params.get("axis_sizes") or {}
+        devices = tuple(internal(sizes[axis]) for axis in axes) if all(axis in sizes for axis in axes) else ()
+        return cls(axes, devices, tuple(_extents(pair) for pair in params.get("perm") or ()))
 
 
 Family = Callable[[Mapping[str, Any]], Params]

@@ -178,7 +178,8 @@ class Equation:
 class CostTable:
     """A program's equations in order, with its inputs and outputs. ``dead`` counts removed equations by primitive; ``carried``
     pairs what a loop's body receives with what it hands to its next iteration. All sides of a ``cond`` are among the equations;
-    ``branches`` says what of them counts."""
+    ``branches`` says what of them counts. ``axes`` are those of the mesh of which this is one device's program, outermost first,
+    with the sizes that they have where a point gives none."""
 
     equations: tuple[Equation, ...]
     inputs: tuple[Value, ...]
@@ -186,6 +187,7 @@ class CostTable:
     dead: tuple[tuple[str, int], ...] = ()
     carried: tuple[tuple[Value, Value], ...] = ()
     branches: Branches = Branches.MAX
+    axes: tuple[tuple[str, int], ...] = ()
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -14,6 +14,7 @@ n = 119: compute-bound from there on, at 48.06 OP/B; the ridge is at 48 OP/B
 """
 
 from costmodel.pricing.elasticity import elasticities
+from costmodel.solve.communication import CommunicationBound, communication_bound
 from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
@@ -34,6 +35,7 @@ from costmodel.solve.steps import Composer, Plan, StepCost
 
 __all__ = [
     "Candidate",
+    "CommunicationBound",
     "Composer",
     "Crossover",
     "FigureCrossover",
@@ -47,6 +49,7 @@ __all__ = [
     "StepCost",
     "Within",
     "capacity",
+    "communication_bound",
     "compare",
     "crossover",
     "devices_for",

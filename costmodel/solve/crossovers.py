@@ -11,6 +11,7 @@ from sympy import Expr, cancel
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel
 from costmodel.hardware import Hardware, load
+from costmodel.pricing.communication import LINK
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch
@@ -57,7 +58,8 @@ def load_of(cost: Symbolic, policy: str, layer: str | None = None, kind: str | N
     counts: dict[OpKind, list[tuple[Branch, Expr]]] = {}
     for e, times, branch in runs:
         for op, _, valid in e.work.ops:
-            counts.setdefault(op, []).append((branch, valid * times))
+            if op.engine != LINK:  # which neither computes nor goes through the memory
+                counts.setdefault(op, []).append((branch, valid * times))
     operations = cost.program.combined(((branch, (metrics.work_flops(e.work, "valid") + metrics.work_ops(e.work, "valid")) * times)
                                         for e, times, branch in runs), total)
     return Load({op: cost.program.combined(parts, total) for op, parts in counts.items()}, operations, crossing)

@@ -12,6 +12,7 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, MissingPeak, available, load
+from costmodel.pricing import communication
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
@@ -94,7 +95,18 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
 
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     seconds: list[tuple[Branch, float]] = []
-    for kernel in line.cost.kernels(policy):
+    kernels = line.cost.kernels(policy)
+    exchanges = communication.sent(kernels)
+    layout = communication.laid(device, {axis: line.at[axis] for axis, _ in line.cost.program.axes}) if exchanges else None
+    lanes: dict[str, float] = {}
+    for each in exchanges:
+        assert layout is not None
+        for leg, part in communication.in_closed_form(each, layout).items():
+            for lane in communication.lanes(leg):
+                lanes[lane] = lanes.get(lane, 0.0) + share(part * kernels[each.kernel].times)
+    for kernel in kernels:
+        if kernel.kind == "collective":
+            continue
         units: dict[str, float] = {}
         for e in computed(kernel):
             for kind, _, valid in e.work.ops:
@@ -109,7 +121,8 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
     def add(parts: list[float]) -> float:
         return fsum(parts)
 
-    return combined(seconds, branches, add=add, join=add, choose=lambda sides: branches.pick(sides, float))
+    computing = combined(seconds, branches, add=add, join=add, choose=lambda sides: branches.pick(sides, float))
+    return max(computing, *lanes.values(), 0.0)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def one_by_one(kind: str, p: int, closed: bool) -> float:
                 for way in ways:
                     busy.update({connection: 1 / p / p / len(ways) for connection in way})
         if kind == "all_gather":
-            busy.update({connection: 1 / p for connection in spread(p, closed, source)})
+            busy.update(dict.fromkeys(spread(p, closed, source), 1 / p))
     return max(busy.values()) * WHOLE / (ONE_WAY / 2) + longest * LATENCY
 
 
@@ -113,8 +113,8 @@ LAID = [
     ("h100-sxm", {"data": 16, "model": 4}, None, "data on NVLink4 x 2 (switch) and InfiniBand x 8 (switch); model on NVLink4 x 4"),
     ("h100-sxm", {"data": 12}, None, "data on NVLink4 x 4 (switch) and InfiniBand x 3 (switch)"),
     ("h100-sxm", {"data": 4, "model": 1}, {"data": "InfiniBand"}, "data on InfiniBand x 4 (switch)"),
-    ("tpu-v5e", {"data": 16, "model": 4}, None, "data on ICI x 16 (1 of 2 axes of a torus, closed); model on ICI x 4 (1 of 2 axes of "
-                                                "a torus, not closed)"),
+    ("tpu-v5e", {"data": 16, "model": 4}, None,
+     "data on ICI x 16 (1 of 2 axes of a torus, closed); model on ICI x 4 (1 of 2 axes of a torus, not closed)"),
     ("tpu-v5e", {"a": 2, "b": 16, "c": 4}, None, "a on ICI x 2 (1 of 2 axes of a torus, closed, every 16th device)"),
     ("tpu-v5p", {"data": 64, "model": 4}, {"data": "ICI 2"}, "data on ICI x 64 (2 of 3 axes of a torus, closed)"),
     ("tpu-v5p", {"data": 32}, {"data": "ICI 2x4x4"}, "data on ICI x 32 (3 of 3 axes of a torus, not closed)"),
@@ -136,7 +136,7 @@ def test_axes_together_are_one_leg_a_link():
 
 
 WRONG = [
-    ("lecture", {"d": 2}, None, r"lecture states no link, .* add a \[\[datasheet.links\]\] table with name, bandwidth and direction"),
+    ("lecture", {"d": 2}, None, r"lecture states no link, .* add a \[\[datasheet.links\]\] table with name, bandwidth and"),
     ("h100-pcie", {"d": 4}, None, "connects at most 2 devices by NVLink bridge, .* d of 4: add a further"),
     ("tpu-v5p", {"d": 4}, {"d": "ICE"}, "which is no link of tpu-v5p; did you mean ICI"),
     ("tpu-v5p", {"data": 4}, {"date": "ICI"}, "no axis of the mesh; did you mean data"),

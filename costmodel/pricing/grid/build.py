@@ -13,6 +13,7 @@ from costmodel.hardware import Hardware
 from costmodel.pricing.clock import Clock, Kernel, clock, exact, figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import WIDEST, Grid
+from costmodel.pricing.grid.meshes import mesh_of
 from costmodel.pricing.grid.plan import Plan
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import metrics as metric_registry
@@ -34,7 +35,8 @@ def plan_of(cost: Symbolic, grid: Grid, metrics: Sequence[str], devices: Sequenc
     if ENERGY in metrics and not devices:
         raise CostModelError("energy is a device's: name one with hardware=")
     entries = [_metric(cost, grid, name) for name in dict.fromkeys(own)]
-    clocks = [_clock(cost, device, policy_of(device, policy), tuple(figures), ENERGY in metrics) for device in devices]
+    sizes = mesh_of(cost, grid, devices)
+    clocks = [_clock(cost, device, policy_of(device, policy), tuple(figures), ENERGY in metrics, sizes) for device in devices]
     units = tuple(dict.fromkeys(["memory", *(name for each in clocks for name, _ in each["busy"])]))
     bits = dict(grid.axes_of) | {figure_symbol(name).name: 1 << (len(grid.axes) + i) for i, name in enumerate(figures)}
     _check_clashes(grid, figures)
@@ -91,14 +93,16 @@ def variable(metric: str) -> str:
     return metric.replace(":", "_")
 
 
-def _clock(cost: Symbolic, device: Hardware, policy: str, figures: tuple[str, ...], energy: bool) -> dict[str, Any]:
-    key = ("clock", device, policy, figures, energy)
-    return cost.program.remember(key, lambda: clock_data(cost, device, policy, figures, energy))
+def _clock(cost: Symbolic, device: Hardware, policy: str, figures: tuple[str, ...], energy: bool,
+           sizes: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    key = ("clock", device, policy, figures, energy, sizes)
+    return cost.program.remember(key, lambda: clock_data(cost, device, policy, figures, energy, dict(sizes)))
 
 
-def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[str], energy: bool) -> dict[str, Any]:
+def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[str], energy: bool,
+               sizes: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The formulas of a device's times as trees."""
-    found = clock(cost.program, device, policy, {name: figure_symbol(name) for name in figures})
+    found = clock(cost.program, device, policy, {name: figure_symbol(name) for name in figures}, sizes)
     upper = _upper(found)
     data = {"device": device.name, "policy": policy, "lower": _lower(found), "upper": upper, "predicted": _predicted(found),
             "stands": found.stands.words if found.stands else "not calibrated",
@@ -107,9 +111,19 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
 
 
 def _lower(found: Clock) -> Any:
+    """What is computed and waits, and beside it what each connection to other devices takes."""
+    lanes, waits = found.sending(), found.sending(alone=True)
+    computing = _computing(found)
+    if waits:
+        most = [tree_of(each) for each in waits.values()]
+        computing = _sum([computing, {"op": "maximum", "parts": most} if len(most) > 1 else most[0]])
+    return {"op": "maximum", "parts": [computing, *(tree_of(each) for each in lanes.values())]} if lanes else computing
+
+
+def _computing(found: Clock) -> Any:
     """Kernels in which one resource is busiest everywhere are one polynomial; of the others those that choose between the same."""
     if found.chosen:
-        return _combined(found, lambda k: k.times * (_peak(k) + found.launch) if k.needed else ZERO)
+        return _combined(found, lambda k: k.times * (_peak(k) + found.launch) if k.needed and not k.lanes else ZERO)
     settled, left = found.grouped()
     return _sum([tree_of(settled), *(tree_of(times * PeakMax.opaque(*longest)) for longest, times in left.items())])
 
