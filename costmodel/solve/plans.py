@@ -117,6 +117,8 @@ def _stack(model: Any) -> Stack:
     if isinstance(model, Stack):
         return model
     made = getattr(model, "stack", None)
+    if isinstance(model, str):
+        raise CostModelError(f"{model!r} is a name: give cm.model({model!r}), or a costmodel.solve.Stack")
     if made is None:
         raise CostModelError(f"{getattr(model, 'name', model)!r} does not say how it is trained over a mesh: plans are made of "
                              "models that are a stack of layers, such as megatron_175b, or of a costmodel.solve.Stack of your own")

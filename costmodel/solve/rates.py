@@ -56,11 +56,11 @@ class Rates:
         """Seconds of products of one shape."""
         if self.products is not None:
             return shaped(self.products.chip, p.m, p.n, p.k, p.count).seconds(self.products) - self.products.launch
-        key = ("matrix", p.dtype)
-        if key not in self.on.peaks:
+        peak = next((self.on.peaks["matrix", dtype] for dtype in _instead(p.dtype) if ("matrix", dtype) in self.on.peaks), None)
+        if peak is None:
             raise CostModelError(f"{self.on.name} states no peak of {p.dtype} matrices, in which the model is trained: add it to "
                                  "the device's file")
-        compute = 2 * p.count * p.m * p.n * p.k / self.on.peaks[key].value
+        compute = 2 * p.count * p.m * p.n * p.k / peak.value
         memory = p.count * (p.m * p.k + p.k * p.n + p.m * p.n) * 2 / self.on.bandwidth.value
         return (compute + memory) / self.dot
 
@@ -83,6 +83,11 @@ class Rates:
         sent = sum((self.sending(s.kind, s.bytes, legs) for s in part.sent), np.zeros_like(other))
         waits = np.maximum(part.kernels * self.host - products - other - sent, 0)
         return {"products": products, "other kernels": other, "tensor": sent, "host": waits}
+
+
+def _instead(dtype: str) -> tuple[str, ...]:
+    """The types that a model of this one is trained in: of 16 bits, what the device has."""
+    return (dtype, "float16") if dtype == "bfloat16" else (dtype,)
 
 
 def rates_of(device: Hardware) -> Rates:

@@ -152,6 +152,11 @@ def test_a_device_without_training_data_says_so(stages):
     assert "not calibrated" in rates_of(load("tpu-v5e")).words
 
 
+def test_a_name_is_no_model():
+    with pytest.raises(CostModelError, match=r"give cm.model\('megatron_175b'\)"):
+        plan("megatron_175b", devices=64, hw="a100-sxm-80gb", global_batch=64)
+
+
 WRONG = [
     ({"devices": 0}, "devices=0"), ({"global_batch": 0}, "global_batch=0"), ({"count": 0}, "count=0"), ({"hw": "a100"}, "a100"),
     ({"model": "gpt2"}, "'gpt2' does not say how it is trained"), ({"model": "megatron_175c"}, "did you mean megatron_175b"),
