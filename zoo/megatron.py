@@ -35,7 +35,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from costmodel.models import ModelEntry, Published
 from costmodel.solve import Stack
 
-from .gpt import causal_mask, dropped
+from .gpt import causal_mask
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,19 @@ class Norm(nn.Module):
         return normalised(x, gain.astype(x.dtype), bias.astype(x.dtype))
 
 
+class Dropout(nn.Module):
+    """Dropout by a byte of random bits an element, which keeps its mask."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x):
+        if not self.rate:
+            return x
+        mask = jax.random.bits(self.make_rng("dropout"), x.shape, "uint8") >= round(256 * self.rate)
+        return lax.select(mask, x * (1 / (1 - self.rate)), jnp.zeros_like(x))
+
+
 class Core(nn.Module):
     """softmax(q·kᵀ/√d_head), its dropout, and the product with v: what selective recomputation computes again."""
 
@@ -169,7 +182,7 @@ class Core(nn.Module):
         c = self.config
         scale = lax.rsqrt(jnp.asarray(q.shape[-1], jnp.float32))
         weights = c.by_head(causal_softmax(c.by_head(jnp.einsum("bsad,btad->bast", q, k)), scale))
-        mixed = jnp.einsum("bast,btad->bsad", c.by_head(dropped(c.dropout)(weights)), v)
+        mixed = jnp.einsum("bast,btad->bsad", c.by_head(Dropout(c.dropout, name="dropout")(weights)), v)
         return c.placed(mixed, "data", None, "model", None)
 
 
@@ -219,7 +232,7 @@ class Layer(nn.Module):
         for name, part in (("attention", partial(Attention, recompute=self.recompute)), ("mlp", MLP)):
             y = part(config=c, name=name)(c.along(Norm(name=f"{name}_norm")(x)))
             bias = self.param(f"{name}_bias", nn.initializers.zeros, (c.width,)).astype(x.dtype)
-            x = c.along(x + dropped(c.dropout)(c.along(y) + bias))
+            x = c.along(x + Dropout(c.dropout, name=f"{name}_dropout")(c.along(y) + bias))
         return x, None
 
 
@@ -236,7 +249,7 @@ class Megatron(nn.Module):
         positions = self.param("positions", nn.initializers.normal(0.02), (c.context, c.width)).astype(self.dtype)
         with jax.named_scope("first"):
             x = c.placed(table[tokens], "data", None, None) + positions[: tokens.shape[1]]
-            x = c.along(dropped(c.dropout)(c.along(x)))
+            x = c.along(Dropout(c.dropout, name="dropout")(c.along(x)))
         layer = {how: nn.remat(Layer) if how == "full" else Layer for how in c.recompute}
         if c.scan:
             (how,) = c.recompute

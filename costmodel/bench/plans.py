@@ -63,8 +63,8 @@ def table5(predict: Predictor, steps: Sequence[Step]) -> Iterator[str]:
     errors = [cost.seconds / step.seconds - 1 for cost, step in zip(costs, steps, strict=True)]
     yield ("## Megatron's steps\n\nKorthikanti et al., 2022, Table 5 (A100 SXM 80GB; full recomputation without, selective with\n"
            f"sequence parallelism). Mean error {_mean(errors)}; no number was fitted to them. Calculon, with tuned\n"
-           "curves, states 3.65 % of these and two larger models. A framework that is not compiled computes the last product of a\n"
-           "layer again, too, for nothing; the traced program does not, so that full recomputation is predicted low.\n")
+           "curves, states 3.65 % of these and two larger models. A framework that is not compiled runs the whole forward pass of\n"
+           "what it did not keep, its last product too; the steps on this page are predicted so, plans as compiled programs.\n")
     names = list(costs[0].by)
     yield _table(("model", "measured", "predicted", "error", *(f"{name} %" for name in names)),
                  [(step.name, si(step.seconds, "s"), si(cost.seconds, "s"), f"{100 * error:+.1f} %",
@@ -138,10 +138,11 @@ def plans() -> Iterator[str]:
     """The plans for GPT-3 on 64 devices."""
     found = plan(model("megatron_175b"), devices=64, hw=DEVICE, global_batch=64)
     yield (f"## Plans\n\n`costmodel plan megatron_175b --devices 64 --hw {DEVICE} --global-batch 64`: {found.tried:,} plans, of\n"
-           f"which {found.fitting:,} fit. Table 5's is dp 1, tp 8, pp 8 with 3 chunks, micro-batches of 1 and selective\n"
-           "recomputation.\n")
+           f"which {found.fitting:,} fit; each with its best number of chunks, then those within 5 %. Table 5's is dp 1,\n"
+           "tp 8, pp 8 with 3 chunks, micro-batches of 1 and selective recomputation.\n")
     yield _table(("dp", "tp", "pp", "chunks", "micro-batch", "recompute", "ZeRO", "step", "memory", "what binds"),
-                 [(*map(str, (c.plan.data, c.plan.tensor, c.plan.pipeline, c.plan.chunks, c.plan.microbatch)), c.plan.recompute,
+                 [(*map(str, (c.plan.data, c.plan.tensor, c.plan.pipeline)), ", ".join(map(str, c.chunks)), str(c.plan.microbatch),
+                   c.plan.recompute,
                    str(c.plan.zero), si(c.seconds, "s"), f"{c.bytes / GIB:.1f} GiB", c.binds) for c in found])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from costmodel.errors import CostModelError
@@ -16,6 +16,7 @@ from costmodel.solve.steps import GIB, Composer, Plan, StepCost
 from costmodel.text import grid, printed, si, titled
 
 ZERO = (0, 1, 2, 3)
+NEAR = 0.05  # of a step: other numbers of chunks that are told
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class Plans:
         return len(self.best)
 
     def text(self, width: int | None = None) -> str:
-        """A row a plan."""
+        """A row a plan; of chunks the best number, then those within 5 %."""
         out = grid("dp", "tp", "pp", "chunks", "micro-\nbatch", "recompute", "ZeRO", "step", "memory\n[GiB]", "bubble",
                    "what binds", left=("recompute", "what binds"))
         for cost in self.best:
             p = cost.plan
             idle = f"{100 * cost.by['bubble'] / cost.seconds:.0f} %"
-            out.add_row(*map(str, (p.data, p.tensor, p.pipeline, p.chunks, p.microbatch)), p.recompute, str(p.zero),
+            chunks = ", ".join(map(str, cost.chunks))
+            out.add_row(*map(str, (p.data, p.tensor, p.pipeline, chunks, p.microbatch)), p.recompute, str(p.zero),
                         si(cost.seconds, "s"), f"{cost.bytes / GIB:.1f}", idle, cost.binds)
         said = f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}"
         return f"{printed(titled(self.title, out), width)}\n{said}"
@@ -52,7 +54,8 @@ class Plans:
     def as_dict(self) -> dict[str, Any]:
         """The plans as JSON has them: seconds and bytes, whole and by what takes them."""
         return {"title": self.title, "tried": self.tried, "fit": self.fitting, "words": self.words,
-                "plans": [{**asdict(c.plan), "seconds": c.seconds, "bytes": c.bytes, "seconds_by": c.by, "bytes_by": c.held}
+                "plans": [{**asdict(c.plan), "seconds": c.seconds, "bytes": c.bytes, "seconds_by": c.by, "bytes_by": c.held,
+                           "chunks_within_5_percent": c.chunks}
                           for c in self.best]}
 
 
@@ -89,14 +92,15 @@ def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, cou
 
 
 def _distinct(costs: list[StepCost], count: int) -> Iterator[StepCost]:
-    """The first of those that differ in what they do: a higher ZeRO level that takes as long is another way to the same step."""
-    seen: set[tuple[Any, ...]] = set()
+    """Of each (dp, tp, pp, micro-batch, recomputation) the fastest ZeRO level and number of chunks, with the other numbers that are
+    nearly as fast; the fastest first."""
+    found: dict[tuple[Any, ...], list[StepCost]] = {}
     for cost in costs:
         p = cost.plan
-        key = (p.data, p.tensor, p.pipeline, p.chunks, p.microbatch, p.recompute, f"{cost.seconds:.6g}")
-        if key not in seen and len(seen) < count:
-            seen.add(key)
-            yield cost
+        found.setdefault((p.data, p.tensor, p.pipeline, p.microbatch, p.recompute), []).append(cost)
+    for best, *others in list(found.values())[:count]:
+        near = [o.plan.chunks for o in others if o.plan.zero == best.plan.zero and o.seconds <= (1 + NEAR) * best.seconds]
+        yield replace(best, chunks=tuple(dict.fromkeys((best.plan.chunks, *near))))
 
 
 def _evaluated(stack: Stack, rates: Rates, candidates: list[Plan], room: int) -> tuple[list[StepCost], float]:

@@ -1,7 +1,8 @@
 """What the parts of a stack do in a step of one device, as closed forms: per micro-batch, and per step.
 
-The parts are a layer of each kind of recomputation and the two ends. A kernel belongs to the part that its main equation is in;
-what is in the optimizer's update, and what is sent over ``data``, is done once a step.
+The parts are a layer of each kind of recomputation and the two ends. A kernel belongs to the part that its main equation is in, one
+of no module to the part that made what it reads (gradients that are cast); what is in the optimizer's update, casts of
+parameters, and what is sent over ``data`` is done once a step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,11 @@ from costmodel.memory.saved import residuals
 from costmodel.pricing.collectives import axes_of, sent
 from costmodel.pricing.workload import Formulas
 from costmodel.rules.params import Contraction
-from costmodel.rules.work import BITS, total
+from costmodel.rules.work import BITS, Value, total
 from costmodel.solve.stack import Stack
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.quotients import over_common_denominator
-from costmodel.trace.words import Phase
+from costmodel.trace.words import Origin, Phase
 
 FIRST, LAST = "first", "last"
 POLICY = "xla-gpu"  # its kernels move within a few per cent of the bytes that Megatron's fused ones do
@@ -71,10 +73,14 @@ class Part:
 
 
 class Stages:
-    """The parts of a stack: of each kind of recomputation a layer, and the two ends, "first" and "last"."""
+    """The parts of a stack: of each kind of recomputation a layer, and the two ends, "first" and "last".
 
-    def __init__(self, stack: Stack, sequence_parallel: bool) -> None:
-        self.stack, self.sequence_parallel = stack, sequence_parallel
+    compiled: what a compiled program computes again is only what the backward pass reads; a framework that is not compiled runs the
+    whole forward pass of what it did not keep, its last product too.
+    """
+
+    def __init__(self, stack: Stack, sequence_parallel: bool, compiled: bool = True) -> None:
+        self.stack, self.sequence_parallel, self.compiled = stack, sequence_parallel, compiled
         self.cost = stack.training(sequence_parallel)
         kept, params = self._by_home(self._residuals()), self._by_home(self._parameters())
         self.forms = {name: _part(kernels, total(kept[name]), total(params[name])) for name, kernels in self._kernels.items()}
@@ -95,7 +101,21 @@ class Stages:
 
     @cached_property
     def _kernels(self) -> dict[str, list[Kernel]]:
-        return self._by_home((k.path, k) for k in self.cost.kernels(POLICY) if k.main.phase != Phase.UPDATE)
+        found = self._by_home((self._owner(k), k) for k in self.cost.kernels(POLICY) if not self._is_cast(k))
+        return found if self.compiled else {name: _whole_again(kernels) for name, kernels in found.items()}
+
+    @staticmethod
+    def _is_cast(kernel: Kernel) -> bool:
+        return not kernel.path and all(v.origin == Origin.PARAMETER for v, _ in kernel.reads)
+
+    def _owner(self, kernel: Kernel) -> tuple[str, ...]:
+        """The module of a kernel, else of what made what it reads."""
+        made = (self._makers[v] for v, _ in kernel.reads if v in self._makers)
+        return kernel.path or next((path for path in made if path), ())
+
+    @cached_property
+    def _makers(self) -> dict[Value, tuple[str, ...]]:
+        return {out: e.path for e in self.cost.program for out in e.outs}
 
     def _residuals(self) -> Iterator[tuple[tuple[str, ...], Expr]]:
         """What depends on the batch; the rest are copies of parameters, which are there anyway."""
@@ -120,7 +140,7 @@ class Stages:
         many = dict.fromkeys(count.free_symbols, MANY)
         update, held, kept = (float((e / count).xreplace(many)) for e in (moved, wide, state))
         copy = min(BITS[p.dtype] for part in self.forms.values() for p in part.products) / 8
-        return Parameter(update, copy, held, held, kept)
+        return Parameter(update + held + copy, copy, held, held, kept)
 
     @cached_property
     def _compiled(self) -> Callable[[Mapping[Any, np.ndarray]], list[np.ndarray]]:
@@ -145,6 +165,14 @@ class Parameter:
     gradient: float
     master: float
     state: float
+
+
+def _whole_again(kernels: list[Kernel]) -> list[Kernel]:
+    """The kernels with all forward ones of what is computed again, in place of those that the backward pass reads."""
+    again = [k.path for k in kernels if k.main.phase == Phase.RECOMPUTE]
+    scope = tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*again, strict=False)))
+    forward = [k for k in kernels if k.main.phase == Phase.FORWARD and k.path[:len(scope)] == scope] if again else []
+    return [k for k in kernels if k.main.phase != Phase.RECOMPUTE] + forward
 
 
 def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:

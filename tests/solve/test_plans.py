@@ -136,6 +136,7 @@ def test_every_plan_is_tried(stages, monkeypatch):
         if tp * pp * dp == 8 and 4 % (pp * v) == 0 and 16 % (dp * b) == 0 and (v == 1 or (pp > 1 and (16 // dp // b) % pp == 0)):
             expected += 4 if dp > 1 else 1
     assert found.tried == expected == found.fitting
+    assert len(found) == len({(c.plan.data, c.plan.tensor, c.plan.pipeline, c.plan.microbatch) for c in found})
     assert [c.seconds for c in found] == sorted(c.seconds for c in found)
     assert all(c.plan.data * c.plan.tensor * c.plan.pipeline == 8 for c in found)
     least = min(found, key=lambda c: c.bytes).bytes
