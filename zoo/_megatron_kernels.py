@@ -1,4 +1,4 @@
-"""What Megatron computes in kernels of its own, which keep for the backward pass what those keep: their input, of softmax its result."""
+"""What Megatron computes in kernels of its own, and what those keep for the backward pass: their input, of softmax its result."""
 
 from __future__ import annotations
 
