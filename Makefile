@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser walks mutants bench judge judge-mesh truth lint docs clean
+.PHONY: demo test test-slow browser walks mutants bench judge judge-mesh truth plans lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,11 @@ judge-mesh: $(READY)
 
 truth: $(READY)
 	$(BIN)/python -m costmodel.bench.truth docs/measurements/runs > docs/truth.md
+
+plans: $(READY)
+	$(BIN)/python -m costmodel.bench.steps docs/measurements/runs > /tmp/costmodel-training.toml
+	mv /tmp/costmodel-training.toml costmodel/hardware/training/a100-sxm-80gb.toml
+	$(BIN)/python -m costmodel.bench.plans docs/measurements/runs > docs/plans.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

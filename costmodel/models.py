@@ -16,10 +16,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
+
+if TYPE_CHECKING:
+    from costmodel.solve import Stack
 
 ENTRY_POINT_GROUP = "costmodel.models"
 FOLDERS = "COSTMODEL_MODELS"  # an environment variable: where package.module:attribute is looked for after the working directory
@@ -55,6 +58,7 @@ class ModelEntry:
     params:    for a plain function, which argument holds the parameters (as in ``analyze(..., params=0)``).
     tokens:    for a language model, the symbols whose product is how many tokens a call takes: ``"b s"``. Throughputs are in
                tokens a second then.
+    stack:     how it is trained over a mesh, of which :func:`costmodel.solve.plan` makes plans.
     """
 
     name: str
@@ -68,6 +72,7 @@ class ModelEntry:
     published: tuple[Published, ...] = ()
     params: int | None = None
     tokens: str = ""
+    stack: Callable[[], Stack] | None = None
 
     def make(self) -> tuple[Any, tuple[Any, ...]]:
         """The model and its abstract inputs, over the declared symbolic dimensions."""

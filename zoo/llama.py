@@ -21,11 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from costmodel.models import ModelEntry
+from costmodel.solve import Stack
 
 from ._published_language import language
 from .gpt import cache_inputs
+from .megatron import cross_entropy, update
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,45 @@ class Llama(nn.Module):
         return logits if cache is None else (logits, cache)
 
 
+# Kernels by columns and by rows over the axis ``model`` (Megatron's split); all else is on every device.
+COLUMNS, ROWS = ("query", "key", "value", "gate", "up", "head"), ("output", "down", "embed")
+
+
+def partition(path, array) -> PartitionSpec:
+    """Where a parameter is on a mesh: of three dimensions, that of experts goes over ``model``."""
+    names = {part.key for part in path}
+    if len(array.shape) == 3:
+        return PartitionSpec("model")
+    if names & {*COLUMNS}:
+        return PartitionSpec(None, "model")
+    return PartitionSpec("model") if names & {*ROWS} else PartitionSpec()
+
+
+def training(config: Config, layer: type[nn.Module]):
+    """The cost of gradients of two layers, of which the second is computed again in the backward pass, and the ends, on one device
+    of a mesh: in 16 bits with parameters in float32."""
+    from costmodel import analyze_training, dims, spec
+
+    def one(c, name):
+        return (nn.remat(layer) if name == "layer_1" else layer)(c, name=name)
+
+    b, s = dims("b s", where="16 | s")
+    network = Llama(replace(config, layers=2, scan=False, dtype=None), one)
+    params = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 16), jnp.int32))["params"]
+    tokens = spec((b, s), "int32")
+    return analyze_training(network, tokens, loss=lambda y, t: cross_entropy(y.astype(jnp.float32), t), targets=(tokens,),
+                            compute_dtype="bfloat16", mesh={"data": 2, "model": 2}, data_sharding=PartitionSpec("data"),
+                            param_shardings=jax.tree_util.tree_map_with_path(partition, params), verify=False)
+
+
+def stack(name: str, config: Config, s: int, layer: type[nn.Module] = Layer) -> Stack:
+    """How a network of this size is trained over a mesh, on sequences of s tokens."""
+    sizes = {"s": s, "width": config.width, "heads": config.kv_heads}
+    return Stack(name, config.layers, lambda _: training(config, layer), update, at=sizes,
+                 layers_of={"none": "layer_0", "full": "layer_1"}, first="embed", sent=("s", "width"), shared="heads",
+                 sequence_parallel=False)
+
+
 def prefill(name: str, config: Config, s: int, summary: str) -> ModelEntry:
     """The entry of a forward pass over s tokens, quoted at ``s``."""
     return ModelEntry(
@@ -173,6 +215,7 @@ def prefill(name: str, config: Config, s: int, summary: str) -> ModelEntry:
         at={"b": 1, "s": s},
         tokens="b s",
         published=language(name),
+        stack=partial(stack, name, config, s),
     )
 
 

@@ -131,9 +131,11 @@ class MoE(nn.Module):
 
 
 class Layer(nn.Module):
-    """LLaMA's layer with a mixture of experts. Returns (x, cache)."""
+    """LLaMA's layer with a mixture of experts, whose places are as many as its tokens need or, if ``static``, are given to an
+    expert in advance. Returns (x, cache)."""
 
     config: Config
+    static: bool = False
 
     @nn.compact
     def __call__(self, x, rotary, cache=None):
@@ -141,7 +143,7 @@ class Layer(nn.Module):
         norm = partial(nn.RMSNorm, dtype=c.dtype, param_dtype=c.dtype)
         mixed, cache = llama.Attention(c, name="attention")(norm(name="attention_norm")(x), rotary, cache)
         x = x + mixed
-        experts = DroplessExperts(c.hidden, c.dtype)
+        experts = CapacityExperts(c.hidden, dtype=c.dtype) if self.static else DroplessExperts(c.hidden, c.dtype)
         return x + MoE(experts, c.experts, c.active, name="moe")(norm(name="moe_norm")(x)), cache
 
 
@@ -170,6 +172,7 @@ MODELS = (
         at={"b": 1, "s": 4096},
         tokens="b s",
         published=language("mixtral_8x7b"),
+        stack=partial(llama.stack, "mixtral_8x7b", MIXTRAL_8X7B, 4096, partial(Layer, static=True)),
     ),
     ModelEntry(
         "mixtral_8x7b_decode",

@@ -7,6 +7,7 @@ __all__ = [
     "buffers",
     "difference",
     "liveness",
+    "published",
     "residency",
     "rules",
     "saved",

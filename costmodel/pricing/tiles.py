@@ -92,13 +92,13 @@ class Shaped:
         return Shaped(self.steps[:, which], self.waves[:, which], self.sums[:, which], self.memory[which])
 
 
-def shaped(chip: Chip, m: np.ndarray, n: np.ndarray, k: np.ndarray) -> Shaped:
-    """What products of these sizes are made of on a chip, for each shape of tile."""
+def shaped(chip: Chip, m: np.ndarray, n: np.ndarray, k: np.ndarray, batch: np.ndarray | int = 1) -> Shaped:
+    """What products of these sizes, ``batch`` in one kernel, are made of on a chip, for each shape of tile."""
     steps, waves, sums = [], [], []
     for rows, columns, parts in TILES:
-        count = -(-(-(-m // rows) * -(-n // columns) * parts) // chip.multiprocessors)
+        count = -(-(batch * -(-m // rows) * -(-n // columns) * parts) // chip.multiprocessors)
         waves.append(count)
         steps.append(count * -(-k // parts) * (2 * rows * columns * chip.multiprocessors / chip.peak))
-        sums.append(m * n * parts * _SUM / chip.bandwidth if parts > 1 else np.zeros(len(m)))
-    memory = (m * k + k * n + m * n) * chip.width / chip.bandwidth
+        sums.append(batch * m * n * parts * _SUM / chip.bandwidth if parts > 1 else np.zeros(len(m)))
+    memory = batch * (m * k + k * n + m * n) * chip.width / chip.bandwidth
     return Shaped(np.array(steps), np.array(waves, dtype=float), np.array(sums), memory)

@@ -4,5 +4,6 @@
 __all__ = [
     "analysis",
     "mesh",
+    "pipelines",
     "requested",
 ]

@@ -18,6 +18,8 @@ from costmodel.solve.communication import CommunicationBound, communication_boun
 from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
+from costmodel.solve.plans import Plans, plan
+from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.speed import (
     Candidate,
     Saturation,
@@ -27,14 +29,24 @@ from costmodel.solve.speed import (
     saturation,
     seconds_of,
 )
+from costmodel.solve.stack import Stack
+from costmodel.solve.stages import Stages
+from costmodel.solve.steps import Composer, Plan, StepCost
 
 __all__ = [
     "Candidate",
     "CommunicationBound",
+    "Composer",
     "Crossover",
     "FigureCrossover",
     "Fit",
+    "Plan",
+    "Plans",
+    "Rates",
     "Saturation",
+    "Stack",
+    "Stages",
+    "StepCost",
     "Within",
     "capacity",
     "communication_bound",
@@ -47,6 +59,8 @@ __all__ = [
     "line",
     "max_batch",
     "max_fit",
+    "plan",
+    "rates_of",
     "saturation",
     "seconds_of",
 ]

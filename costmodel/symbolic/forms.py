@@ -19,7 +19,7 @@ import sympy
 from sympy import Add, Expr, Function, Integer, Rational, Symbol
 from sympy.core.sympify import _sympify
 
-from costmodel.errors import Undefined
+from costmodel.errors import CostModelError, Undefined
 from costmodel.symbolic.division import ZERO as ZERO
 from costmodel.symbolic.division import CeilDiv, FloorDiv, latex_power
 from costmodel.symbolic.division import ceil_div as ceil_div
@@ -96,6 +96,20 @@ class CeilLog2(Function):
 
     def _latex(self, printer, exp=None):
         return latex_power(rf"\left\lceil \log_2\left({printer._print(self.args[0])}\right) \right\rceil", exp)
+
+
+def number(value: Expr | int | Fraction) -> Expr:
+    """A number as an exact expression, an expression as it is; text is none.
+
+    >>> number(3), number(Fraction(1, 3)), number(symbol("n"))
+    (3, 1/3, n)
+    """
+    if isinstance(value, Expr):
+        return value
+    exact = Fraction(value) if isinstance(value, int | Fraction) else None
+    if exact is None:
+        raise CostModelError(f"{value!r} is neither a whole number, a fraction nor an expression")
+    return Rational(exact.numerator, exact.denominator)
 
 
 def minimum(*args) -> Expr:
