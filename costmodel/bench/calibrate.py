@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from costmodel.bench import micro
-from costmodel.bench.fitting import RELATIVE, by_kind, calibration, fit, spread
+from costmodel.bench.fitting import RELATIVE, by_kind, calibration, fit, fitted, spread
+from costmodel.bench.microcontrollers import of_kinds, power
 from costmodel.bench.runs import Run, busy, environment, load_runs
 from costmodel.bench.timing import measure, suite
 from costmodel.errors import CostModelError
@@ -26,12 +27,15 @@ QUIET = 0.15  # quartiles of a quiet machine are not further apart, nor is its f
 FLOOR = 3  # a kernel that takes fewer times a call's own time tells nothing of its kind
 
 
-def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None] = print) -> Hardware:
-    """The device with a calibration for each policy that runs are of. Raises CostModelError where none is of this device."""
-    own = [run for run in runs if run.device in ("", device.name)]
+def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None] = print, software: str = "") -> Hardware:
+    """The device with a calibration for each policy that runs are of; where several programs ran the networks, ``software`` says
+    which counts. Raises CostModelError where no run is of this device, or of several programs."""
+    own = [run for run in runs if run.device in ("", device.name) and (not software or run.software == software)]
+    if len(ran := list(dict.fromkeys(run.software for run in own))) > 1:
+        raise CostModelError(f"these runs are of {', '.join(ran)}: say which, as --software '{ran[0]}'")
     if not own:
         named = ", ".join(dict.fromkeys(run.device for run in runs)) or "none"
-        raise CostModelError(f"no run is of {device.name}; the devices of these files: {named}")
+        raise CostModelError(f"no run is of {device.name}{software and f' by {software}'}; the devices of these files: {named}")
     found = dict(device.calibration)
     for policy in dict.fromkeys(run.policy or device.fusion for run in own):
         found[policy] = of_policy(device, [r for r in own if (r.policy or device.fusion) == policy], policy)
@@ -40,8 +44,14 @@ def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None]
 
 
 def of_policy(device: Hardware, runs: Sequence[Run], policy: str) -> Calibration:
-    """The calibration from runs of one policy: microbenchmarks give what kernels of a kind reach, networks the rest."""
+    """The calibration from runs of one policy: microbenchmarks give what kernels of a kind reach, networks the rest. On a
+    microcontroller, networks give both."""
     busys = [busy(run, device) for run in runs]
+    if device.kind == "mcu":
+        found = fitted(runs, busys, policy, _date(), of_kinds)
+        watts = power(runs)
+        drawn = Quantity(float(f"{watts:.4g}"), "W", "mean of joules / seconds of these runs", measured=True) if watts else None
+        return dataclasses.replace(found, power=drawn)
     small = [(run, b) for run, b in zip(runs, busys, strict=True) if run.model in micro.MODELS]
     networks = [(run, b) for run, b in zip(runs, busys, strict=True) if run.model not in micro.MODELS]
     kinds: Mapping[str, float] = RELATIVE.get(policy, {})

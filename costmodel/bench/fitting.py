@@ -7,7 +7,7 @@ measured. The spread is that of runs of models which the fit did not see; with o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +79,15 @@ def by_kind(measured: Sequence[tuple[float, Busy]], floor: float) -> dict[str, f
     return {kind: float(np.exp(np.median(np.log(parts)))) for kind, parts in sorted(found.items())}
 
 
-def left_out(runs: Sequence[Run], busys: Sequence[Busy], **options: object) -> list[float | None]:
-    """Seconds of each run as predicted by those of other families; None where there are none."""
+def left_out(runs: Sequence[Run], busys: Sequence[Busy], solve: Callable[..., Fit] = fit,
+             **options: object) -> list[float | None]:
+    """Seconds of each run as predicted by those of other families, fitted by ``solve``; None where there are none."""
     found: list[float | None] = []
     fits: dict[str, Fit | None] = {}
     for run, busy in zip(runs, busys, strict=True):
         if run.family not in fits:
             others = [(r.seconds, b) for r, b in zip(runs, busys, strict=True) if r.family != run.family]
-            fits[run.family] = fit(others, **options) if others else None  # type: ignore[arg-type]
+            fits[run.family] = solve(others, **options) if others else None
         fitted = fits[run.family]
         found.append(fitted.predicted(busy) if fitted else None)
     return found
@@ -101,9 +102,15 @@ def spread(logs: Sequence[float], models: int) -> float:
 def calibration(runs: Sequence[Run], busys: Sequence[Busy], policy: str, date: str, *, call: bool = False,
                 kinds: Mapping[str, float] | None = None) -> Calibration:
     """The calibration of a device from its runs under a policy."""
-    found = fit([(r.seconds, b) for r, b in zip(runs, busys, strict=True)], call=call, kinds=kinds)
+    return fitted(runs, busys, policy, date, fit, call=call, kinds=kinds)
+
+
+def fitted(runs: Sequence[Run], busys: Sequence[Busy], policy: str, date: str, solve: Callable[..., Fit],
+           **options: object) -> Calibration:
+    """As :func:`calibration`, by another way to solve."""
+    found = solve([(r.seconds, b) for r, b in zip(runs, busys, strict=True)], **options)
     models = len({run.family for run in runs})
-    predicted = left_out(runs, busys, call=call, kinds=kinds) if models > 1 else [found.predicted(b) for b in busys]
+    predicted = left_out(runs, busys, solve, **options) if models > 1 else [found.predicted(b) for b in busys]
     logs = [math.log(run.seconds / p) for run, p in zip(runs, predicted, strict=True) if p]
     source = f"fitted to {len(runs)} runs of {models} {'models' if models > 1 else 'model'}"
 

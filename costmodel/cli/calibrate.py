@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @click.option("--seconds", default=240.0, show_default=True, help="How long to measure here, without --from.")
 @click.option("--save", metavar="FILE", help="Where the records of what is measured here go (default: beside the device's file).")
 @click.option("--output", "-o", metavar="FILE", help="The device file (default: the user's own of that name); - prints the tables.")
-def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | None, output: str | None) -> None:
+@click.option("--software", default="", metavar="NAME", help="Which runs of the files count, where several programs ran them.")
+def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | None, output: str | None, software: str) -> None:
     """Fit how much of its ceilings DEVICE reaches, and the seconds a kernel: from files, or measured on this machine."""
     from costmodel.bench.calibrate import calibrated, device_of, measure_here, own_file
     from costmodel.bench.runs import load_runs
@@ -34,7 +35,7 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
     else:
         target = save or own_file(found).with_suffix(".jsonl")
         runs, doubt = measure_here(found, target, seconds, lambda line: click.echo(line, err=True))
-    result = calibrated(found, runs, lambda line: click.echo(line, err=output == "-"))
+    result = calibrated(found, runs, lambda line: click.echo(line, err=output == "-"), software)
     if doubt:
         click.echo(f"doubtful: {doubt}; run it again when the machine is quiet", err=True)
     if output == "-":

@@ -110,6 +110,7 @@ class Calibration:
     spread:     standard deviation of log(measured / predicted) of programs that it was not fitted on.
     runs:       measurements that it was fitted on, of so many ``models``.
     date, versions: of the measurements.
+    power:      W drawn while a program runs, where joules were measured too.
     """
 
     policy: str
@@ -122,6 +123,7 @@ class Calibration:
     versions: str
     call: Quantity | None = None
     kinds: Mapping[str, Quantity] = field(default_factory=dict, hash=False)
+    power: Quantity | None = None
 
     def of(self, kind: str) -> float:
         """What kernels of a kind reach."""
@@ -246,6 +248,7 @@ class Hardware:
     launch_overhead:       s a kernel of a compiled program, apart from its work.
     call_overhead:         s a call of a compiled program from Python, including the wait for its result.
     power:                 W at full load.
+    clock:                 Hz that the peaks are stated at, where cycles are what people count.
     levels:                further memories, nearest to the arithmetic first.
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
     links:                 connections to other devices.
@@ -267,6 +270,7 @@ class Hardware:
     launch_overhead: Quantity | None = None
     call_overhead: Quantity | None = None
     power: Quantity | None = None
+    clock: Quantity | None = None
     levels: tuple[Level, ...] = ()
     vector_runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
     vector_source: str = ""
@@ -296,6 +300,11 @@ class Hardware:
     def transcendental_weight(self) -> float:
         """FLOP of the float32 vector peak that one transcendental costs."""
         return self.weight.value
+
+    def cycles_a_mac(self, found: Calibration, kind: str, dtype: str) -> float | None:
+        """Clock cycles that a multiply-accumulate takes in kernels of a kind, as calibrated; None where no clock is stated."""
+        peak = self.peaks.get(("matrix", dtype))
+        return None if self.clock is None or peak is None else 2 * self.clock.value / peak.value / found.of(kind)
 
     def at_precision(self, precision: str) -> Hardware:
         """The device on which float32 contractions that ask for no precision run at this one: "highest", "high" or "default"."""

@@ -39,7 +39,7 @@ _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PR
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
 _MEASUREMENT = ("machine", "date", "versions", "environment", "samples")
-_SCALARS = {"launch_overhead": "s", "call_overhead": "s", "power": "W", "transcendental_weight": "FLOP"}
+_SCALARS = {"launch_overhead": "s", "call_overhead": "s", "power": "W", "clock": "Hz", "transcendental_weight": "FLOP"}
 _FIGURES = ("peaks", "memory", "levels", *_SCALARS)
 
 
@@ -110,6 +110,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         launch_overhead=figures.get("launch_overhead"),
         call_overhead=figures.get("call_overhead"),
         power=figures.get("power"),
+        clock=figures.get("clock"),
         levels=figures.get("levels", ()),
         vector_runs_as=runs_as,
         vector_source=vector_source,

@@ -95,7 +95,7 @@ def _section(hardware: Hardware, *, measured: bool) -> Iterator[str]:
 
 
 def _scalars(hardware: Hardware, *, measured: bool) -> Iterator[tuple[str, Quantity]]:
-    for key in ("launch_overhead", "call_overhead", "power"):
+    for key in ("launch_overhead", "call_overhead", "power", "clock"):
         quantity = getattr(hardware, key)
         if quantity is not None and quantity.measured == measured:
             yield key, quantity
@@ -121,7 +121,8 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     """The table of a calibration, as a device file has it."""
     table = f"calibration.{_key(calibration.policy)}"
     yield from ("", f"[{table}]")
-    for key, quantity in (("efficiency", calibration.efficiency), ("launch", calibration.launch), ("call", calibration.call)):
+    for key, quantity in (("efficiency", calibration.efficiency), ("launch", calibration.launch), ("call", calibration.call),
+                          ("power", calibration.power)):
         if quantity is not None:
             yield f"{key} = {_quantity(quantity)}"
     yield from (f"spread = {calibration.spread!r}", f"runs = {calibration.runs}", f"models = {calibration.models}",
