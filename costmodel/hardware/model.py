@@ -337,15 +337,18 @@ class Hardware:
         if engine == "transcendental":
             base = "float32" if name in _NARROW_FLOATS else name
             return self.peak("vector", base) / self.transcendental_weight
-        if engine == "matrix" and (algorithm := _algorithm(precision)) is not None:
-            dtype, passes = _ALGORITHMS.get(algorithm, (name, 1))
-            return self._published(engine, dtype, name) / passes
-        if engine == "matrix" and name == "float32":
-            how = self.float32[_precision_name(precision)]
+        if engine == "matrix":
+            how = self.passes(name, precision)
             return self._published(engine, how.dtype, name) / how.passes
         if engine == "vector":
             return self._published(engine, self.vector_runs_as.get(name, name), name)
         return self._published(engine, name, name)
+
+    def passes(self, dtype: str, precision: Any = None) -> Passes:
+        """How contractions of a type run on the matrix engine; ``precision`` as in :meth:`peak`."""
+        if (algorithm := _algorithm(precision)) is not None:
+            return Passes(*_ALGORITHMS.get(algorithm, (dtype, 1)))
+        return self.float32[_precision_name(precision)] if dtype == "float32" else Passes(dtype)
 
     def ridge_point(self, engine: str, dtype: Any, precision: Any = None) -> float:
         """Operational intensity, in FLOP/B, above which the engine and not the memory bounds the time."""
