@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from costmodel.arguments import point
-from costmodel.bench.run import FORMAT as CHECK
+from costmodel.bench.checked import FORMAT as CHECK
 from costmodel.bench.timing import FORMAT as TIME
 from costmodel.bench.timing import entry_of
 from costmodel.errors import CostModelError

@@ -18,8 +18,8 @@ import jax
 
 from costmodel.arguments import point as values_of
 from costmodel.bench import micro
+from costmodel.bench.calls import compile_traced, environment_of, time_calls, xla_figures
 from costmodel.bench.lines import append
-from costmodel.bench.run import compile_traced, environment_of, time_calls, xla_figures
 from costmodel.errors import CostModelError
 from costmodel.models import ModelEntry, model
 from costmodel.trace.requests import request

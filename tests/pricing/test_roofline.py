@@ -190,7 +190,8 @@ def test_what_binds_is_named_with_its_type(at):
     assert at.roofline(device, policy="layer").rows[0].resource in ("memory", "matrix tf32")
     exact = at.roofline(device, policy="layer", precision="highest")
     assert "tf32" not in exact.text() and exact.lower > at.roofline(device, policy="layer").lower
-    assert "tf32" in at.roofline(device, policy="layer").text() and "float32" not in at.roofline("tpu-v5e", policy="layer").text(by="kind")
+    assert "tf32" in at.roofline(device, policy="layer").text()
+    assert "float32" not in at.roofline("tpu-v5e", policy="layer").text(by="kind")
     slow = at.roofline(faster(device, launch=1.0))
     assert {row.bound for row in slow.rows} == {slow.bound} == {"launch"}
     starved = at.roofline(faster(device, matrix=1e-6), policy="layer")
