@@ -68,6 +68,15 @@ def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Ma
     return Fit(scale, float(found[1]), float(found[2]) if call else 0.0, {k: e * scale for k, e in (kinds or {}).items()})
 
 
+def of_one_factor(measured: Sequence[tuple[float, Busy]], *, kinds: Mapping[str, float], launch: float, call: float) -> Fit:
+    """Where what kinds reach, a kernel and a call take was measured by itself: the networks give one factor of all kinds, the
+    median, so that no overhead is read out of what else a machine does."""
+    alone = Fit(1.0, 0.0, 0.0, kinds)
+    factors = [max(t - launch * b.kernels - call, t / 10) / alone.reached_seconds(b) for t, b in measured]
+    factor = float(np.median(factors))
+    return Fit(1 / factor, launch, call, {kind: e / factor for kind, e in kinds.items()})
+
+
 def by_kind(measured: Sequence[tuple[float, Busy]], floor: float) -> dict[str, float]:
     """What kernels of a kind reach, from runs that are of one kind almost alone: the median, of those that take longer than
     ``floor`` seconds, below which a call's own time is measured."""

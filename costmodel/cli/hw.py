@@ -99,6 +99,8 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
     for label in ("bandwidth", "capacity", "launch_overhead", "call_overhead", "power", "clock", "weight"):
         if (quantity := getattr(device, label)) is not None:
             yield _figure("transcendental weight" if label == "weight" else label.replace("_", " "), quantity, "")
+    if device.lasting is not None:
+        yield _figure("sustained clock", device.lasting, "")
     for level in device.levels:
         yield _figure(f"{level.name} capacity", level.capacity, "")
         if level.bandwidth is not None:

@@ -22,6 +22,7 @@ UNITS: Mapping[str, tuple[str, Decimal]] = {
     "GOP/s": ("OP/s", Decimal("1e9")),
     "TOP/s": ("OP/s", Decimal("1e12")),
     "B/s": ("B/s", Decimal("1")),
+    "MB/s": ("B/s", Decimal("1e6")),
     "GB/s": ("B/s", Decimal("1e9")),
     "TB/s": ("B/s", Decimal("1e12")),
     "B": ("B", Decimal("1")),

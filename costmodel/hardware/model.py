@@ -14,7 +14,7 @@ ENGINES = ("matrix", "vector")
 PRECISIONS = ("DEFAULT", "HIGH", "HIGHEST")
 
 # The fusion policy of a device that states none: its compiler's, or layers where none is compiled for.
-FUSION = {"gpu": "xla-gpu", "tpu": "xla-tpu", "cpu": "xla-cpu", "mcu": "layer", "example": "layer"}
+FUSION = {"gpu": "xla-gpu", "tpu": "xla-tpu", "cpu": "xla-cpu", "mcu": "layer", "npu": "layer", "example": "layer"}
 
 # Spellings that jax.lax.Precision accepts for its three members.
 _PRECISION_ALIASES = {
@@ -236,7 +236,7 @@ class Measurement:
 class Hardware:
     """A device as a roofline sees it. Mappings are to be read, not changed.
 
-    kind:                  "gpu", "tpu", "cpu", "mcu" or "example".
+    kind:                  "gpu", "tpu", "cpu", "npu", "mcu" or "example".
     year:                  of release, where there is one.
     peaks:                 (engine, dtype) -> dense peak; 2 operations a multiply-add; "matrix" or "vector".
     bandwidth, capacity:   of the main memory, B/s and bytes.
@@ -248,7 +248,8 @@ class Hardware:
     launch_overhead:       s a kernel of a compiled program, apart from its work.
     call_overhead:         s a call of a compiled program from Python, including the wait for its result.
     power:                 W at full load.
-    clock:                 Hz that the peaks are stated at, where cycles are what people count.
+    clock:                 Hz that the peaks are stated at, where cycles are what people count or it does not last.
+    lasting:               Hz that it runs at for longer than seconds, where that is less; see :meth:`sustained`.
     levels:                further memories, nearest to the arithmetic first.
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
     links:                 connections to other devices.
@@ -271,6 +272,7 @@ class Hardware:
     call_overhead: Quantity | None = None
     power: Quantity | None = None
     clock: Quantity | None = None
+    lasting: Quantity | None = None
     levels: tuple[Level, ...] = ()
     vector_runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
     vector_source: str = ""
@@ -300,6 +302,16 @@ class Hardware:
     def transcendental_weight(self) -> float:
         """FLOP of the float32 vector peak that one transcendental costs."""
         return self.weight.value
+
+    def sustained(self) -> Hardware:
+        """The device at the clock that lasts: its peaks are lower by as much, its bandwidth is not. Raises CostModelError where the
+        file states none."""
+        if self.lasting is None or self.clock is None:
+            raise CostModelError(f"{self.name} states no clock that lasts: add one under [sustained] to its file")
+        slower = self.lasting.value / self.clock.value
+        peaks = {key: replace(peak, value=peak.value * slower, source=f"{peak.source}; at the sustained clock")
+                 for key, peak in self.peaks.items()}
+        return replace(self, peaks=peaks, clock=self.lasting, lasting=None, title=f"{self.title}, sustained")
 
     def cycles_a_mac(self, found: Calibration, kind: str, dtype: str) -> float | None:
         """Clock cycles that a multiply-accumulate takes in kernels of a kind, as calibrated; None where no clock is stated."""

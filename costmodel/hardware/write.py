@@ -52,6 +52,8 @@ def _lines(hardware: Hardware) -> Iterator[str]:
         yield from ("", "[policy.vector_runs_as]", f"source = {_text(hardware.vector_source)}")
         yield from (f"{dtype} = {_text(target)}" for dtype, target in hardware.vector_runs_as.items())
     yield from _section(hardware, measured=False)
+    if hardware.lasting is not None:
+        yield from ("", "[sustained]", f"clock = {_quantity(hardware.lasting)}")
     yield from _measurement(hardware)
     yield from _section(hardware, measured=True)
     for calibration in hardware.calibration.values():
