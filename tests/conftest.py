@@ -34,8 +34,8 @@ def cost_of() -> Callable[[str], Cost]:
 SLOW = {
     "bert_base", "bert_large", "bert_large_classifier", "bert_large_mlm", "dit_xl_2", "gpt2_large_unrolled", "gpt2_medium",
     "gpt3_xl", "llama_7b", "llama_7b_nnx", "mamba_130m", "mobilenet_v2_w03_mcu", "mobilenet_v2_w035_r96", "mobilenet_v2_w075",
-    "mobilenet_v2_w14", "opt_1_3b", "resnet101", "resnet152", "resnet34", "resnet50_v1", "t5_base", "vgg13", "vgg13_bn", "vgg19", "vgg19_bn",
-    "vit_l_16",
+    "mobilenet_v2_w14", "opt_1_3b", "resnet101", "resnet152", "resnet34", "resnet50_v1", "t5_base", "vgg13",
+    "vgg13_bn", "vgg19", "vgg19_bn", "vit_l_16",
 }
 
 
