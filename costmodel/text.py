@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -58,6 +58,11 @@ def printed(renderable: Any, width: int | None = None) -> str:
     with console.capture() as capture:
         console.print(renderable)
     return "\n".join(shown(line.rstrip()) for line in capture.get().removesuffix("\n").split("\n"))
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body))
 
 
 def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:

@@ -29,10 +29,10 @@ def torchvision(name: str, *, params_depend_on_size: bool = False) -> tuple[Publ
     return tuple(figures)
 
 
-def counted(name: str) -> tuple[Published, ...]:
-    """Exact counts of a published architecture whose authors print rounded figures only."""
+def counted(name: str, filename: str = "counted.csv") -> tuple[Published, ...]:
+    """Exact figures of a published architecture, at the point that the row names where they depend on one."""
     figures = []
-    for row in rows("counted.csv"):
+    for row in rows(filename):
         if row["model"] == name:
             at = {symbol: int(row[symbol]) for symbol in ("n", "h", "w") if row[symbol]}
             figures.append(Published(row["metric"], int(row["value"]), row["source"], at))

@@ -5,6 +5,9 @@ A width multiplier scales every layer; channels are rounded to multiples of 8. T
 585 M MACs and from 1.7 M to 6.9 M parameters; by count, width 0.35 at 96×96 has 11.9 M and 1.68 M, width 1.4 at 224×224
 has 582 M and 6.1 M.
 
+MCUNet (NeurIPS 2020) runs narrow ones on microcontrollers whose last convolution is narrowed too: it prints 23.5 M MACs and 0.75 M
+parameters for width 0.35 at 144×144, which has 23 499 152 and 750 280.
+
 Inputs are images ``(n, h, w, 3)``. Any size works; with ``32 | h, 32 | w`` every count is a polynomial.
 """
 
@@ -85,9 +88,13 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Stem, seven stages of inverted residuals, a 1×1 convolution, global mean, dropout, linear."""
+    """Stem, seven stages of inverted residuals, a 1×1 convolution, global mean, dropout, linear.
+
+    ``narrow``: the last convolution is as narrow as the others, where the paper's keeps 1280 features.
+    """
 
     width: float = 1.0
+    narrow: bool = False
     num_classes: int = 1000
 
     @nn.compact
@@ -100,7 +107,7 @@ class MobileNetV2(nn.Module):
                 residual = stride == 1 and x.shape[-1] == features
                 x = InvertedResidual(features, expansion, stride, residual, name=f"stage{stage + 1}_{i}")(x, train)
         # A narrow network keeps 1280 features before its classifier; only a wide one grows them.
-        x = ConvBNReLU6(make_divisible(1280 * max(1.0, self.width)), 1, name="head")(x, train)
+        x = ConvBNReLU6(make_divisible(1280 * (self.width if self.narrow else max(1.0, self.width))), 1, name="head")(x, train)
         x = x.mean(axis=(1, 2))
         x = nn.Dropout(0.2, deterministic=not train)(x)
         return nn.Dense(self.num_classes, name="classifier")(x)
@@ -118,6 +125,12 @@ MODELS = (
         published=counted("mobilenet_v2_w035_r96"),
     ),
     image_entry("mobilenet_v2_w075", partial(MobileNetV2, width=0.75), summary="MobileNetV2, width 0.75"),
+    image_entry(
+        "mobilenet_v2_w03_mcu",
+        partial(MobileNetV2, width=0.3, narrow=True),
+        summary="MobileNetV2, width 0.3 to the last layer, as MCUNet runs it on microcontrollers at 64×64",
+        at={"n": 1, "h": 64, "w": 64},
+    ),
     image_entry(
         "mobilenet_v2_w14",
         partial(MobileNetV2, width=1.4),

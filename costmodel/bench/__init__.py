@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_FROM_RUN = ("CheckResult", "Prediction", "check")
+_FROM = {"CheckResult": "checked", "Prediction": "checked", "check": "run"}
 
 # What other rooms may use.
 __all__ = ["CheckResult", "Prediction", "calibrate", "check", "compilers", "judge", "mesh", "mfu", "runs"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM_RUN:
-        return getattr(importlib.import_module("costmodel.bench.run"), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(f"costmodel.bench.{_FROM[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

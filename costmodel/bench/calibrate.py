@@ -6,13 +6,15 @@ import dataclasses
 import datetime
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from costmodel.bench import micro
-from costmodel.bench.fitting import RELATIVE, by_kind, calibration, fit, spread
+from costmodel.bench.fitting import RELATIVE, by_kind, calibration, fit, fitted, of_one_factor, spread
+from costmodel.bench.microcontrollers import of_kinds, power
 from costmodel.bench.runs import Run, busy, environment, load_runs
 from costmodel.bench.timing import measure, suite
 from costmodel.errors import CostModelError
@@ -23,15 +25,20 @@ NETWORKS: tuple[tuple[str, Mapping[str, int]], ...] = (
     ("bert_base", {"b": 1, "s": 128}), ("vgg11_bn", {"n": 1, "h": 224, "w": 224}))
 PROBE = ("micro_dot_float32", {"m": 512, "n": 512, "k": 512})  # what is timed first and last
 QUIET = 0.15  # quartiles of a quiet machine are not further apart, nor is its first median from its last
+AGREE = 0.2  # two runs of a network on a quiet machine do not differ by more
+APART = 80.0  # s between them
 FLOOR = 3  # a kernel that takes fewer times a call's own time tells nothing of its kind
 
 
-def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None] = print) -> Hardware:
-    """The device with a calibration for each policy that runs are of. Raises CostModelError where none is of this device."""
-    own = [run for run in runs if run.device in ("", device.name)]
+def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None] = print, software: str = "") -> Hardware:
+    """The device with a calibration for each policy that runs are of; where several programs ran the networks, ``software`` says
+    which counts. Raises CostModelError where no run is of this device, or of several programs."""
+    own = [run for run in runs if run.device in ("", device.name) and (not software or run.software == software)]
+    if len(ran := list(dict.fromkeys(run.software for run in own))) > 1:
+        raise CostModelError(f"these runs are of {', '.join(ran)}: say which, as --software '{ran[0]}'")
     if not own:
         named = ", ".join(dict.fromkeys(run.device for run in runs)) or "none"
-        raise CostModelError(f"no run is of {device.name}; the devices of these files: {named}")
+        raise CostModelError(f"no run is of {device.name}{software and f' by {software}'}; the devices of these files: {named}")
     found = dict(device.calibration)
     for policy in dict.fromkeys(run.policy or device.fusion for run in own):
         found[policy] = of_policy(device, [r for r in own if (r.policy or device.fusion) == policy], policy)
@@ -40,8 +47,14 @@ def calibrated(device: Hardware, runs: Sequence[Run], say: Callable[[str], None]
 
 
 def of_policy(device: Hardware, runs: Sequence[Run], policy: str) -> Calibration:
-    """The calibration from runs of one policy: microbenchmarks give what kernels of a kind reach, networks the rest."""
+    """The calibration from runs of one policy: microbenchmarks give what kernels of a kind reach, networks the rest. On a
+    microcontroller, networks give both."""
     busys = [busy(run, device) for run in runs]
+    if device.kind == "mcu":
+        found = fitted(runs, busys, policy, _date(), of_kinds)
+        watts = power(runs)
+        drawn = Quantity(float(f"{watts:.4g}"), "W", "mean of joules / seconds of these runs", measured=True) if watts else None
+        return dataclasses.replace(found, power=drawn)
     small = [(run, b) for run, b in zip(runs, busys, strict=True) if run.model in micro.MODELS]
     networks = [(run, b) for run, b in zip(runs, busys, strict=True) if run.model not in micro.MODELS]
     kinds: Mapping[str, float] = RELATIVE.get(policy, {})
@@ -51,6 +64,9 @@ def of_policy(device: Hardware, runs: Sequence[Run], policy: str) -> Calibration
     if not networks:
         raise CostModelError("no run is of a network: launches and calls show only in whole programs")
     own, parts = [run for run, _ in networks], [b for _, b in networks]
+    if small and device.kind == "cpu" and device.launch_overhead and device.call_overhead:
+        return fitted(own, parts, policy, _date(), of_one_factor, kinds=kinds, launch=device.launch_overhead.value,
+                      call=device.call_overhead.value)
     return calibration(own, parts, policy, _date(), call=all(run.versions for run in own), kinds=kinds)
 
 
@@ -93,20 +109,43 @@ def typical(devices: Mapping[Hardware, Sequence[Run]], policy: str) -> Calibrati
                        len({run.family for run in runs}), _date(), environment(runs), None, kinds)
 
 
-def measure_here(device: Hardware, save: str | Path, seconds: float, say: Callable[[str], None] = print) -> tuple[list[Run], str]:
+def programs_here(device: Hardware) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    """What is measured: the networks, the microbenchmarks, and the networks again."""
+    return (*NETWORKS, *(micro.SMALL if device.kind == "cpu" else micro.POINTS), *NETWORKS)
+
+
+def measure_here(device: Hardware, save: str | Path, seconds: float, say: Callable[[str], None] = print,
+                 step: Callable[[], None] = lambda: None, apart: float = APART) -> tuple[list[Run], str]:
     """Time microbenchmarks and a few networks on this machine, each record appended to a file; the runs, and what makes them
-    doubtful (empty if nothing does)."""
-    first = measure(*PROBE)["samples"]
+    doubtful (empty if nothing does).
+
+    The networks are timed twice, ``apart`` seconds from each other or more: a machine whose two runs differ was not quiet.
+    """
+    earlier = len(load_runs([save])) if Path(save).exists() else 0
+    first, begun = measure(*PROBE)["samples"], time.perf_counter()
     if (doubt := _restless(first)):
         say(f"this machine is busy: {doubt}; what is measured now is not to be trusted")
-    small = micro.SMALL if device.kind == "cpu" else micro.POINTS
-    suite(NETWORKS, str(save), seconds, say)
-    suite(small, str(save), seconds, say)
+    programs = programs_here(device)
+    suite(programs[:-len(NETWORKS)], str(save), seconds, say, step)
+    if (wait := apart - (time.perf_counter() - begun)) > 0:
+        say(f"waiting {wait:.0f} s: two runs {apart:g} s apart must agree")
+        time.sleep(wait)
+    suite(NETWORKS, str(save), seconds, say, step)
     last = measure(*PROBE)["samples"]
     drift = abs(math.log(statistics.median(last) / statistics.median(first)))
     if drift > QUIET:
         doubt = f"the same product took {100 * drift:.0f} % more or less at the end than at the start"
-    return load_runs([save]), doubt or _restless(last)
+    runs = load_runs([save])[earlier:]
+    return runs, doubt or _restless(last) or disagreement(runs)
+
+
+def disagreement(runs: Sequence[Run]) -> str:
+    """What differs most among programs that were timed twice, in words, if it differs too much."""
+    times: dict[str, list[float]] = {}
+    for run in runs:
+        times.setdefault(run.told, []).append(run.seconds)
+    worst, told = max(((max(each) / min(each) - 1, told) for told, each in times.items()), default=(0.0, ""))
+    return f"{told} took {100 * worst:.0f} % longer in one of two runs" if worst > AGREE else ""
 
 
 def _restless(samples: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ measured. The spread is that of runs of models which the fit did not see; with o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,15 @@ def fit(measured: Sequence[tuple[float, Busy]], *, call: bool = False, kinds: Ma
     return Fit(scale, float(found[1]), float(found[2]) if call else 0.0, {k: e * scale for k, e in (kinds or {}).items()})
 
 
+def of_one_factor(measured: Sequence[tuple[float, Busy]], *, kinds: Mapping[str, float], launch: float, call: float) -> Fit:
+    """Where what kinds reach, a kernel and a call take was measured by itself: the networks give one factor of all kinds, the
+    median, so that no overhead is read out of what else a machine does."""
+    alone = Fit(1.0, 0.0, 0.0, kinds)
+    factors = [max(t - launch * b.kernels - call, t / 10) / alone.reached_seconds(b) for t, b in measured]
+    factor = float(np.median(factors))
+    return Fit(1 / factor, launch, call, {kind: e / factor for kind, e in kinds.items()})
+
+
 def by_kind(measured: Sequence[tuple[float, Busy]], floor: float) -> dict[str, float]:
     """What kernels of a kind reach, from runs that are of one kind almost alone: the median, of those that take longer than
     ``floor`` seconds, below which a call's own time is measured."""
@@ -79,14 +88,15 @@ def by_kind(measured: Sequence[tuple[float, Busy]], floor: float) -> dict[str, f
     return {kind: float(np.exp(np.median(np.log(parts)))) for kind, parts in sorted(found.items())}
 
 
-def left_out(runs: Sequence[Run], busys: Sequence[Busy], **options: object) -> list[float | None]:
-    """Seconds of each run as predicted by those of other families; None where there are none."""
+def left_out(runs: Sequence[Run], busys: Sequence[Busy], solve: Callable[..., Fit] = fit,
+             **options: object) -> list[float | None]:
+    """Seconds of each run as predicted by those of other families, fitted by ``solve``; None where there are none."""
     found: list[float | None] = []
     fits: dict[str, Fit | None] = {}
     for run, busy in zip(runs, busys, strict=True):
         if run.family not in fits:
             others = [(r.seconds, b) for r, b in zip(runs, busys, strict=True) if r.family != run.family]
-            fits[run.family] = fit(others, **options) if others else None  # type: ignore[arg-type]
+            fits[run.family] = solve(others, **options) if others else None
         fitted = fits[run.family]
         found.append(fitted.predicted(busy) if fitted else None)
     return found
@@ -101,9 +111,15 @@ def spread(logs: Sequence[float], models: int) -> float:
 def calibration(runs: Sequence[Run], busys: Sequence[Busy], policy: str, date: str, *, call: bool = False,
                 kinds: Mapping[str, float] | None = None) -> Calibration:
     """The calibration of a device from its runs under a policy."""
-    found = fit([(r.seconds, b) for r, b in zip(runs, busys, strict=True)], call=call, kinds=kinds)
+    return fitted(runs, busys, policy, date, fit, call=call, kinds=kinds)
+
+
+def fitted(runs: Sequence[Run], busys: Sequence[Busy], policy: str, date: str, solve: Callable[..., Fit],
+           **options: object) -> Calibration:
+    """As :func:`calibration`, by another way to solve."""
+    found = solve([(r.seconds, b) for r, b in zip(runs, busys, strict=True)], **options)
     models = len({run.family for run in runs})
-    predicted = left_out(runs, busys, call=call, kinds=kinds) if models > 1 else [found.predicted(b) for b in busys]
+    predicted = left_out(runs, busys, solve, **options) if models > 1 else [found.predicted(b) for b in busys]
     logs = [math.log(run.seconds / p) for run, p in zip(runs, predicted, strict=True) if p]
     source = f"fitted to {len(runs)} runs of {models} {'models' if models > 1 else 'model'}"
 

@@ -9,7 +9,7 @@ from sympy import Integer
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
 from costmodel.pricing.core import Point
-from costmodel.pricing.workload import strictest
+from costmodel.pricing.workload import runs_as, strictest
 from costmodel.rules.params import Contraction
 from costmodel.rules.work import OpKind, total
 from costmodel.text import si
@@ -65,20 +65,9 @@ def utilisation(point: Point, device: Hardware, seconds: float, dtype: str | Non
         counts.append(Count("exact products and elementwise arithmetic", int(point.metric("flops", taps="valid"))))
     counts += _convention(point, factor)
     peak = device.peak("matrix", dtype or main.dtype, None if dtype else strictest(main.precision))
-    return Utilisation(point.name, device, seconds, dtype or runs_as(device, main), peak, tuple(counts))
-
-
-def runs_as(device: Hardware, kind: OpKind) -> str:
-    """The format in which a device multiplies.
-
-    >>> from costmodel.hardware import load
-    >>> runs_as(load("h100-sxm"), OpKind("mac", "matrix", "float32")), runs_as(load("t4"), OpKind("mac", "matrix", "float32"))
-    ('float32 as tf32', 'float32')
-    """
-    how = device.float32[strictest(kind.precision) or "DEFAULT"] if kind.dtype == "float32" else None
-    if how is None or how.dtype == kind.dtype:
-        return kind.dtype
-    return f"{kind.dtype} as {f'{how.passes} x ' if how.passes > 1 else ''}{how.dtype}"
+    runs = runs_as(device, main)
+    named = dtype or (runs if runs == main.dtype else f"{main.dtype} as {runs}")
+    return Utilisation(point.name, device, seconds, named, peak, tuple(counts))
 
 
 def _products(point: Point) -> dict[OpKind, list]:

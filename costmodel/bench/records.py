@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from costmodel.bench.run import FORMAT
+from costmodel.bench.checked import FORMAT
 from costmodel.errors import CostModelError
 from costmodel.text import si
 

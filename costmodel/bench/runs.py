@@ -11,6 +11,9 @@ the columns
     policy     which operations share a kernel, e.g. eager; empty for the device's own
     precision  what float32 contractions run at: highest, high or default (also if empty)
     family     models that are left out together where one is judged by the others (the model's name if empty)
+    software   what ran it, where several programs run the same network on the same device
+    dtype      the type that all floating-point arithmetic and arrays are priced in, as int8; empty for what was traced
+    joules     measured energy of a run, where there is one
     source     who measured it, with what
 """
 
@@ -28,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from costmodel.arguments import point
-from costmodel.bench.run import FORMAT as CHECK
+from costmodel.bench.checked import FORMAT as CHECK
 from costmodel.bench.timing import FORMAT as TIME
 from costmodel.bench.timing import entry_of
 from costmodel.errors import CostModelError
@@ -38,7 +41,7 @@ from costmodel.pricing.workload import policy_of, price, workload
 if TYPE_CHECKING:
     from costmodel.cost import Cost
 
-COLUMNS = ("device", "model", "mode", "at", "seconds", "policy", "precision", "family", "source")
+COLUMNS = ("device", "model", "mode", "at", "seconds", "policy", "precision", "family", "software", "dtype", "joules", "source")
 MODES = ("inference", "train")
 
 
@@ -57,6 +60,9 @@ class Run:
     family: str
     source: str
     versions: str = ""
+    software: str = ""
+    dtype: str = ""
+    joules: float | None = None
 
     @property
     def told(self) -> str:
@@ -95,16 +101,25 @@ def _csv(path: Path) -> Iterator[Run]:
         raise CostModelError(f"{path}: no column {', '.join(missing)}; the columns of a file of runs are {', '.join(COLUMNS)}")
     for number, row in enumerate(reader, 2):
         cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
-        try:
-            seconds = float(cells["seconds"])
-        except ValueError:
-            raise CostModelError(f"{path}:{number}: seconds {cells['seconds']!r} is no number") from None
+        seconds, joules = (_number(cells[name], name, f"{path}:{number}") for name in ("seconds", "joules"))
         mode = cells["mode"] or MODES[0]
-        if mode not in MODES or not 0 < seconds < float("inf"):
+        if mode not in MODES or seconds is None:
             raise CostModelError(f"{path}:{number}: expected a mode of {' or '.join(MODES)}, and seconds above 0")
         at = tuple(point((cells["at"].replace(" ", ","),)).items()) if cells["at"] else ()
         yield Run(cells["device"], cells["model"], mode, at, seconds, cells["policy"], cells["precision"] or "default",
-                  cells["family"] or cells["model"], cells["source"])
+                  cells["family"] or cells["model"], cells["source"], software=cells["software"], dtype=cells["dtype"],
+                  joules=joules)
+
+
+def _number(text: str, name: str, where: str) -> float | None:
+    """A positive number; None for an empty cell."""
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        raise CostModelError(f"{where}: {name} {text!r} is no number") from None
+    if value is not None and not 0 < value < float("inf"):
+        raise CostModelError(f"{where}: {name} {text} is not above 0")
+    return value
 
 
 def _lines(path: Path) -> Iterator[Run]:
@@ -139,10 +154,17 @@ def analysed(model: str, mode: str) -> Cost:
                             kwargs={**entry.kwargs, "train": True}, rngs=("dropout",), params=entry.params)
 
 
+@cache
+def priced(model: str, mode: str, dtype: str) -> Cost:
+    """The program of a run in the type that it ran in."""
+    cost = analysed(model, mode)
+    return cost.reprice(dtype) if dtype else cost
+
+
 def busy(run: Run, device: Hardware) -> Busy:
     """What a device is busy with in a run."""
     here = device.at_precision(run.precision)
-    at = analysed(run.model, run.mode).at(**dict(run.at))
+    at = priced(run.model, run.mode, run.dtype).at(**dict(run.at))
     times = price(workload(at.program, run.policy or policy_of(device, None)).at(at.env), here)
     each: np.ndarray = (sum(times.units.values(), times.memory) * times.runs("upper"))[:, 0]
     seconds: dict[str, float] = {}

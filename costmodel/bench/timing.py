@@ -18,8 +18,8 @@ import jax
 
 from costmodel.arguments import point as values_of
 from costmodel.bench import micro
+from costmodel.bench.calls import compile_traced, environment_of, time_calls, xla_figures
 from costmodel.bench.lines import append
-from costmodel.bench.run import compile_traced, environment_of, time_calls, xla_figures
 from costmodel.errors import CostModelError
 from costmodel.models import ModelEntry, model
 from costmodel.trace.requests import request
@@ -69,8 +69,9 @@ def _stream(compiled: Any, arguments: Sequence[Any], samples: Sequence[float]) -
 
 
 def suite(programs: Iterable[tuple[str, Mapping[str, int]]], save: str, seconds: float,
-          say: Callable[[str], None] = print) -> None:
-    """Time programs one after another for at most so many seconds, appending a record each; one that does not run is said so."""
+          say: Callable[[str], None] = print, step: Callable[[], None] = lambda: None) -> None:
+    """Time programs one after another for at most so many seconds, appending a record each; one that does not run is said so.
+    ``step`` is called after each."""
     deadline = time.perf_counter() + seconds
     for name, values in programs:
         if time.perf_counter() > deadline:
@@ -81,8 +82,10 @@ def suite(programs: Iterable[tuple[str, Mapping[str, int]]], save: str, seconds:
             record = measure(name, values)
         except Exception as error:  # whatever a backend raises for a type or a size that it does not have
             say(f"{name} at {dict(values)} does not run: {type(error).__name__}: {str(error).splitlines()[0][:160]}")
+            step()
             continue
         append(save, record)
+        step()
         say(f"{name} {dict(values)}: call {statistics.median(record['samples']):.4g} s, stream "
             f"{statistics.median(record['stream']):.4g} s, took {time.perf_counter() - start:.1f} s")
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from costmodel.bench.fitting import RELATIVE, fit, left_out, spread
+from costmodel.bench.microcontrollers import convolution
+from costmodel.bench.microcontrollers import page as microcontrollers
 from costmodel.bench.products import page as products
 from costmodel.bench.runs import Busy, Run, busy, load_runs
 from costmodel.hardware import Hardware, load
-from costmodel.text import si
+from costmodel.text import si, table
 
 _HEAD = """# Predictions against measurements
 
@@ -86,10 +88,6 @@ def summary(found: Sequence[Row]) -> tuple[str, ...]:
     return (str(len(found)), *(told(p) for p in PREDICTORS), inside, str(beaten))
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body))
-
-
 def _section(title: str, text: str, groups: Mapping[str, Sequence[Row]],
              sums: Mapping[str, Callable[[str], bool]]) -> Iterator[str]:
     yield f"## {title}\n\n{text}\n"
@@ -99,11 +97,11 @@ def _section(title: str, text: str, groups: Mapping[str, Sequence[Row]],
         together = [row for device, found in groups.items() if chosen(device) for row in found]
         if together:
             body.append((f"**{name}**", *summary(together)))
-    yield _table(head, body) + "\n"
+    yield table(head, body) + "\n"
     yield "The rows, worst first:\n"
     every = [(device, row) for device, found in groups.items() for row in found]
     every.sort(key=lambda pair: -abs(pair[1].error("predicted")))
-    yield _table(("device", "run", "measured", "lower", "upper", "predicted", "error"),
+    yield table(("device", "run", "measured", "lower", "upper", "predicted", "error"),
                  [(device, row.run.told, si(row.run.seconds, "s"), si(row.busy.lower, "s"), si(row.busy.upper, "s"),
                    si(row.guesses["predicted"], "s"), f"{100 * row.error('predicted'):+.0f} %") for device, row in every]) + "\n"
 
@@ -134,6 +132,9 @@ def page(folder: Path) -> Iterator[str]:
     yield from _section("Networks that XLA compiled, one H100 of ours", "Kernels of policy `xla-gpu`; medians of calls with "
                         "the wait for their result.", networks, {})
     yield from products(folder / "products-published.csv")
+    yield ""
+    yield from microcontrollers(folder / "mcu-published.csv")
+    yield from convolution(folder.parent / "published" / "eyeriss-like.csv")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import model_options, say_verified
+from costmodel.cli.options import PRECISION, model_options, say_verified
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--hw", default="local", show_default=True, metavar="NAME", help="The device to compare with.")
 @click.option("--repeat", type=int, default=20, show_default=True, help="Timed runs.")
+@click.option("--by", type=click.Choice(["kind"]), help="Also run each kind's kernels alone: what explains the difference.")
+@click.option("--policies", is_flag=True, help="Also the bounds under other fusion policies than the device's.")
+@click.option("--baselines", is_flag=True, help="Also simpler predictors: raw roofline, one factor, e + t0.")
+@PRECISION
 @click.option("--save", metavar="FILE", help="Append the result, with all samples, to a file of JSON lines.")
-def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
-    """Run MODEL on this machine and compare its time with the roofline's bounds."""
+def check(asked: Asked, hw: str, repeat: int, by: str | None, policies: bool, baselines: bool, precision: str | None,
+          save: str | None) -> None:
+    """Run MODEL on this machine: its time beside what is predicted, and the bounds."""
     from costmodel.bench import check as measured
 
     answer = asked.answer(quoted=True)
-    result = measured(answer.cost, answer.at, hw, repeat=repeat)
+    result = measured(answer.cost, answer.at, hw, repeat=repeat, by_kind=by == "kind", precision=precision)
     if save:  # before anything is printed, since who reads it may go away
         result.save(save)
-    click.echo(str(result))
+    click.echo(result.text(policies=policies, baselines=baselines))
     say_verified(answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 @click.option("--seconds", default=240.0, show_default=True, help="How long to measure here, without --from.")
 @click.option("--save", metavar="FILE", help="Where the records of what is measured here go (default: beside the device's file).")
 @click.option("--output", "-o", metavar="FILE", help="The device file (default: the user's own of that name); - prints the tables.")
-def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | None, output: str | None) -> None:
+@click.option("--apart", default=80.0, show_default=True, help="Seconds between two runs of a network, which must agree.")
+@click.option("--software", default="", metavar="NAME", help="Which runs of the files count, where several programs ran them.")
+def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | None, output: str | None, apart: float,
+              software: str) -> None:
     """Fit how much of its ceilings DEVICE reaches, and the seconds a kernel: from files, or measured on this machine."""
-    from costmodel.bench.calibrate import calibrated, device_of, measure_here, own_file
+    from costmodel.bench.calibrate import calibrated, device_of, measure_here, own_file, programs_here
     from costmodel.bench.runs import load_runs
     from costmodel.hardware import write
     from costmodel.hardware.write import calibration_lines
@@ -33,8 +37,11 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
         raise CostModelError(f"{device} is calibrated --from files of runs on it; without them this machine is, as `local`")
     else:
         target = save or own_file(found).with_suffix(".jsonl")
-        runs, doubt = measure_here(found, target, seconds, lambda line: click.echo(line, err=True))
-    result = calibrated(found, runs, lambda line: click.echo(line, err=output == "-"))
+        seen = sys.stderr.isatty()  # a bar for people, lines for a file
+        with click.progressbar(length=len(programs_here(found)), label="programs timed", file=sys.stderr) as bar:
+            runs, doubt = measure_here(found, target, seconds, lambda line: None if seen else click.echo(line, err=True),
+                                       lambda: bar.update(1), apart)
+    result = calibrated(found, runs, lambda line: click.echo(line, err=output == "-"), software)
     if doubt:
         click.echo(f"doubtful: {doubt}; run it again when the machine is quiet", err=True)
     if output == "-":

@@ -13,10 +13,11 @@ from costmodel.errors import CostModelError
 from costmodel.text import shown
 
 if TYPE_CHECKING:
-    from costmodel.hardware import Energies, Hardware, Quantity
+    from costmodel.hardware import Calibration, Energies, Hardware, Quantity
 
 
 _DOUBT = "; doubt: "
+MULTIPLIES = ("dot", "conv", "grouped conv", "depthwise conv")  # kinds whose work is multiply-accumulates
 
 
 @click.group("hw", invoke_without_command=True)
@@ -95,9 +96,11 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
         yield _figure(f"{engine} {dtype}", quantity, ridge(quantity))
     for (engine, dtype), quantity in device.sparse.items():
         yield _figure(f"{engine} {dtype}, sparse: not used", quantity, "")
-    for label in ("bandwidth", "capacity", "launch_overhead", "call_overhead", "power", "weight"):
+    for label in ("bandwidth", "capacity", "launch_overhead", "call_overhead", "power", "clock", "weight"):
         if (quantity := getattr(device, label)) is not None:
             yield _figure("transcendental weight" if label == "weight" else label.replace("_", " "), quantity, "")
+    if device.lasting is not None:
+        yield _figure("sustained clock", device.lasting, "")
     for level in device.levels:
         yield _figure(f"{level.name} capacity", level.capacity, "")
         if level.bandwidth is not None:
@@ -110,12 +113,18 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
     for policy, found in device.calibration.items():
         on = f"{found.runs} runs of {found.models} models, {found.date}, ±{100 * found.error:.0f} %"
         yield _figure(f"{policy}: reached of the ceilings", found.efficiency, on)
-        yield from (_figure(f"{policy}, {kind}: reached", part, "") for kind, part in found.kinds.items())
+        yield from (_figure(f"{policy}, {kind}: reached", part, _cycles(device, found, kind)) for kind, part in found.kinds.items())
         yield _figure(f"{policy}: a kernel", found.launch, "")
-        if found.call is not None:
-            yield _figure(f"{policy}: a call", found.call, "")
+        for label, part in (("a call", found.call), ("while it runs", found.power)):
+            if part is not None:
+                yield _figure(f"{policy}: {label}", part, "")
     if device.energies is not None:
         yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
+
+
+def _cycles(device: Hardware, found: Calibration, kind: str) -> str:
+    cycles = device.cycles_a_mac(found, kind, "int8") if kind in MULTIPLIES else None
+    return "" if cycles is None else f"{cycles:.3g} cycles a MAC in int8"
 
 
 def _energies(energies: Energies) -> Iterator[tuple[str, ...]]:

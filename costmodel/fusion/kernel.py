@@ -76,10 +76,13 @@ class Kernel:
 
 def kind_of(equations: Sequence[Equation]) -> str:
     """The kind of a kernel of these equations: that of its anchor, else of what its loop does."""
+    reduces = any(Trait.REDUCTION in e.traits for e in equations)
     for e in equations:
         kind = anchor_kind(e)
         if kind == "conv" and grouped(e):
             return "depthwise conv" if depthwise(e) else "grouped conv"
+        if kind == "gather" and reduces:
+            continue  # a normalisation of what was looked up
         if kind is not None:
             return kind
     engines = {kind.engine for e in equations for kind, _, _ in e.work.ops}
@@ -87,7 +90,7 @@ def kind_of(equations: Sequence[Equation]) -> str:
         return "collective"
     if "matrix" in engines or any(Trait.LINEAR_ALGEBRA in e.traits for e in equations):
         return "linear algebra"
-    if any(Trait.REDUCTION in e.traits for e in equations):
+    if reduces:
         return "reduce"
     return "elementwise" if engines else "copy"
 

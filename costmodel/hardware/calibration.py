@@ -28,11 +28,11 @@ def calibrations(table: Table) -> dict[str, Calibration]:
 
 
 def _calibration(policy: str, entry: Table) -> Calibration | None:
-    entry.only("efficiency", "launch", "call", "kinds", "spread", "runs", "models", "date", "versions")
+    entry.only("efficiency", "launch", "call", "kinds", "spread", "runs", "models", "date", "versions", "power")
     before = len(entry.problems)
     efficiency = entry.quantity("efficiency", "1", measured=True, required=True)
     launch = entry.quantity("launch", "s", measured=True, required=True)
-    call = entry.quantity("call", "s", measured=True)
+    call, power = (entry.quantity(key, unit, measured=True) for key, unit in (("call", "s"), ("power", "W")))
     runs, models = (entry.whole(key, 1, 10**6, "how many, from 1") for key in ("runs", "models"))
     date, versions = entry.text("date"), entry.text("versions")
     spread = entry.data.get("spread")
@@ -42,7 +42,7 @@ def _calibration(policy: str, entry: Table) -> Calibration | None:
     if len(entry.problems) > before or efficiency is None or launch is None:
         return None
     assert isinstance(spread, float)
-    return Calibration(policy, efficiency, launch, spread, runs, models, date, versions, call, kinds)
+    return Calibration(policy, efficiency, launch, spread, runs, models, date, versions, call, kinds, power)
 
 
 def link_calibrations(root: Table, links: Sequence[str]) -> tuple[LinkCalibration, ...]:

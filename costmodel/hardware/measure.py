@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import math
 import platform
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from costmodel.hardware.model import ENGINES, Hardware, Measurement, Passes, Qua
 if TYPE_CHECKING:
     from costmodel.hardware.probes import Probe
 
+CACHED = (2**15, 2**17)  # elements of arrays that stay in a processor's caches
 ROUNDS = 20  # more samples than this a probe would tell nothing new
 PROGRAMS = 25  # about as many as there are probes: each may take such a share of the time
 
@@ -63,6 +65,8 @@ def measure(seconds: float = 30.0) -> Hardware:
     for probe in probes:
         if probe.family not in best or probe.rate > best[probe.family].rate:
             best[probe.family] = probe
+    from costmodel.hardware.probes import UNARY
+
     environment = _environment(device, kind, cache, seconds)
     environment |= {f"refused: {name}": why for name, why in refused.items()}
     measurement = Measurement(
@@ -73,7 +77,8 @@ def measure(seconds: float = 30.0) -> Hardware:
         environment=environment,
         samples={probe.name: tuple(probe.samples) for probe in probes},
     )
-    return _describe(kind, best, measurement, _stream_doubt(total, cache), memory)
+    weights = {name: _evaluation(name, probes) for name in UNARY if name in best}
+    return _describe(kind, best, weights, measurement, _stream_doubt(total, cache), memory)
 
 
 def _families(kind: str, total: int) -> Iterator[tuple[str, Callable[[], Iterator[Probe]]]]:
@@ -91,7 +96,11 @@ def _families(kind: str, total: int) -> Iterator[tuple[str, Callable[[], Iterato
             family = f"vector {dtype}"
             yield family, partial(probes.chains, dtype, lengths, length, family)
     for name in probes.UNARY:
-        yield name, partial(probes.unaries, name, lengths)
+        if big:  # alone, the memory hides it
+            yield name, partial(probes.unaries, name, lengths)
+            continue
+        for without in (False, True):
+            yield name, partial(probes.in_kernels, name, CACHED, without=without)
     yield "bandwidth", partial(probes.stream, total)
     yield "call", probes.call
     for count in probes.KERNELS:
@@ -137,10 +146,22 @@ def _sample(probes: list[Probe], seconds: float) -> None:
                 probe.samples.append(probe.sample())
 
 
+def _evaluation(name: str, probes: list[Probe]) -> float:
+    """Seconds of one evaluation of a transcendental function: alone, or the difference that it makes to a kernel, the median over
+    sizes. A difference that is lost in the noise is none, and counts as a multiply-add."""
+    from costmodel.hardware.probes import WITHOUT
+
+    alone, bare = ([p for p in probes if p.family == family] for family in (name, name + WITHOUT))
+    if not bare:
+        return min(1 / p.rate for p in alone)
+    return statistics.median(max(0.0, 1 / p.rate - 1 / q.rate) for p, q in zip(alone, bare, strict=False))
+
+
 def _describe(
-    kind: str, best: dict[str, Probe], measurement: Measurement, stream_doubt: str, memory: int | None
+    kind: str, best: dict[str, Probe], evaluations: dict[str, float], measurement: Measurement, stream_doubt: str,
+    memory: int | None
 ) -> Hardware:
-    from costmodel.hardware.probes import BLOCK, KERNELS, UNARY
+    from costmodel.hardware.probes import BLOCK, KERNELS, OCCURS, UNARY
 
     def quantity(value: float, unit: str, source: str, doubt: str = "") -> Quantity:
         return Quantity(value, unit, f"measured: {source}; least of medians of {BLOCK}", doubt, measured=True)
@@ -160,7 +181,7 @@ def _describe(
         why = "; ".join(f"{key}: {text}" for key, text in measurement.environment.items() if "refused" in key)
         raise CostModelError(f"this machine did not run {', '.join(lacking)}: check the jax installation ({why})")
 
-    weights = {name: peaks["vector", "float32"].value / best[name].rate for name in UNARY}
+    weights = {name: max(2.0, peaks["vector", "float32"].value * evaluations[name]) for name in UNARY}
     each = ", ".join(f"{name} {value:.1f}" for name, value in weights.items())
     geometric = math.prod(weights.values()) ** (1 / len(weights))
     one, many = (best.get(f"kernels: {count}") for count in KERNELS)
@@ -175,7 +196,8 @@ def _describe(
         bandwidth=quantity(best["bandwidth"].rate, "B/s", f"triad in place, {best['bandwidth'].setting}", stream_doubt),
         float32=policy,
         float32_source=f"documentation of jax.lax.Precision, for {kind}",
-        weight=quantity(geometric, "FLOP", f"geometric mean of {each} FLOP of the vector peak"),
+        weight=quantity(geometric, "FLOP", f"geometric mean of {each} FLOP of the vector peak"
+                        + (f", in {' and '.join(where for where, *_ in OCCURS.values())}" if kind == "cpu" else "")),
         capacity=Quantity(float(memory), "B", "as the system reports it", measured=True) if memory else None,
         launch_overhead=Quantity(
             overhead,

@@ -14,7 +14,7 @@ ENGINES = ("matrix", "vector")
 PRECISIONS = ("DEFAULT", "HIGH", "HIGHEST")
 
 # The fusion policy of a device that states none: its compiler's, or layers where none is compiled for.
-FUSION = {"gpu": "xla-gpu", "tpu": "xla-tpu", "cpu": "xla-cpu", "mcu": "layer", "example": "layer"}
+FUSION = {"gpu": "xla-gpu", "tpu": "xla-tpu", "cpu": "xla-cpu", "mcu": "layer", "npu": "layer", "example": "layer"}
 
 # Spellings that jax.lax.Precision accepts for its three members.
 _PRECISION_ALIASES = {
@@ -173,6 +173,7 @@ class Calibration:
     spread:     standard deviation of log(measured / predicted) of programs that it was not fitted on.
     runs:       measurements that it was fitted on, of so many ``models``.
     date, versions: of the measurements.
+    power:      W drawn while a program runs, where joules were measured too.
     """
 
     policy: str
@@ -185,6 +186,7 @@ class Calibration:
     versions: str
     call: Quantity | None = None
     kinds: Mapping[str, Quantity] = field(default_factory=dict, hash=False)
+    power: Quantity | None = None
 
     def of(self, kind: str) -> float:
         """What kernels of a kind reach."""
@@ -297,7 +299,7 @@ class Measurement:
 class Hardware:
     """A device as a roofline sees it. Mappings are to be read, not changed.
 
-    kind:                  "gpu", "tpu", "cpu", "mcu" or "example".
+    kind:                  "gpu", "tpu", "cpu", "npu", "mcu" or "example".
     year:                  of release, where there is one.
     peaks:                 (engine, dtype) -> dense peak; 2 operations a multiply-add; "matrix" or "vector".
     bandwidth, capacity:   of the main memory, B/s and bytes.
@@ -309,6 +311,8 @@ class Hardware:
     launch_overhead:       s a kernel of a compiled program, apart from its work.
     call_overhead:         s a call of a compiled program from Python, including the wait for its result.
     power:                 W at full load.
+    clock:                 Hz that the peaks are stated at, where cycles are what people count or it does not last.
+    lasting:               Hz that it runs at for longer than seconds, where that is less; see :meth:`sustained`.
     levels:                further memories, nearest to the arithmetic first.
     sparse:                (engine, dtype) -> peak that is reached with structured sparsity only; no price uses it.
     links:                 connections to other devices, the nearest (of the smallest domain) first.
@@ -333,6 +337,8 @@ class Hardware:
     launch_overhead: Quantity | None = None
     call_overhead: Quantity | None = None
     power: Quantity | None = None
+    clock: Quantity | None = None
+    lasting: Quantity | None = None
     levels: tuple[Level, ...] = ()
     vector_runs_as: Mapping[str, str] = field(default_factory=dict, hash=False)
     vector_source: str = ""
@@ -364,6 +370,21 @@ class Hardware:
     def transcendental_weight(self) -> float:
         """FLOP of the float32 vector peak that one transcendental costs."""
         return self.weight.value
+
+    def sustained(self) -> Hardware:
+        """The device at the clock that lasts: its peaks are lower by as much, its bandwidth is not. Raises CostModelError where the
+        file states none."""
+        if self.lasting is None or self.clock is None:
+            raise CostModelError(f"{self.name} states no clock that lasts: add one under [sustained] to its file")
+        slower = self.lasting.value / self.clock.value
+        peaks = {key: replace(peak, value=peak.value * slower, source=f"{peak.source}; at the sustained clock")
+                 for key, peak in self.peaks.items()}
+        return replace(self, peaks=peaks, clock=self.lasting, lasting=None, title=f"{self.title}, sustained")
+
+    def cycles_a_mac(self, found: Calibration, kind: str, dtype: str) -> float | None:
+        """Clock cycles that a multiply-accumulate takes in kernels of a kind, as calibrated; None where no clock is stated."""
+        peak = self.peaks.get(("matrix", dtype))
+        return None if self.clock is None or peak is None else 2 * self.clock.value / peak.value / found.of(kind)
 
     def at_precision(self, precision: str) -> Hardware:
         """The device on which float32 contractions that ask for no precision run at this one: "highest", "high" or "default"."""
@@ -400,15 +421,18 @@ class Hardware:
         if engine == "transcendental":
             base = "float32" if name in _NARROW_FLOATS else name
             return self.peak("vector", base) / self.transcendental_weight
-        if engine == "matrix" and (algorithm := _algorithm(precision)) is not None:
-            dtype, passes = _ALGORITHMS.get(algorithm, (name, 1))
-            return self._published(engine, dtype, name) / passes
-        if engine == "matrix" and name == "float32":
-            how = self.float32[_precision_name(precision)]
+        if engine == "matrix":
+            how = self.passes(name, precision)
             return self._published(engine, how.dtype, name) / how.passes
         if engine == "vector":
             return self._published(engine, self.vector_runs_as.get(name, name), name)
         return self._published(engine, name, name)
+
+    def passes(self, dtype: str, precision: Any = None) -> Passes:
+        """How contractions of a type run on the matrix engine; ``precision`` as in :meth:`peak`."""
+        if (algorithm := _algorithm(precision)) is not None:
+            return Passes(*_ALGORITHMS.get(algorithm, (dtype, 1)))
+        return self.float32[_precision_name(precision)] if dtype == "float32" else Passes(dtype)
 
     def ridge_point(self, engine: str, dtype: Any, precision: Any = None) -> float:
         """Operational intensity, in FLOP/B, above which the engine and not the memory bounds the time."""

@@ -88,6 +88,29 @@ def chains(dtype: str, sizes: Iterable[int], steps: int, family: str) -> Iterato
         yield Probe(family, f"{n} elements, {CHAINS} chains of {steps}", 2.0 * n * CHAINS * steps, run)
 
 
+def _softmax(evaluate: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    return evaluate(x - x.max(-1, keepdims=True)).sum(-1)
+
+
+def _gelu(evaluate: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    return 0.5 * x * (1 + evaluate(0.79788 * (x + 0.044715 * x * x * x)))
+
+
+OCCURS: dict[str, tuple[str, Callable[..., jax.Array], Callable[[jax.Array], jax.Array]]] = {
+    "exp": ("softmax", _softmax, jnp.exp), "tanh": ("gelu", _gelu, jnp.tanh)}
+WITHOUT = ": without"  # the kernel without the function
+
+
+def in_kernels(name: str, sizes: Iterable[int], *, without: bool) -> Iterator[Probe]:
+    """The kernel where a transcendental function occurs, on rows of 512 float32 elements, with it or without: iterated, processors'
+    compilers give a function several times the code, and not the vector instructions, that it has alone."""
+    where, kernel, function = OCCURS[name]
+    run = jax.jit(functools.partial(kernel, (lambda x: x) if without else function))
+    for n in sizes:
+        yield Probe(name + WITHOUT * without, f"{n} elements, in a {where}", float(n),
+                    functools.partial(run, _random(0, (n // 512, 512), "float32")))
+
+
 def unaries(name: str, sizes: Iterable[int]) -> Iterator[Probe]:
     """Evaluations of a transcendental function, iterated on every element of a float32 array."""
 

@@ -37,12 +37,13 @@ _LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at mos
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
-_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "calibration", "collectives", "energy", "policy")
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "sustained", "calibration", "collectives", "energy",
+                "policy")
 _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
 _MEASUREMENT = ("machine", "date", "versions", "environment", "samples")
-_SCALARS = {"launch_overhead": "s", "call_overhead": "s", "power": "W", "transcendental_weight": "FLOP"}
+_SCALARS = {"launch_overhead": "s", "call_overhead": "s", "power": "W", "clock": "Hz", "transcendental_weight": "FLOP"}
 _FIGURES = ("peaks", "memory", "levels", *_SCALARS)
 
 
@@ -85,6 +86,11 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
     calibration = calibrations(root.table("calibration"))
     collectives = link_calibrations(root, [link.name for link in links])
+    sustained = root.table("sustained")
+    sustained.only("clock")
+    lasting = sustained.quantity("clock", "Hz", required="sustained" in data)
+    if lasting is not None and not ("clock" in figures and lasting.value <= figures["clock"].value):
+        sustained.note("clock", "expected a clock in [datasheet] beside it that is not below")
     measurement = _measurement(measured) if "measured" in data else None
     policy = root.table("policy", required=True)
     policy.only(*_PRECISION_KEYS.values(), "source", "vector_runs_as", "transcendental_weight", "fusion")
@@ -114,6 +120,8 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         launch_overhead=figures.get("launch_overhead"),
         call_overhead=figures.get("call_overhead"),
         power=figures.get("power"),
+        clock=figures.get("clock"),
+        lasting=lasting,
         levels=figures.get("levels", ()),
         vector_runs_as=runs_as,
         vector_source=vector_source,

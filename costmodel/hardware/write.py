@@ -52,6 +52,8 @@ def _lines(hardware: Hardware) -> Iterator[str]:
         yield from ("", "[policy.vector_runs_as]", f"source = {_text(hardware.vector_source)}")
         yield from (f"{dtype} = {_text(target)}" for dtype, target in hardware.vector_runs_as.items())
     yield from _section(hardware, measured=False)
+    if hardware.lasting is not None:
+        yield from ("", "[sustained]", f"clock = {_quantity(hardware.lasting)}")
     yield from _measurement(hardware)
     yield from _section(hardware, measured=True)
     for calibration in hardware.calibration.values():
@@ -97,7 +99,7 @@ def _section(hardware: Hardware, *, measured: bool) -> Iterator[str]:
 
 
 def _scalars(hardware: Hardware, *, measured: bool) -> Iterator[tuple[str, Quantity]]:
-    for key in ("launch_overhead", "call_overhead", "power"):
+    for key in ("launch_overhead", "call_overhead", "power", "clock"):
         quantity = getattr(hardware, key)
         if quantity is not None and quantity.measured == measured:
             yield key, quantity
@@ -131,7 +133,8 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     """The table of a calibration, as a device file has it."""
     table = f"calibration.{_key(calibration.policy)}"
     yield from ("", f"[{table}]")
-    for key, quantity in (("efficiency", calibration.efficiency), ("launch", calibration.launch), ("call", calibration.call)):
+    for key, quantity in (("efficiency", calibration.efficiency), ("launch", calibration.launch), ("call", calibration.call),
+                          ("power", calibration.power)):
         if quantity is not None:
             yield f"{key} = {_quantity(quantity)}"
     yield from (f"spread = {calibration.spread!r}", f"runs = {calibration.runs}", f"models = {calibration.models}",

@@ -5,8 +5,9 @@ computed. What an operation costs beside its arithmetic (fetching and decoding a
 kernel) depends on a schedule that no program states, and is not counted. Energies are linear in the counts, so there is a closed
 form; joules are exact fractions of the stated figures.
 
-A device that states only its power has no energies to add: its power at full load times the upper bound of the time is then an
-upper bound, at a point.
+A device that states only its power has no energies to add. Where the power that programs draw was measured beside their times,
+energy is that power times the predicted time; else power at full load times the upper bound of the time is an upper bound. Both at
+a point.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from sympy import Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
-from costmodel.hardware import Energies, Hardware, read
+from costmodel.hardware import Energies, Hardware, read, standing
 from costmodel.pricing.core import Point, Priced
-from costmodel.pricing.roofline import roofline
+from costmodel.pricing.roofline import Roofline, roofline
 from costmodel.pricing.sides import shared_path, with_branches
+from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.symbolic.forms import ZERO
 from costmodel.text import shown, si
 
-GROUPS = ("arithmetic", "movement", "static power", "full power")
+GROUPS = ("arithmetic", "movement", "static power", "full power", "measured power")
 
 
 @dataclass(frozen=True)
@@ -220,13 +222,18 @@ def _static(cost: Priced, device: Hardware | None, energies: Energies, policy: s
 
 
 def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
-    if device.power is None:
+    stands = standing(device, policy_of(device, policy))
+    drawn = stands.calibration.power if stands else None
+    if device.power is None and drawn is None:
         raise CostModelError(f"{device.name} states neither energies nor power: give a table of energies, such as horowitz-45nm, "
                              "or add its power to the device's file")
     if not isinstance(cost, Point):
         raise CostModelError(f"{device.name} states its power and no energies: its energy is power times time, which needs a "
                              "point: cost.at(…).energy(…)")
     times = roofline(cost, device, policy=policy)
+    if drawn is not None:
+        return _by_measured_power(device, times, drawn.value)
+    assert device.power is not None
     rows = tuple(EnergyRow(row.label, row.path, row.phase,
                            {("full power", device.name): device.power.value * row.upper * row.times}, row.branch)
                  for row in times.rows)
@@ -234,6 +241,18 @@ def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
                 f"; {si(device.power.value * times.predicted, 'J')} for the predicted time ({times.basis})")
     return Energy(cost.name, device.title, times.policy, rows, f"at most: {device.power.value:g} W of full load for the upper "
                   f"bound of the time{expected}; the device states no energies")
+
+
+def _by_measured_power(device: Hardware, times: Roofline, watts: float) -> Energy:
+    rows = [EnergyRow(row.label, row.path, row.phase, {("measured power", device.name): watts * (row.predicted or 0.0) * row.times},
+                      row.branch) for row in times.rows]
+    found = times.stands.calibration if times.stands else None
+    if found and found.call:
+        rows.append(EnergyRow("(call)", (), "", {("measured power", device.name): watts * found.call.value}))
+    low, high = times.interval or (0.0, 0.0)
+    return Energy(times.name, device.title, times.policy, tuple(rows),
+                  f"{si(watts, 'W')}, as drawn while programs ran, for the predicted time ({times.basis}); 90 % between "
+                  f"{si(watts * low, 'J')} and {si(watts * high, 'J')}; the device states no energies")
 
 
 def _rational(value: Fraction) -> Rational:

@@ -20,7 +20,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
-from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
+from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.text import did_you_mean, grid, printed, shown, si, titled
 
@@ -41,7 +41,7 @@ class RooflineRow(NamedTuple):
     bytes:        across the kernel's border.
     busy:         (resource, seconds): the units that compute ("matrix" and "vector", or "compute" where the device has one for
                   both), "link", "memory" and "launch".
-    dtypes:       (unit, the type that keeps it busy longest).
+    dtypes:       (unit, the format that keeps it busy longest): what the device computes in, as tf32 for a float32 product.
     lower, upper: if the resources overlap perfectly, and if nothing overlaps.
     warm:         ``lower`` if what fits into a nearer memory is found there.
     levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
@@ -328,7 +328,7 @@ def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ..
     for kind, kernels, seconds in times.by_kind:
         unit = unit_of(times.device, RUNS_ON[kind.engine])
         for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
-            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, kind.dtype))
+            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, runs_as(times.device, kind)))
     resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
     columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
                                           counts.times, times.predicted)]

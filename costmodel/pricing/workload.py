@@ -339,6 +339,22 @@ def seconds_an_operation(device: Hardware, kind: OpKind) -> float:
     return (2 if kind.name == "mac" else 1) / device.peak(kind.engine, kind.dtype, strictest(kind.precision))
 
 
+def runs_as(device: Hardware, kind: OpKind) -> str:
+    """The format in which a device computes operations of a kind.
+
+    >>> from costmodel.hardware import load
+    >>> product = OpKind("mac", "matrix", "float32")
+    >>> runs_as(load("h100-sxm"), product), runs_as(load("t4"), product), runs_as(load("tpu-v5e").at_precision("high"), product)
+    ('tf32', 'float32', '3 x bfloat16')
+    >>> runs_as(load("h100-sxm"), OpKind("add", "vector", "int8"))
+    'int32'
+    """
+    if kind.engine != "matrix":
+        return device.vector_runs_as.get(kind.dtype, kind.dtype)
+    how = device.passes(kind.dtype, strictest(kind.precision))
+    return f"{how.passes} x {how.dtype}" if how.passes > 1 else how.dtype
+
+
 # jax's precisions from the loosest to the strictest; an algorithm's name is none of them, and stands for itself.
 _STRICTNESS = ("DEFAULT", "HIGH", "HIGHEST")
 

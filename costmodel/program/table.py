@@ -12,7 +12,7 @@ from costmodel.program.costing import Costing
 from costmodel.program.dead import remove_dead
 from costmodel.program.domain import domain_of
 from costmodel.program.masks import with_masked_parts
-from costmodel.program.raw import RawProgram
+from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
@@ -24,6 +24,13 @@ def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknow
 
     branches, unknown: see :func:`costmodel.program.walk.walk`.
     """
+    table, domain, _ = with_equations(program, branches=branches, unknown=unknown)
+    return table, domain
+
+
+def with_equations(program: RawProgram, *, branches: Branches = Branches.MAX,
+                   unknown: str = "error") -> tuple[CostTable, Domain, tuple[Raw, ...]]:
+    """As :func:`cost_table`, and the raw equation of each equation of the table."""
     program, dead = remove_dead(weigh(with_masked_parts(as_pads(canonical(program))), branches))
     domain = domain_of(program)
     results = [*program.outputs, *(after for _, after in program.carried)]
@@ -32,4 +39,5 @@ def cost_table(program: RawProgram, *, branches: Branches = Branches.MAX, unknow
     equations = tuple(costing.equation(i, r, folded=r in folded, constants=constants) for i, r in enumerate(program.equations))
     removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
     axes = tuple((v.name, v.default or 1) for v in program.axes)
-    return CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches, axes), domain
+    table = CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches, axes)
+    return table, domain, program.equations

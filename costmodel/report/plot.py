@@ -112,10 +112,10 @@ def _peaks(roofline: Roofline) -> list[tuple[str, float]]:
     """(unit and type, operations a second) of the units that the program keeps busy, highest first."""
     device, found = roofline.hardware, {}
     for unit, dtype in sorted({pair for row in roofline.rows for pair in row.dtypes}):
-        try:
-            found[f"{unit} {dtype}"] = device.peak("matrix" if unit == "compute" else unit, dtype)
-        except MissingPeak:  # a type that only its transcendentals come in
-            continue
+        passes, _, name = dtype.rpartition(" x ")
+        stated = device.peaks.get(("matrix" if unit == "compute" else unit, name))
+        if stated is not None:  # there is none for a type that only its transcendentals come in
+            found[f"{unit} {dtype}"] = stated.value / int(passes or 1)
     return sorted(found.items(), key=lambda item: -item[1])
 
 

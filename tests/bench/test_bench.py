@@ -15,10 +15,10 @@ from flax import linen, nnx
 
 import costmodel as cm
 from costmodel.bench import CheckResult, Prediction, check
-from costmodel.bench.run import _materialise, xla_figures
+from costmodel.bench.calls import drawn, xla_figures
+from costmodel.bench.kinds import alone
 from costmodel.errors import CostModelError
-from costmodel.hardware import Hardware, load
-from costmodel.trace.requests import Leaf
+from costmodel.hardware import Calibration, Hardware, Quantity, load
 
 MLP_AT = {"n": 64, "d": 256, "a": 128, "b": 64, "c": 10}
 
@@ -71,8 +71,38 @@ def test_it_says_on_what_it_ran(result: CheckResult) -> None:
 
 def test_the_text_has_measured_beside_predicted(result: CheckResult) -> None:
     text = str(result)
-    assert all(word in text for word in ("median", "unfused", "layer", "attainable", "XLA's own", "ran on", "compiled in"))
-    assert all(p.verdict(result.median) in text for p in result.predictions)
+    assert all(word in text for word in ("median", "least", "policy 'xla-gpu'", "attainable", "XLA's own", "ran on", "compiled in"))
+    assert result.own.verdict(result.median) in text and "unfused" not in text and "calibrated on" in text
+    more = result.text(policies=True, baselines=True)
+    assert "unfused" in more and "raw roofline" in more and "e + t0" in more
+
+
+def test_one_story_of_a_calibrated_device(cost: cm.Cost, device: Hardware) -> None:
+    one = Quantity(0.5, "1", "s", measured=True)
+    found = Calibration("xla-gpu", one, Quantity(1e-6, "s", "s"), 0.2, 4, 2, "2026-01-01", "v", Quantity(1e-5, "s", "s"),
+                        {"dot": Quantity(0.25, "1", "s")})
+    told = check(cost, MLP_AT, dataclasses.replace(device, calibration={"xla-gpu": found}), repeat=3, warmup=1, by_kind=True)
+    own, kernels = told.own, sum(kind.kernels for kind in told.kinds)
+    busy = told.own.upper  # the device states no launch overhead
+    assert own.baselines["raw roofline"] == own.lower and own.baselines["by kind"] == own.predicted
+    assert own.baselines["one factor"] == pytest.approx(2 * busy)
+    assert own.baselines["e + t0"] == pytest.approx(2 * busy + 1e-6 * kernels + 1e-5)
+    text = told.text(baselines=True)
+    assert "90 % between" in text and "calibrated on 4 runs, ±16 %" in text and "e + t0" in text and "together" in text
+    assert json.loads(json.dumps(told.to_record()))["kinds"][0]["kind"] == told.kinds[0].kind
+
+
+def test_kernels_run_alone_by_kind() -> None:
+    def program(x, w, v):
+        y = jnp.tanh(x @ w).sum(-1, keepdims=True) + jnp.sort(x, -1)
+        return jax.lax.scan(lambda c, _: (c @ v, None), y, None, length=3)[0]
+
+    found = {kind.kind: kind for kind in alone(cm.analyze(program, (n, 64), (64, 8), (64, 64)), {"n": 32}, "unfused", repeat=2)}
+    assert found["dot"].kernels == 4 and found["dot"].failed == 0  # one, and one an iteration
+    assert {"elementwise", "reduce", "sort"} <= set(found) and all(kind.seconds >= 0 for kind in found.values())
+    noise = cm.analyze(lambda k, x: x + jax.random.normal(k, x.shape), jax.eval_shape(lambda: jax.random.key(0)), cm.spec((n, 8)))
+    keys = alone(noise, {"n": 3}, "unfused", repeat=1)
+    assert sum(kind.failed for kind in keys) > 0
 
 
 @pytest.mark.parametrize("seconds, words", [(0.5, "2.00x faster"), (1.0, "0% of the way"), (2.0, "50% of the way"),
@@ -123,7 +153,7 @@ def test_models_of_every_kind_run(kind: str, device: Hardware) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float8_e4m3fn", "complex64", "int8", "uint32", "bool"])
 @pytest.mark.parametrize("role", ["parameter", "buffer", "input"])
 def test_values_are_ordinary_numbers(dtype: str, role: str) -> None:
-    value = _materialise(Leaf(role, ()), jax.ShapeDtypeStruct((32, 8), dtype), np.random.default_rng(0))
+    value = drawn(role, jax.ShapeDtypeStruct((32, 8), dtype), np.random.default_rng(0))
     assert (value.shape, value.dtype) == ((32, 8), jnp.dtype(dtype))
     wide = np.asarray(value).astype(complex)
     assert np.isfinite(wide).all() and abs(wide).max() < 10
@@ -134,7 +164,7 @@ def test_values_are_ordinary_numbers(dtype: str, role: str) -> None:
 def test_random_keys_are_real_keys() -> None:
     aval = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
     for wanted in (aval, jax.eval_shape(lambda: jax.random.key(0))):
-        key = _materialise(Leaf("rng", ()), wanted, np.random.default_rng(0))
+        key = drawn("rng", wanted, np.random.default_rng(0))
         assert (key.shape, key.dtype) == (wanted.shape, wanted.dtype)
 
 

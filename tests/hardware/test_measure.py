@@ -11,7 +11,7 @@ from costmodel.hardware import Hardware, load, machine, write
 
 jax = pytest.importorskip("jax")
 
-from costmodel.hardware.measure import _FLOAT32, _MATRIX, _admit, measure  # noqa: E402
+from costmodel.hardware.measure import _FLOAT32, _MATRIX, _admit, _evaluation, measure  # noqa: E402
 from costmodel.hardware.probes import BLOCK, Probe  # noqa: E402
 
 
@@ -57,6 +57,15 @@ def test_the_figure_of_a_probe_is_the_least_median_of_whole_blocks() -> None:
     assert probe.seconds == 2.0 and probe.rate == 5.0
     probe.samples = [3.0, 1.0]
     assert probe.seconds == 2.0
+
+
+def test_an_evaluation_is_what_it_adds_to_the_kernel_where_it_occurs() -> None:
+    def probe(family: str, seconds: float) -> Probe:
+        return Probe(family, "s", 100.0, lambda: 0, [seconds])
+
+    bare = [probe("exp: without", t) for t in (1.0, 1.0, 5.0)]
+    assert _evaluation("exp", [probe("exp", 3.0), probe("exp", 2.0), probe("exp", 4.0), *bare]) == pytest.approx(0.01)
+    assert _evaluation("exp", [probe("exp", 3.0), probe("exp", 2.0)]) == pytest.approx(0.02)  # alone
 
 
 def test_what_a_backend_refuses_is_noted_and_left_out() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template
+from costmodel.errors import CostModelError
+from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template, write
 from costmodel.hardware.calibration import KERNELS
 from costmodel.hardware.schema import UNITS
 
@@ -179,6 +180,30 @@ def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(tmp_path:
     assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.fusion == "xla-gpu"
     with pytest.raises(HardwareFileError, match="no device's name"):
         template("My Chip")
+
+
+def test_a_clock_that_lasts_lowers_the_peaks_and_not_the_bandwidth(toy: Path) -> None:
+    fast = 'clock = { value = 2, unit = "GHz", source = "s" }'
+    slow = '\n[sustained]\nclock = { value = 500, unit = "MHz", source = "s" }\n'
+    toy.write_text(GOOD.replace("[datasheet]\n", f"[datasheet]\n{fast}\n") + slow, encoding="utf-8")
+    device = load(toy)
+    lasting = device.sustained()
+    assert all(4 * lasting.peaks[key].value == peak.value for key, peak in device.peaks.items())
+    assert (lasting.bandwidth, lasting.clock) == (device.bandwidth, device.lasting)
+    assert load(write(device, toy)) == device
+    with pytest.raises(CostModelError, match="no clock that lasts"):
+        lasting.sustained()
+    toy.write_text(GOOD + slow, encoding="utf-8")
+    with pytest.raises(HardwareFileError, match=r"sustained\.clock: expected a clock in \[datasheet\]"):
+        load(toy)
+
+
+def test_an_accelerator_of_the_edge_is_not_faster_than_its_data_sheet_says_it_is() -> None:
+    """Coral's data sheet: MobileNet v2 at almost 400 frames a second."""
+    import costmodel as cm
+
+    found = cm.model("mobilenet_v2").analyze(verify=False).reprice("int8").at(n=1, h=224, w=224).roofline("coral-edge-tpu")
+    assert found.lower < 1 / 400 and found.hardware.kind == "npu" and not found.hardware.one_unit
 
 
 def test_the_policies_of_devices_are_those_of_fusion() -> None:

@@ -187,11 +187,15 @@ def test_modules_have_levels_and_equations_are_kernels_of_their_own(at):
 
 def test_what_binds_is_named_with_its_type(at):
     device = load("h100-sxm")
-    assert at.roofline(device, policy="layer").rows[0].resource in ("memory", "matrix float32")
+    assert at.roofline(device, policy="layer").rows[0].resource in ("memory", "matrix tf32")
+    exact = at.roofline(device, policy="layer", precision="highest")
+    assert "tf32" not in exact.text() and exact.lower > at.roofline(device, policy="layer").lower
+    assert "tf32" in at.roofline(device, policy="layer").text()
+    assert "float32" not in at.roofline("tpu-v5e", policy="layer").text(by="kind")
     slow = at.roofline(faster(device, launch=1.0))
     assert {row.bound for row in slow.rows} == {slow.bound} == {"launch"}
     starved = at.roofline(faster(device, matrix=1e-6), policy="layer")
-    assert {row.resource for row in starved.rows if row.kind == "conv"} == {"matrix float32"}
+    assert {row.resource for row in starved.rows if row.kind == "conv"} == {"matrix tf32"}
 
 
 def test_integer_arithmetic_counts_as_operations():

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
+from math import prod
 
 import pytest
 from conftest import ENTRIES, marks
@@ -95,6 +96,23 @@ def test_torchvisions_integers(name, cost_of):
 def test_mcunet(cost_of):
     cost = cost_of("mcunet_in3").at(n=1, h=176, w=176)
     assert (cost.params, cost.macs) == (737_408, 81_785_520)
+
+
+def test_a_mobilenet_that_is_narrow_to_its_last_layer():
+    """MCUNet, NeurIPS 2020: mbv2-w0.35 at 144 has 23.5 M MACs and 0.75 M parameters."""
+    from zoo.mobilenet import MobileNetV2
+
+    cost = cm.analyze(MobileNetV2(0.35, narrow=True), cm.spec((1, 144, 144, 3)))
+    assert (f"{cost.macs / 1e6:.1f}", f"{cost.params / 1e6:.2f}") == ("23.5", "0.75")
+
+
+# mlcommons/tiny: bytes of the constants in kws_ref_model, vww_96_int8 and ad01_int8.tflite, without the 8 of a reshape's shape.
+@pytest.mark.parametrize("name, constants", [("tiny_ds_cnn", 24_376 - 8), ("tiny_mobilenet_v1", 219_072 - 8),
+                                             ("tiny_autoencoder", 270_880)])
+def test_constants_of_the_deployed_networks(name, constants, cost_of):
+    """Weights in int8 and biases in int32, normalisations folded into both."""
+    shapes = [v.array.shape for v in cost_of(name).program.inputs if v.origin == "parameter" and len(v.array.shape) > 1]
+    assert sum(prod(shape) + 4 * shape[-1] for shape in shapes) == constants
 
 
 # -- Linen and NNX -----------------------------------------------------------------------------------------------------------
