@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 
 def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str:
@@ -19,13 +18,6 @@ def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str
     begun = sorted(each for each in known if len(wanted) > 1 and each.startswith(wanted))
     near = begun[:3] or difflib.get_close_matches(wanted, known, n=3, cutoff=cutoff)
     return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
-
-
-def cell(value: Any) -> str:
-    """A table cell: integers with thousands separators, formulas in compact Python syntax."""
-    if getattr(value, "is_Integer", True) is False:
-        return str(value).replace("**", "^").replace("*", "·")
-    return f"{int(value):,}" if value == int(value) else f"{float(value):,.1f}"
 
 
 def si(value: float, unit: str) -> str:
@@ -58,22 +50,3 @@ def printed(renderable: Any, width: int | None = None) -> str:
     with console.capture() as capture:
         console.print(renderable)
     return "\n".join(shown(line.rstrip()) for line in capture.get().removesuffix("\n").split("\n"))
-
-
-def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:
-    """An empty rich table in the house's style; columns are aligned to the right but for those in ``left``."""
-    from rich import box
-    from rich.table import Table
-
-    out = Table(box=box.SIMPLE, caption=caption or None, caption_justify="left")
-    for name in columns:
-        out.add_column(name, justify="left" if name in left else "right", overflow="fold" if name in left else "ellipsis")
-    return out
-
-
-def titled(title: str, *below: Any) -> Any:
-    """Renderables below a title that is not broken at their width."""
-    from rich.console import Group
-    from rich.text import Text
-
-    return Group(Text(shown(title)), *below)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from costmodel.cli.forms import PICTURE, end, forms, give
 from costmodel.cli.options import model_options, say_verified
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@forms
 @click.option("--hw", default="local", show_default=True, metavar="NAME", help="The device to compare with.")
 @click.option("--repeat", type=int, default=20, show_default=True, help="Timed runs.")
 @click.option("--save", metavar="FILE", help="Append the result, with all samples, to a file of JSON lines.")
-def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
+@PICTURE
+def check(asked: Asked, hw: str, repeat: int, save: str | None, form: str | None, output: str | None) -> None:
     """Run MODEL on this machine and compare its time with the roofline's bounds."""
     from costmodel.bench import check as measured
 
@@ -25,8 +28,10 @@ def check(asked: Asked, hw: str, repeat: int, save: str | None) -> None:
     result = measured(answer.cost, answer.at, hw, repeat=repeat)
     if save:  # before anything is printed, since who reads it may go away
         result.save(save)
-    click.echo(str(result))
-    say_verified(answer)
+    if output:
+        result.plot(output)
+    give(result, form)
+    end(answer, form, output)
 
 
 @click.command()

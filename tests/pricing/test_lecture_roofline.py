@@ -190,7 +190,7 @@ class Operations(nn.Module):
 def test_several_platforms_in_one_picture(tmp_path):
     """The slide's picture: one operation has one intensity, and a place under the roof of every platform."""
     pytest.importorskip("matplotlib")
-    from costmodel.report import plot
+    from costmodel.pictures import roofs as plot
 
     point = cm.analyze(Operations(), {name: cm.spec(shape) for name, (_, shape) in LAYERS.items()}).at()
     platforms = [point.roofline(device, policy="layer") for device in ("lecture", "stm32f746", "h100-sxm", "tpu-v5e")]

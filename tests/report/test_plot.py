@@ -19,7 +19,9 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from costmodel.report import plot
+from costmodel import pictures
+from costmodel.pictures import roofs as plot
+from costmodel.pictures import wall
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_spread_keeps_order_distance_and_room(wanted):
 
 
 def test_points_are_the_rows_and_the_table_names_them(several):
-    figure = drawn(plot.draw_rooflines(several, by="module"))
+    figure = drawn(plot.draw_rooflines(several, by="module", most=40))
     dots = {tuple(offset) for collection in figure.axes[0].collections for offset in collection.get_offsets().tolist()}
     assert {(row.intensity, row.attainable) for each in several for row in each.by("module") if row.operations} == dots
     (table,) = figure.axes[1].tables
@@ -125,7 +127,7 @@ def without_matplotlib(call):
 
 
 def test_nothing_is_imported_before_a_picture_is_asked_for():
-    code = "import sys, costmodel.report.plot; print('matplotlib' in sys.modules)"
+    code = "import sys, costmodel.pictures; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
@@ -134,20 +136,20 @@ def test_nothing_is_imported_before_a_picture_is_asked_for():
 
 def test_the_memory_wall_is_there_in_every_line_of_devices():
     """Peaks grew faster than bandwidths from the first to the last generation, so the ridge moved up."""
-    for devices in plot.GENERATIONS.values():
+    for devices in wall.GENERATIONS.values():
         first, last = load(devices[0]), load(devices[-1])
         ridges = [device.ridge_point("matrix", "bfloat16" if "tpu" in device.name else "float16") for device in (first, last)]
         assert first.year < last.year and ridges[1] > 1.5 * ridges[0]
 
 
 def test_the_picture_of_the_memory_wall(tmp_path: Path):
-    figure = plot.draw_memory_wall()
+    figure = pictures.draw_memory_wall()
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     growth = {label.split(" ×")[0]: float(label.split("×")[1].split()[0]) for label in labels}
-    for name in plot.GENERATIONS:
+    for name in wall.GENERATIONS:
         assert growth[f"{name}: peak"] > growth[f"{name}: bandwidth"] > 1
-    plot.plot_memory_wall(str(tmp_path / "wall.svg"))
+    pictures.plot_memory_wall(str(tmp_path / "wall.svg"))
     with pytest.raises(CostModelError, match="of one year"):
-        plot.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
+        pictures.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
     with pytest.raises(CostModelError, match="lecture states no year"):
-        plot.draw_memory_wall({"one": ["h100-sxm", "lecture"]})
+        pictures.draw_memory_wall({"one": ["h100-sxm", "lecture"]})
