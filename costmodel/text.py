@@ -40,13 +40,3 @@ def shown(text: str, most: int | None = None) -> str:
     cut = text if most is None or len(text) <= most else text[:most]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return escaped + "…" * (len(cut) < len(text))
-
-
-def printed(renderable: Any, width: int | None = None) -> str:
-    """What rich prints, as text without colours: brackets and colons in a name are no markup, and escape sequences no commands."""
-    from rich.console import Console
-
-    console = Console(width=width or 200, force_terminal=False, no_color=True, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(renderable)
-    return "\n".join(shown(line.rstrip()) for line in capture.get().removesuffix("\n").split("\n"))

@@ -55,13 +55,13 @@ class Blocks(Result):
                    Column("share", "of the weights", "share"))
         return Sheet(self.title, columns, rows, (self.peak, 1.0, weights, 1.0), (self.note,))
 
-    def chart(self, activations: float | None = None, weights: float | None = None) -> Panels:
-        """Activations above, weights below; with bytes that a device has for either, such as its SRAM and its flash."""
-        limits = [("activations", "memory", activations), ("weights", "flash", weights)]
+    def chart(self, memory: float | None = None) -> Panels:
+        """Activations above, weights below; ``memory`` are bytes that a device has for activations, such as its SRAM."""
+        limits = () if memory is None else (("activations", "memory", float(memory)),)
         return Panels(self.title, tuple(block.label for block in self.blocks),
                       (("activations", "B", tuple(float(block.activations) for block in self.blocks)),
                        ("weights", "B", tuple(float(block.weights) for block in self.blocks))),
-                      tuple((panel, label, float(value)) for panel, label, value in limits if value is not None))
+                      limits)
 
 
 def per_block(program: CostTable, name: str, evaluate: Callable[[Expr], Any], profile: LiveProfile, depth: int) -> Blocks:

@@ -99,7 +99,7 @@ def together(rooflines: Sequence[Drawable], *, by: str = "kernel", depth: int | 
 
 @dataclass(frozen=True)
 class Roofs(Chart):
-    """A roof a device, its ridge labelled, and what runs as points under it; ``of`` says what a point is.
+    """A roof a device, its ridge point (of several in the legend), and what runs as points under it; ``of`` says what a point is.
 
     The ``most`` points that take the longest (on any device, as a part of its time) are numbered, the others are small dots. Where
     there are more, those in the same place are one: "+2" says that a number stands for two more. One device alone also has its
@@ -153,15 +153,15 @@ class Roofs(Chart):
         bandwidth = device.bandwidth.value
         (unit, peak), *lesser = roof.peaks
         ridge = peak / bandwidth
-        told = f"; {roof.policy}" if roof.spots else ""
+        told = ("" if alone else f", ridge {ridge:.4g}") + (f"; {roof.policy}" if roof.spots else "")
         axes.plot([low, ridge, high], [low * bandwidth, peak, peak], color=color, linewidth=2.4, linestyle=_LINES[i % 4],
                   label=f"{device.name}: {unit} {si(peak, 'OP/s')}, memory {si(bandwidth, 'B/s')}{told}")
-        axes.plot([ridge], [peak], marker=_MARKERS[i % 7], color=color, markersize=7, zorder=4)
-        axes.annotate(f"ridge {ridge:.4g}", (ridge, peak), self._room(i), textcoords="offset points", ha="left", va="top",
-                      color=color, fontsize=11, gid="ridge",
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
+        axes.plot([ridge], [peak], marker=_MARKERS[i % 7], color=color, markersize=9, markerfacecolor="white",
+                  markeredgewidth=2, zorder=3.5)
         if not alone:
             return
+        axes.annotate(f"ridge {ridge:.4g}", (ridge, peak), (-9, 5), textcoords="offset points", ha="right", va="bottom",
+                      color=color, gid="ridge", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
         for unit, lower in _apart(lesser, peak):
             axes.plot([lower / bandwidth, high], [lower, lower], color=color, linewidth=1.2, linestyle="--")
             axes.text(high, lower * 0.93, f"{unit}: {si(lower, 'OP/s')} ", ha="right", va="top", color=color, fontsize=11,
@@ -176,12 +176,6 @@ class Roofs(Chart):
             axes.plot([low, end], [low * rate, peak], color="0.45", linewidth=1.2, linestyle=":")
             axes.annotate(f"{shown(level)} {si(rate, 'B/s')}", (end, peak), (0, 5 + 15 * k),
                           textcoords="offset points", ha="center", color="0.3", fontsize=11, parse_math=False, gid="level")
-
-    def _room(self, i: int) -> tuple[int, int]:
-        """Where the label of a ridge stands, so that equal ridges of several devices are told apart."""
-        peaks = [roof.peaks[0][1] for roof in self.roofs if roof.peaks]
-        near = sum(abs(np.log10(peaks[k] / peaks[i])) < 0.25 for k in range(i)) if i < len(peaks) else 0
-        return 8, -6 - 16 * near
 
 
 def _apart(lesser: Iterable[tuple[str, float]], peak: float) -> list[tuple[str, float]]:

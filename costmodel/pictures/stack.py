@@ -34,12 +34,17 @@ class Stack(Chart):
         layers = [(label, np.array(values, dtype=float)) for label, values in self.layers if any(values)]
         if not layers:
             raise CostModelError("there is nothing to draw: no memory is held here")
+        greatest = max(values.max() for _, values in layers)
+        small = [values for _, values in layers if values.max() < 0.004 * greatest]  # lines that nobody sees
+        layers = [(label, values) for label, values in layers if values.max() >= 0.004 * greatest]
+        if small:
+            layers.append(("others", sum(small, np.zeros(len(self.steps)))))
         made, ax = figure(11, 6)
         edges = np.arange(len(self.steps) + 1)
         below = np.zeros(len(self.steps))
         for i, (label, values) in enumerate(layers):
             ax.fill_between(edges, np.append(below, below[-1]), np.append(below + values, (below + values)[-1]), step="post",
-                            color=COLORS[i % 7], hatch=HATCHES[i % 7], edgecolor="white", linewidth=0.0, label=name(label))
+                            facecolor=COLORS[i % 7], hatch=HATCHES[i % 7], edgecolor="white", linewidth=0.0, label=name(label))
             below = below + values
         ax.step(edges, np.append(below, below[-1]), where="post", color="black", linewidth=1.0)
         most = int(below.argmax())

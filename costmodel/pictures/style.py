@@ -17,7 +17,7 @@ HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo")
 SUFFIXES = (".svg", ".png", ".pdf")
 _SETTINGS: Mapping[str, Any] = {
     "svg.hashsalt": "costmodel", "font.size": 12, "axes.titlesize": 14, "axes.labelsize": 12, "legend.fontsize": 11,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "hatch.linewidth": 0.6, "axes.titlepad": 12,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "hatch.linewidth": 1.0, "axes.titlepad": 12,
 }
 
 
@@ -73,6 +73,11 @@ def title(axes: Any, text: str) -> None:
 def quantities(axis: Any, unit: str) -> None:
     """Ticks with prefixes: 20 M, 40 M."""
     axis.set_major_formatter(lambda value, _: si(value, unit) if value else "0")
+
+
+def figures(value: float, unit: str) -> str:
+    """A quantity at a bar: with a prefix, a bare ratio as it is."""
+    return si(value, unit) if unit else si(value, "").strip() if value >= 1000 else f"{value:.3g}"
 
 
 def name(text: str, most: int = 30) -> str:

@@ -47,11 +47,16 @@ def _draw(generations: Mapping[str, Sequence[str | Hardware]] | None) -> Any:
         for what, values, color in (("peak", [_half(d) for d in devices], COLORS[1]),
                                     ("bandwidth", [d.bandwidth.value for d in devices], COLORS[0])):
             growth = 2 ** (2 * np.polyfit(years, np.log2(values), 1)[0])
-            axes.plot(years, np.array(values) / values[0], color=color, marker=marker, markersize=5, linewidth=1.2,
+            axes.plot(years, np.array(values) / values[0], color=color, marker=marker, markersize=8, linewidth=2,
+                      linestyle="-" if marker == "o" else "--",
                       label=f"{name}: {what} ×{growth:.2g} in two years")
     axes.set(yscale="log", xlabel="year of release", ylabel="multiple of the first generation")
     title(axes, "The memory wall: 16-bit peak and memory bandwidth over generations")
+    most = max(max(d.bandwidth.value for d in ds) / ds[0].bandwidth.value for ds in lines.values())
+    most = max(most, *(max(map(_half, ds)) / _half(ds[0]) for ds in lines.values()))
+    axes.set_yticks([t for t in (1, 2, 5, 10, 20, 50, 100) if t <= 1.5 * most])
     axes.yaxis.set_major_formatter(lambda value, _: f"×{value:g}")
+    axes.yaxis.set_minor_formatter(lambda *_: "")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(True, which="major", linewidth=0.3, color="0.85")
     axes.legend(loc="upper left", frameon=False)

@@ -130,8 +130,11 @@ class Energy(Result):
             raise CostModelError("energy is drawn at a point: cost.at(…).energy(…).plot()")
         parts = {part: float(joules) for group in GROUPS for part, joules in whole.parts.items() if part[0] == group}
         if by == "what":
-            rows = tuple(f"{group}: {what}" for group, what in parts)
-            return Bars(f"{self.name}: {self.source}", "energy of one run", "J", rows, (("", tuple(parts.values())),),
+            bars: dict[str, float] = {}
+            for (group, what), joules in parts.items():
+                row = f"{group}: {what if joules >= 0.005 * float(whole.total) else 'others'}"
+                bars[row] = bars.get(row, 0.0) + joules
+            return Bars(f"{self.name}: {self.source}", "energy of one run", "J", tuple(bars), (("", tuple(bars.values())),),
                         whole=float(whole.total), adds=True)
         found = [row for row in self.by(by, depth) if not row.branch]
         series = tuple((what, tuple(float(row.parts.get((group, what), 0)) for row in found)) for group, what in parts)

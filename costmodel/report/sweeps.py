@@ -164,19 +164,29 @@ def _lines(ax: Any, data: Any, name: str, axis: str) -> None:
     x = data[axis].values
     for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
         y = np.broadcast_to(line, (len(x),))
-        ax.plot(x, y, label=label, color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
+        ax.plot(x, y, label=label if label is None else f"{label}{_flips(data, i, x)}", color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
                 marker="os^Dv"[i % 5] if len(x) <= 24 else None, markersize=5)
-        if several and "bound" in data:
-            bound = data["bound"].isel(hardware=i).values
-            flips = [k for k in range(1, len(x)) if bound[k] != bound[k - 1]]
-            for k in flips[:4]:
-                ax.annotate(f"{bound[k]}-bound from {x[k]}", (x[k], y[k]), (8, -16 - 16 * i), textcoords="offset points",
-                            fontsize=10, color=COLORS[i % 7], gid="flip", arrowprops={"arrowstyle": "-", "linewidth": 0.8})
+    known = np.concatenate([np.ravel(line) for line in lines]).astype(float)
+    known = known[np.isfinite(known)]
+    if known.size and known.min() > 0 and known.max() > 100 * known.min() and several:
+        ax.set_yscale("log")
+    if len(x) > 3 and x[0] > 0 and x[-1] >= 16 * x[0] and x[-1] - x[-2] > 4 * (x[1] - x[0]):
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel(axis)
     ax.margins(x=0.03)
     ax.grid(True, linewidth=0.4, color="0.85")
     if several:
         ax.legend(frameon=False)
+
+
+def _flips(data: Any, device: int, x: np.ndarray) -> str:
+    """Where another resource binds on a device, in words."""
+    if "bound" not in data or data["bound"].dims[-1:] != data["bound"].dims[1:]:
+        return ""
+    bound = data["bound"].isel(hardware=device).values
+    flips = [k for k in range(1, len(x)) if bound[k] != bound[k - 1]]
+    return f": {bound[0]}-bound" + "".join(f", {bound[k]}- from {x[k]:g}" for k in flips[:3])
 
 
 def _border(ax: Any, bound: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:

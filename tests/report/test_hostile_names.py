@@ -15,7 +15,7 @@ from costmodel.pictures import draw_rooflines
 from costmodel.pricing.table import Row, Table
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.latex import latex
-from costmodel.text import printed, shown
+from costmodel.text import shown
 
 NAMES = ("\x1b[2Jgone", "\\[bold]bold[/bold]", "[red]red[/red]", ":smile:", "two\nlines", "\u202eback", "=cmd|' /C calc'!A0",
          "$\\alpha$",
@@ -53,10 +53,6 @@ def test_no_text_commands_a_terminal(texts, what):
 def test_names_are_shown_as_they_are(texts, what):
     for name in NAMES:
         assert shown(name) in texts[what], name
-
-
-def test_markup_after_a_backslash_is_text():
-    assert printed(r"\[red]x[/red] :smile: 12 \[") == r"\[red]x[/red] :smile: 12 \["
 
 
 def test_what_is_shown_is_one_line_and_bounded():
