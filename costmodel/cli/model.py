@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @model_options
 @forms
 @click.option("--depth", type=int, help="Levels of modules in the table.")
-@click.option("--by", default="module", metavar="module|layer|op|kernel|phase|saved|block", show_default=True,
-              help="What a row of the table is.")
-@click.option("--policy", help="With --by kernel: which operations share one, e.g. xla-gpu.")
+@click.option("--by", default="module", metavar="module|layer|op|kernel|phase|saved|block|step",
+              show_default=True, help="What a row of the table is; block: memory of each; step: memory over time.")
+@click.option("--policy", help="With --by kernel, block or step: which operations share a kernel, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
 @click.option("--formulas", is_flag=True, help="All formulas in full, in the table too.")
@@ -35,19 +35,27 @@ def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str
 
     --json without --at is the whole result, loss-free; with it every metric there.
     """
-    answer = asked.answer(quoted=None if not formulas and (form != "json" or asked.points) else False)
-    priced = answer.cost if formulas else answer.result
-    table = priced.blocks(depth or 1) if by == "block" else priced.table(depth=depth, by=by, policy=policy)
+    whole = form == "json" and by not in ("block", "step")
+    answer = asked.answer(quoted=None if not formulas and (not whole or asked.points) else False)
+    table = _rows(answer.cost if formulas else answer.result, depth, by, policy)
     if output:
-        answer.result.table(depth=depth, by=by, policy=policy).plot(output, **({"metric": metric} if metric else {})) \
-            if by != "block" else table.plot(output)
-    if form == "json":
+        _rows(answer.result, depth, by, policy).plot(output, **({"metric": metric} if metric else {}))
+    if whole:
         say(_json(answer) if answer.at else answer.cost.to_json())
     elif form == "latex":
         say(f"{answer.cost.latex()}\n{table.to_latex()}")
     else:
         give(table, form, lambda: _text(answer, table, taps, formulas))
     end(answer, form, output)
+
+
+def _rows(priced: Cost | CostAt, depth: int | None, by: str, policy: str | None) -> Result:
+    """The table by what was asked: modules, kernels …, the memory of blocks, or the steps of the schedule."""
+    if by == "block":
+        return priced.blocks(depth or 1, policy or "layer")
+    if by == "step":
+        return priced.live_profile(policy or "unfused")
+    return priced.table(depth=depth, by=by, policy=policy)
 
 
 def _text(answer: Answer, table: Result, taps: str, formulas: bool) -> str:

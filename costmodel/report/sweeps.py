@@ -164,13 +164,15 @@ def _lines(ax: Any, data: Any, name: str, axis: str) -> None:
     x = data[axis].values
     for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
         y = np.broadcast_to(line, (len(x),))
-        ax.plot(x, y, label=label if label is None else f"{label}{_flips(data, i, x)}", color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
+        ax.plot(x, y, label=label if label is None else f"{label}{_flips(data, i, x)}",
+                color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
                 marker="os^Dv"[i % 5] if len(x) <= 24 else None, markersize=5)
     known = np.concatenate([np.ravel(line) for line in lines]).astype(float)
     known = known[np.isfinite(known)]
-    if known.size and known.min() > 0 and known.max() > 100 * known.min() and several:
+    doubling = len(x) > 3 and x[0] > 0 and x[-1] >= 16 * x[0] and x[-1] - x[-2] > 4 * (x[1] - x[0])
+    if known.size and known.min() > 0 and known.max() > 100 * known.min() and (several or doubling):
         ax.set_yscale("log")
-    if len(x) > 3 and x[0] > 0 and x[-1] >= 16 * x[0] and x[-1] - x[-2] > 4 * (x[1] - x[0]):
+    if doubling:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel(axis)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from costmodel.sheets.sheet import Column, Sheet
 from costmodel.text import shown
 
-_GAP = "   "
+_GAP = "  "
 _LEAST = 12  # characters of a label or a formula that are kept on one line
 
 
@@ -24,7 +24,8 @@ def _grid(sheet: Sheet, room: int) -> list[str]:
     body = [[" " * (2 * (not line.counts)) + shown(line.told), *map(_cell, sheet.columns[1:], line.cells)] for line in sheet.lines]
     columns = [[row[i] for row in body] for i in range(len(heads))]
     widths = [max(len(text) for text in (*head, *column)) for head, column in zip(heads, columns, strict=True)]
-    least = [_least(head, column, i == 0) for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
+    least = [_least(head, column, i == 0, sheet.columns[i].style in ("text", "exact"))
+             for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
     out: list[str] = []
     for block in _blocks(least, room):
         fitted = _fitted([widths[i] for i in block], [least[i] for i in block], room)
@@ -50,9 +51,10 @@ def _cell(column: Column, value: object) -> str:
     return shown(column.shown(value))
 
 
-def _least(head: list[str], column: list[str], is_label: bool) -> int:
-    """The characters that a column needs: its longest piece without a break; a label is broken anywhere."""
-    pieces = [piece for text in column for piece in text.split(" ")]
+def _least(head: list[str], column: list[str], is_label: bool, breaks: bool) -> int:
+    """The characters that a column needs: its longest piece without a break (a number and its unit are none); a label is broken
+    anywhere."""
+    pieces = [piece for text in column for piece in (text.split(" ") if breaks else [text])]
     longest = max(map(len, pieces), default=0)
     return max(min(longest, _LEAST) if is_label else longest, *map(len, head))
 

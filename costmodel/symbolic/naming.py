@@ -33,6 +33,7 @@ def named(values: Sequence[Any]) -> tuple[dict[Symbol, Expr], list[Any]]:
         if base and f"{base}_o" not in taken:
             taken.add(f"{base}_o")
             names[symbol(f"{base}_o")] = form
+    names = {name: names[name] for name in sorted(names, key=lambda name: name.name)}
     back = {form: name for name, form in names.items()}
     return names, [value.xreplace(back) if isinstance(value, Expr) else value for value in values]
 
