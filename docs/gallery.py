@@ -35,13 +35,15 @@ FIGURES: dict[str, Callable[[str], Any]] = {
         path),
     "models": lambda path: plot_rooflines(
         [point(name).roofline("h100-sxm") for name in ("resnet50", "mobilenet_v2", "vgg16", "alexnet", "gpt2")], path),
+    "operations": lambda path: plot_rooflines(
+        [point(f"lecture_op{i}").roofline("lecture", policy="layer") for i in (1, 2, 3, 4, 6)], path),
     "hardware": lambda path: device_roofs([load("h100-sxm")]).save(path),
     "roofs": lambda path: device_roofs([load(name) for name in ("h100-sxm", "a100-sxm-80gb", "tpu-v5e",
                                                                 "jetson-orin-nano")]).save(path),
     "wall": plot_memory_wall,
     "energy": lambda path: point("resnet18").energy("horowitz-45nm").plot(path, by="module"),
     "compare": lambda path: compare(point("resnet18"), point("mobilenet_v2"), [load("jetson-orin-nano")]).plot(path),
-    "fit": lambda path: cm.solve.max_fit(point("llama_7b_decode").cost, "b", "80GB", at={"t": 4096}).plot(path),
+    "fit": lambda path: cm.solve.max_fit(cm.model("llama_7b_decode").analyze(), "b", "80GB", at={"t": 4096}).plot(path),
     "lines": lambda path: sweeps.plot(cm.model("resnet18").analyze().sweep(
         n=[1, 2, 4, 8, 16, 32, 64, 128, 256], h=224, w=224, metrics=["live_peak"], hardware=["h100-sxm", "lecture"]), path),
     "heat": lambda path: sweeps.plot(cm.model("resnet18").analyze().sweep(

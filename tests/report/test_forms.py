@@ -126,7 +126,7 @@ def test_what_is_factored_is_equal(cost_of, name):
 
 def test_ceilings_are_signs():
     n, h = map(symbol, "nh")
-    assert cell(cm.CeilDiv(h, 32) * n) == "n·⌈h/32⌉" and cell(cm.FloorDiv(h + 1, 2)) == "⌊(h + 1)/2⌋"
+    assert cell(cm.CeilDiv(h, 32) * n) == "n·⌈h/32⌉" and cell(cm.FloorDiv(2*h + 1, 5)) == "⌊(2·h + 1)/5⌋"
 
 
 # -- the command line ---------------------------------------------------------------------------------------------------------
