@@ -14,9 +14,8 @@ $(READY): pyproject.toml
 	touch $@
 
 demo: $(READY)
-	$(BIN)/costmodel show resnet50 --depth 1 --at n=1,h=224,w=224
-	$(BIN)/costmodel explain resnet50 layer1_0/conv2 --at n=1,h=224,w=224
-	$(BIN)/costmodel roofline resnet50 --hw h100-sxm --at n=8,h=224,w=224
+	$(BIN)/costmodel show resnet50 --depth 1
+	$(BIN)/costmodel solve resnet50 --over n --hw h100-sxm --fit h100-sxm --latency 10ms --crossover
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal

@@ -33,8 +33,9 @@ class Asked:
     mesh: str | None = None
     shards: tuple[str, ...] = ()
 
-    def answer(self, quoted: bool = False, train: str | None = None) -> Answer:
-        """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote.
+    def answer(self, quoted: bool | None = False, train: str | None = None) -> Answer:
+        """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote,
+        which with None is taken where there is one.
         ``train``: a training step with this optimizer.
 
         Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
@@ -53,7 +54,7 @@ class Asked:
                 cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
-        if quoted and not self.points and set(entry.at) == set(cost.symbols) - set(cost.domain.defaults):
+        if quoted is not False and not self.points and set(entry.at) == set(cost.symbols) - set(cost.domain.defaults):
             given = dict(entry.at)
         if given or quoted:
             cost.domain.bind(given)

@@ -25,8 +25,10 @@ from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, re
 from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.requested import NOTHING, Shardings
+from costmodel.sheets import html, latex
 from costmodel.symbolic.forms import symbol
-from costmodel.text import cell, did_you_mean, shown
+from costmodel.symbolic.plain import cell
+from costmodel.text import did_you_mean, shown
 from costmodel.trace.requests import Request, Traceable, request
 from costmodel.trace.training import Step
 from costmodel.trace.words import Phase
@@ -34,6 +36,7 @@ from costmodel.trace.words import Phase
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
     from costmodel.memory.liveness import LiveProfile
+    from costmodel.memory.per_block import Blocks
     from costmodel.pricing.collectives import Collectives
     from costmodel.pricing.energy import Energy
     from costmodel.pricing.explain import Explanation
@@ -272,6 +275,12 @@ class _Face(Priced):
 
         return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
+    def blocks(self, depth: int = 1, policy: str = "layer") -> Blocks:
+        """Activations and weights of every block (module to ``depth`` levels), in bytes; at a point."""
+        from costmodel.memory.per_block import per_block
+
+        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy), depth)
+
     def wire_bytes(self, axis: str | None = None) -> Any:
         """Bytes that a device sends in collectives: in all, or in those over an axis of the mesh."""
         return self.metric("wire_bytes", **({} if axis is None else {"axis": axis}))
@@ -294,15 +303,11 @@ class _Face(Priced):
         return explain(self, path)
 
     def _repr_html_(self) -> str:
-        from costmodel.report.html import table_html
-
-        return table_html(self.table(depth=2), str(self))
+        return html.to_html(self.table(depth=2).sheet().for_people(), str(self))
 
     def latex(self) -> str:
         """The headline metrics as LaTeX equations."""
-        from costmodel.report.latex import summary_latex
-
-        return summary_latex(self)
+        return latex.equations(self.headline())
 
 
 def _origins(donate: Sequence[str]) -> Any:

@@ -21,13 +21,6 @@ def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str
     return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
-def cell(value: Any) -> str:
-    """A table cell: integers with thousands separators, formulas in compact Python syntax."""
-    if getattr(value, "is_Integer", True) is False:
-        return str(value).replace("**", "^").replace("*", "·")
-    return f"{int(value):,}" if value == int(value) else f"{float(value):,.1f}"
-
-
 def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
     if value == 0:

@@ -1,6 +1,8 @@
 """Sphinx configuration; `make docs` builds into docs/_build/html."""
 
 import re
+import sys
+from pathlib import Path
 
 project = "costmodel"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
@@ -33,5 +35,14 @@ def arguments_as_list(app, what, name, obj, options, lines):
     lines[:] = out
 
 
+def make_gallery(app):
+    """The figures of the gallery, which are made and not kept."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from gallery import make
+
+    make(Path(__file__).parent / "gallery")
+
+
 def setup(app):
+    app.connect("builder-inited", make_gallery)
     app.connect("autodoc-process-docstring", arguments_as_list)

@@ -301,7 +301,7 @@ def test_without_locks_records_still_come_after_each_other(tmp_path, monkeypatch
 
 def draw(path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from costmodel.report.plot import plot_memory_wall
+    from costmodel.pictures import plot_memory_wall
 
     plot_memory_wall(str(path))
 

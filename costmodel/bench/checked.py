@@ -11,6 +11,8 @@ from typing import Any
 
 from costmodel.bench.kinds import KindTime
 from costmodel.bench.lines import append
+from costmodel.pictures import Bars
+from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.text import si
 
 FORMAT = "costmodel-check-1"
@@ -64,7 +66,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Result):
     """One program, timed. All times in seconds; ``samples`` in the order taken, after ``warmup`` runs that are not kept.
 
     hardware:    the device that the predictions are for; the last of them is by its own policy.
@@ -117,12 +119,31 @@ class CheckResult:
         """Append the record to a file of JSON lines. Raises CostModelError where that cannot be written."""
         append(path, self.to_record())
 
+    def sheet(self) -> Sheet:
+        """A row a policy, the device's own last: its bounds beside the measured median."""
+        columns = (Column("policy"), Column("measured", "s", "si"), Column("lower", "s", "si"), Column("upper", "s", "si"),
+                   Column("predicted", "s", "si"), Column("measured / lower", style="ratio"),
+                   Column("measured / upper", style="ratio"), Column("FLOPs", "FLOP", "si"), Column("bytes", "B", "si"),
+                   Column("achieved", "FLOP/s", "si"))
+        rows = tuple(Line(p.policy, (self.median, p.lower, p.upper, p.predicted, self.median / p.lower, self.median / p.upper,
+                                     p.flops, p.bytes, self.achieved(p))) for p in self.predictions)
+        at = ", ".join(f"{k}={v}" for k, v in self.point.items())
+        return Sheet(f"{self.name} at {at or 'its fixed shapes'}, predicted for {self.hardware}", columns, rows, (), self.notes)
+
+    def chart(self) -> Bars:
+        """What was measured, and each policy's bounds."""
+        times = [("measured", self.median), *((f"{p.policy}: {bound}", getattr(p, bound)) for p in self.predictions
+                                              for bound in ("lower", "upper"))]
+        return Bars(f"{self.name}, measured and predicted for {self.hardware}", "time of a run", "s", tuple(n for n, _ in times),
+                    (("", tuple(t for _, t in times)),), (("measured", self.median),))
+
+    def text(self, width: int | None = None, *, policies: bool = False, baselines: bool = False, **how: Any) -> str:
+        """Measured first, then predicted and the bounds of the device's policy; with the bounds of other policies, and with simpler
+        predictors. Or its sheet as text, with its options."""
+        return super().text(width, **how) if how else render(self, policies=policies, baselines=baselines)
+
     def __str__(self) -> str:
         return render(self)
-
-    def text(self, *, policies: bool = False, baselines: bool = False) -> str:
-        """As printed; with the bounds of other policies, and with simpler predictors."""
-        return render(self, policies=policies, baselines=baselines)
 
 
 # -- as text ------------------------------------------------------------------------------------------------------------------

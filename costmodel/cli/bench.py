@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from costmodel.cli.forms import PICTURE, end, forms, give
 from costmodel.cli.options import PRECISION, model_options, say_verified
 from costmodel.errors import CostModelError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@forms
 @click.option("--hw", default="local", show_default=True, metavar="NAME", help="The device to compare with.")
 @click.option("--repeat", type=int, default=20, show_default=True, help="Timed runs.")
 @click.option("--by", type=click.Choice(["kind"]), help="Also run each kind's kernels alone: what explains the difference.")
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 @click.option("--baselines", is_flag=True, help="Also simpler predictors: raw roofline, one factor, e + t0.")
 @PRECISION
 @click.option("--save", metavar="FILE", help="Append the result, with all samples, to a file of JSON lines.")
+@PICTURE
 def check(asked: Asked, hw: str, repeat: int, by: str | None, policies: bool, baselines: bool, precision: str | None,
-          save: str | None) -> None:
+          save: str | None, form: str | None, output: str | None) -> None:
     """Run MODEL on this machine: its time beside what is predicted, and the bounds."""
     from costmodel.bench import check as measured
 
@@ -32,8 +35,10 @@ def check(asked: Asked, hw: str, repeat: int, by: str | None, policies: bool, ba
     result = measured(answer.cost, answer.at, hw, repeat=repeat, by_kind=by == "kind", precision=precision)
     if save:  # before anything is printed, since who reads it may go away
         result.save(save)
-    click.echo(result.text(policies=policies, baselines=baselines))
-    say_verified(answer)
+    if output:
+        result.plot(output)
+    give(result, form, lambda: result.text(policies=policies, baselines=baselines))
+    end(answer, form, output)
 
 
 @click.command()

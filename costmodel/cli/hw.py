@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from costmodel.cli.forms import PICTURE, end, forms, give
 from costmodel.cli.options import columns, help_if_alone
 from costmodel.errors import CostModelError
 from costmodel.text import shown
@@ -28,37 +29,59 @@ def hw(context: click.Context) -> None:
 
 
 @hw.command("list")
-def hw_list() -> None:
-    """The devices, those shipped and the user's own, and the tables of energies."""
+@forms
+@PICTURE
+def hw_list(form: str | None, output: str | None) -> None:
+    """The devices, those shipped and the user's own, and the tables of energies; -o draws their ridge points."""
     from costmodel.hardware import available, energy_tables, read
+    from costmodel.sheets import Column, Line, OneSheet, Sheet
 
-    head = ("name", "kind", "year", "best dense matrix peak", "bandwidth", "capacity", "ridge point", "title")
-    click.echo(columns([head, *(_summary(read(name)) for name in (*available(), *energy_tables()))]))
+    rows = [(name, _summary(read(name))) for name in (*available(), *energy_tables())]
+    if output:
+        from costmodel.pictures import Bars
+
+        drawn = [(name, row[5]) for name, row in rows if row[5] is not None]
+        drawn.sort(key=lambda each: each[1])
+        Bars("Ridge points: below it memory binds, above it arithmetic", "ridge point of the best dense matrix peak", "FLOP/B",
+             tuple(name for name, _ in drawn), (("", tuple(value for _, value in drawn)),)).save(output)
+    columns = (Column("name"), Column("kind", style="text"), Column("year", style="text"),
+               Column("best dense matrix peak", "FLOP/s", "si"), Column("of type", style="text"), Column("bandwidth", "B/s", "si"),
+               Column("capacity", "B", "si"), Column("ridge point", "FLOP/B", "rate"), Column("title", style="text"))
+    lines = [Line(name, (kind, year, peak, dtype, bandwidth, capacity, ridge, title))
+             for name, (kind, year, peak, dtype, bandwidth, ridge, capacity, title) in rows]
+    give(OneSheet(Sheet("", columns, tuple(lines))), form)
+    end(None, form, output)
 
 
-def _summary(found: Hardware | Energies) -> tuple[str, ...]:
+def _summary(found: Hardware | Energies) -> tuple[Any, ...]:
+    """(kind, year, best peak, its type, bandwidth, ridge point, capacity, title), None for what is not stated."""
     from costmodel.hardware import Energies
-    from costmodel.text import si
 
     year = str(found.year or "")
     if isinstance(found, Energies):
-        return found.name, "energy", year, "", "", "", "", found.title
+        return "energy", year, None, "", None, None, None, found.title
     peaks = {dtype: q for (engine, dtype), q in found.peaks.items() if engine == "matrix" and q.unit == "FLOP/s"}
+    bandwidth, capacity = found.bandwidth.value, found.capacity.value if found.capacity else None
     if not peaks:
-        return found.name, found.kind, year, "none", si(found.bandwidth.value, "B/s"), "", "", found.title
+        return found.kind, year, None, "none", bandwidth, None, capacity, found.title
     best = max(peaks, key=lambda dtype: peaks[dtype].value)
-    capacity = si(found.capacity.value, "B") if found.capacity else ""
-    return (found.name, found.kind, year, f"{si(peaks[best].value, 'FLOP/s')} {best}", si(found.bandwidth.value, "B/s"), capacity,
-            f"{peaks[best].value / found.bandwidth.value:.4g} FLOP/B", found.title)
+    return found.kind, year, peaks[best].value, best, bandwidth, peaks[best].value / bandwidth, capacity, found.title
 
 
 @hw.command("show")
 @click.argument("device")
-def hw_show(device: str) -> None:
-    """All figures of a device or a table of energies (a name or a .toml file), each with its source."""
+@PICTURE
+def hw_show(device: str, output: str | None) -> None:
+    """All figures of a device or a table of energies (a name or a .toml file), each with its source; -o draws its rooflines."""
     from costmodel.hardware import Energies, read
 
     found = read(device)
+    if output:
+        from costmodel.pictures import device_roofs
+
+        if isinstance(found, Energies):
+            raise CostModelError(f"{found.name} is a table of energies and has no roofline: give a device with -o")
+        device_roofs([found]).save(output)
     if isinstance(found, Energies):
         click.echo(f"{found.name}: {shown(found.title)} (energies)")
         click.echo(_with_notes([("figure", "value", "source"), *_energies(found)]))
@@ -188,7 +211,7 @@ def hw_new(name: str, output: str | None) -> None:
 @click.option("--output", "-o", default="wall.svg", show_default=True, metavar="FILE", help="A .svg, .png or .pdf file.")
 def hw_wall(output: str) -> None:
     """Draw the memory wall: how peaks and bandwidths of accelerators grow over the years. Needs the extra `plot`."""
-    from costmodel.report.plot import plot_memory_wall
+    from costmodel.pictures import plot_memory_wall
 
     plot_memory_wall(output)
     click.echo(f"drawn in {output}")

@@ -7,64 +7,88 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import columns, model_options, one_form, say_verified, width
+from costmodel.cli.forms import PICTURE, end, forms, give, result_alone, say
+from costmodel.cli.options import columns, model_options, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
     from costmodel.cost import Cost, CostAt
+    from costmodel.sheets import Result
 
 
 @click.command()
 @model_options
+@forms
 @click.option("--depth", type=int, help="Levels of modules in the table.")
-@click.option("--by", default="module", metavar="module|layer|op|kernel", show_default=True, help="What a row of the table is.")
-@click.option("--policy", help="With --by kernel: which operations share one, e.g. xla-gpu.")
+@click.option("--by", default="module", metavar="module|layer|op|kernel|phase|saved|block|step",
+              show_default=True, help="What a row of the table is; block: memory of each; step: memory over time.")
+@click.option("--policy", help="With --by kernel, block or step: which operations share a kernel, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
-@click.option("--json", "as_json", is_flag=True, help="The whole result, loss-free; with --at the metrics there.")
-@click.option("--csv", "as_csv", is_flag=True, help="The table as CSV.")
-@click.option("--latex", "as_latex", is_flag=True, help="The headline formulas and the table as LaTeX.")
-def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, **forms: bool) -> None:
-    """Closed forms and a table of MODEL; with --at also their values."""
-    form = one_form(forms)
-    answer = asked.answer()
-    table = answer.result.table(depth=depth, by=by, policy=policy)
-    if form == "json":
-        click.echo(_json(answer) if answer.at else answer.cost.to_json())
-    elif form == "csv":
-        click.echo(table.to_csv(), nl=False)
+@click.option("--formulas", is_flag=True, help="All formulas in full, in the table too.")
+@click.option("--metric", metavar="COLUMN", help="With -o: which column of the table the bars are, e.g. params.")
+@PICTURE
+def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, formulas: bool, metric: str | None,
+         form: str | None, output: str | None) -> None:
+    """Closed forms and a table of MODEL, at --at or where publications quote it; with --formulas the table's forms.
+
+    --json without --at is the whole result, loss-free; with it every metric there.
+    """
+    whole = form == "json" and by not in ("block", "step")
+    answer = asked.answer(quoted=None if not formulas and (not whole or asked.points) else False)
+    table = _rows(answer.cost if formulas else answer.result, depth, by, policy)
+    if output:
+        _rows(answer.result, depth, by, policy).plot(output, **({"metric": metric} if metric else {}))
+    if whole:
+        say(_json(answer) if answer.at else answer.cost.to_json())
     elif form == "latex":
-        from costmodel.report.latex import table_latex
-
-        click.echo(f"{answer.result.latex()}\n{table_latex(table)}")
+        say(f"{answer.cost.latex()}\n{table.to_latex()}")
     else:
-
-        click.echo("\n".join(_headline(answer, taps)))
-        click.echo(f"\n{table.text(width())}")
-        if answer.cost.mesh is not None:
-            click.echo(f"\n{answer.result.collectives().text(width())}")
-    say_verified(answer, err=form is not None)  # what another program reads stays clean
+        give(table, form, lambda: _text(answer, table, taps, formulas))
+    end(answer, form, output)
 
 
-def _headline(answer: Answer, taps: str) -> Iterator[str]:
-    from costmodel.text import cell
+def _rows(priced: Cost | CostAt, depth: int | None, by: str, policy: str | None) -> Result:
+    """The table by what was asked: modules, kernels …, the memory of blocks, or the steps of the schedule."""
+    if by == "block":
+        return priced.blocks(depth or 1, policy or "layer")
+    if by == "step":
+        return priced.live_profile(policy or "unfused")
+    return priced.table(depth=depth, by=by, policy=policy)
+
+
+def _text(answer: Answer, table: Result, taps: str, formulas: bool) -> str:
+    """The headline, the table and, of a mesh, what its devices send."""
+    parts = ["\n".join(_headline(answer, taps, formulas)), table.text(width())]
+    if answer.cost.mesh is not None:
+        parts.append(answer.result.collectives().text(width()))
+    return "\n\n".join(parts)
+
+
+def _headline(answer: Answer, taps: str, formulas: bool) -> Iterator[str]:
+    from costmodel.symbolic.plain import cell
 
     def lines(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
         valid = [(f"{label} (valid taps)", priced.metric(name, taps="valid"), unit)
                  for label, name, unit in (("MACs", "macs", "MAC"), ("FLOPs", "flops", "FLOP"))]
         return [*priced.headline(), *_peak(priced), *(valid if taps == "valid" else [])]
 
-    cost = answer.cost
+    cost, behind = answer.cost, False
     yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
     if cost.mesh is not None:
         yield f"  one device of the mesh {cost.mesh}"
-    formulas = {label: formula for label, formula, _ in lines(cost)}
+    found = {label: formula for label, formula, _ in lines(cost)}
     for label, value, unit in lines(answer.result):
-        formula = formulas.get(label)
+        formula = found.get(label)
         text = "no closed form" if formula is None else cell(formula)
         equals = f" = {cell(value)}" if answer.at and (formula is None or formula.free_symbols) else ""
-        yield f"  {label:<20} {text}{equals} {unit}"
+        whole = f"  {label:<20} {text}{equals} {unit}"
+        if len(whole) > max(width(), 80) and equals and not formulas:  # a wall of formulas is not what people came for
+            whole, behind = f"  {label:<20} {cell(value)} {unit}", True
+        yield whole
+    if behind:
+        yield "  (--formulas shows the forms that take more than a line)"
 
 
 def _peak(priced: Cost | CostAt) -> list[tuple[str, Any, str]]:
@@ -98,9 +122,10 @@ def _json(answer: Answer) -> str:
 @click.argument("layer", default="")
 def explain(asked: Asked, layer: str) -> None:
     """Every equation of a LAYER of MODEL (default: all of it): its rule, its formula and, with --at, its value."""
-    answer = asked.answer()
-    click.echo(str(answer.result.explain(layer)))
-    say_verified(answer)
+    with result_alone():
+        answer = asked.answer()
+        say(str(answer.result.explain(layer)))
+        end(answer, None)
 
 
 @click.command("list")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import PRECISION, model_options, say_verified, width
+from costmodel.cli.forms import PICTURE, end, forms, give
+from costmodel.cli.options import PRECISION, model_options, width
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from costmodel.arguments import Answer, Asked
     from costmodel.cost import Cost
     from costmodel.hardware import Hardware
+    from costmodel.pricing.roofline import Roofline
 
 _POLICY = click.option("--policy", metavar="NAME",
                        help="Which operations share a kernel, e.g. layer or unfused (default: the device's own).")
@@ -23,6 +25,7 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 
 @click.command()
 @model_options
+@forms
 @click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
 @_DTYPE
@@ -30,9 +33,10 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
 @click.option("--topology", multiple=True, metavar="AXIS=LINK", help="The link of an axis of the mesh, e.g. data=InfiniBand.")
-@click.option("-o", "--output", metavar="FILE", help="Also draw the rooflines, as .svg, .png or .pdf.")
+@click.option("--beside", metavar="MODEL[,MODEL…]", default="", help="Other models, as quoted: each is then one row and one mark.")
+@PICTURE
 def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
-             topology: tuple[str, ...], output: str | None) -> None:
+             topology: tuple[str, ...], beside: str, form: str | None, output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
     A range, as --at n=1..256,h=224,w=224, gives the time and the throughput of the whole model over it.
@@ -47,42 +51,56 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
             raise CostModelError("--by and --depth are of a table at a point: give them without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
-        _over(asked, fixed, span, wanted, policy, dtype)
+        _over(asked, fixed, span, wanted, policy, dtype, form)
         return
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
     priced = [point.roofline(device, policy=policy) for device in wanted]
-    text = "\n\n".join(each.text(width(), by, depth) for each in priced)
+    others = [each for name in beside.split(",") if beside for each in _beside(name.strip(), wanted, policy, dtype)]
+    sheets = [each.sheet(by, depth) for each in priced]
     if output:  # before anything is printed, since who reads it may go away
-        from costmodel.report.plot import plot_rooflines
+        from costmodel.pictures import plot_rooflines
 
-        plot_rooflines(priced, output, by=by, depth=depth)
-    click.echo(text)
-    say_verified(answer)
-    if output:
-        click.echo(f"drawn in {output}")
+        plot_rooflines([*priced, *others], output, by=by, depth=depth)
+    from costmodel.sheets import OneSheet, joined
+
+    if others:  # whole models, a row each
+        sheets, priced = [each.sheet(by="model") for each in (*priced, *others)], [*priced, *others]
+    give(joined(sheets, [each.hardware.name for each in priced], "device"), form,
+         lambda: "\n\n".join(OneSheet(each).text(width()) for each in sheets))
+    end(answer, form, output)
 
 
 @click.command()
 @model_options
+@forms
 @click.option("--hw", "name", required=True, metavar="NAME",
               help="A table of energies or a device of `costmodel hw list`, or a .toml file.")
 @_POLICY
 @_DTYPE
 @click.option("--weights", metavar="MEMORY", help="The memory that parameters are in, e.g. SRAM (default: the main one).")
 @click.option("--activations", metavar="MEMORY", help="The memory that everything else is in.")
-def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weights: str | None, activations: str | None) -> None:
+@click.option("--by", type=click.Choice(["what", "kernel", "module", "phase"]), help="One table: what a row is.")
+@click.option("--depth", type=int, help="Levels of modules in rows by module.")
+@PICTURE
+def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weights: str | None, activations: str | None,
+           by: str | None, depth: int | None, form: str | None, output: str | None) -> None:
     """Joules of one run of MODEL, and where they go. Without --at: at the point that publications quote."""
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
-    click.echo(str(point.energy(name, policy=policy, weights=weights, activations=activations)))
-    say_verified(answer)
+    found = point.energy(name, policy=policy, weights=weights, activations=activations)
+    how: dict[str, Any] = {"by": by, "depth": depth} if by else {}
+    if output:
+        found.plot(output, **how)
+    give(found, form, **how)
+    end(answer, form, output)
 
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
-          dtype: str | None) -> None:
+          dtype: str | None, form: str | None) -> None:
     from costmodel.pricing.roofline import item_of
-    from costmodel.pricing.sweep import curves, curves_text
+    from costmodel.pricing.sweep import curves, curves_sheet
+    from costmodel.sheets import joined
     from costmodel.solve.line import line_of
 
     symbol, low, high = span
@@ -90,8 +108,20 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     cost = _typed(answer.cost, dtype)
     values = line_of(cost, symbol, at).between(low, high)
     found = curves(cost, {**at, symbol: values}, devices, policy)
-    click.echo(curves_text(cost.name + (f" at {_text(at)}" if at else ""), symbol, values, found, width(), item_of(cost.tokens)))
-    say_verified(answer)
+    name, item = cost.name + (f" at {_text(at)}" if at else ""), item_of(cost.tokens)
+    whole = joined([curves_sheet(name, symbol, values, each, item, whole=form is not None) for each in found],
+                   [each.device.name for each in found], "device")
+    give(whole, form, lambda: "\n\n".join(each.text(width()) for each in whole.parts))
+    end(answer, form)
+
+
+def _beside(name: str, devices: list[Hardware], policy: str | None, dtype: str | None) -> list[Roofline]:
+    """Another model on the same devices, at the point that publications quote."""
+    from costmodel.arguments import Asked
+
+    answer = Asked(name, verify=False).answer(quoted=True)
+    point = _typed(answer.cost, dtype).at(**answer.at)
+    return [point.roofline(device, policy=policy) for device in devices]
 
 
 def _devices(names: str, precision: str | None = None) -> list[Hardware]:
@@ -125,6 +155,7 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 
 @click.command()
 @model_options
+@forms
 @click.option("--over", metavar="NAME",
               help="The symbol to solve for, such as the batch; of a --crossover also bandwidth or a peak, as matrix.bfloat16.")
 @click.option("--fit", metavar="SIZE|DEVICE",
@@ -141,11 +172,12 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 @_POLICY
 @_DTYPE
 @PRECISION
+@PICTURE
 def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
           layer: str | None, kind: str | None, names: str | None, policy: str | None, dtype: str | None,
-          precision: str | None) -> None:
+          precision: str | None, form: str | None, output: str | None) -> None:
     """What batch fits, saturates or meets a latency, and from which on MODEL is compute-bound. Symbols without --at: as quoted."""
-    from costmodel import solve as ask
+    from costmodel.sheets import facts, facts_chart
 
     if not (fit or latency or saturation or crossover):
         raise CostModelError("ask for --fit SIZE, --latency TIME, --saturation or --crossover")
@@ -156,37 +188,47 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
     devices = _devices(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
-    told = [cost.name + (f" at {_text(at)}" if at else "")]
+    found = list(_answers(cost, at, over, devices, fit=fit, uses=uses, latency=latency, saturation=saturation, crossover=crossover,
+                          layer=layer, kind=kind, policy=policy))
+    title = cost.name + (f" at {_text(at)}" if at else "")
+    result = facts(found, title)
+    if output:
+        facts_chart(found, title).save(output)
+    give(result, form, lambda: "\n".join([title, *(f"{label}: {each}" if label else str(each) for label, each in found)]))
+    end(answer, form, output)
+
+
+def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Hardware], *, fit: str | None, uses: str,
+             latency: str | None, saturation: bool, crossover: bool, layer: str | None, kind: str | None,
+             policy: str | None) -> Iterator[tuple[str, Any]]:
+    """(of what, the answer) to everything that was asked, in the order of the options."""
+    from costmodel import solve as ask
+
     if over and over not in cost.symbols and crossover:
-        told += [f"{device.name}: {ask.figure_crossover(cost, over, device, at=at, policy=policy)}" for device in devices]
-        click.echo("\n".join(told))
-        say_verified(answer)
+        yield from ((device.name, ask.figure_crossover(cost, over, device, at=at, policy=policy)) for device in devices)
         return
     if not over:
         point = cost.at(**at)
-        answers = [*(ask.fits(point, fit, uses=uses) if fit else ()),
-                   *(ask.devices_for(point, latency, among=devices or None, policy=policy) if latency else ())]
-        click.echo("\n".join([*told, *map(str, answers)]))
-        say_verified(answer)
+        yield from (("", each) for each in (ask.fits(point, fit, uses=uses) if fit else ()))
+        yield from (("", each) for each in (ask.devices_for(point, latency, among=devices or None, policy=policy)
+                                            if latency else ()))
         return
     if fit and (layer or kind):
         raise CostModelError("--layer and --kind choose what a --crossover is of; a --fit is of the whole model")
-    if fit and policy and uses == "live_peak":
-        uses = f"live_peak:{policy}"
     if fit:
-        told.append(f"{fit}: {ask.max_fit(cost, over, fit, at=at, uses=uses)}")
+        filled = f"live_peak:{policy}" if policy and uses == "live_peak" else uses
+        yield fit, ask.max_fit(cost, over, fit, at=at, uses=filled)
     for device in devices:
         if latency:
-            told.append(f"{device.name}: {ask.max_batch(cost, over, device, latency, at=at, policy=policy)}")
+            yield device.name, ask.max_batch(cost, over, device, latency, at=at, policy=policy)
         if saturation:
-            told.append(f"{device.name}: {ask.saturation(cost, over, device, at=at, policy=policy)}")
+            yield device.name, ask.saturation(cost, over, device, at=at, policy=policy)
         if crossover:
-            told.append(f"{device.name}: {ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)}")
-    click.echo("\n".join(told))
-    say_verified(answer)
+            yield device.name, ask.crossover(cost, over, device, at=at, layer=layer, kind=kind, policy=policy)
 
 
 @click.command()
+@forms
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices on which to compare the time too.")
@@ -196,8 +238,10 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @_POLICY
 @_DTYPE
 @PRECISION
+@PICTURE
 def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
-            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None) -> None:
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None, form: str | None,
+            output: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked, point
     from costmodel.solve.compare import compare as side_by_side
@@ -213,7 +257,11 @@ def compare(first: str, second: str, names: str | None, points: tuple[str, ...],
     for (answer, quoted), of_one in zip(answers, own, strict=True):
         of_both = {symbol: value for symbol, value in shared.items() if symbol in answer.cost.symbols}
         found.append(_typed(answer.cost, dtype).at(**{**quoted, **of_both, **of_one}))
-    click.echo(side_by_side(found[0], found[1], devices, policy).text(width()))
+    result = side_by_side(found[0], found[1], devices, policy)
+    if output:
+        result.plot(output)
+    give(result, form)
+    end(None, form, output)
 
 
 def _text(at: Mapping[str, int]) -> str:

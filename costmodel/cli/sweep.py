@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import model_options, say_verified, width
+from costmodel.cli.forms import PICTURES, end, forms, give, say
+from costmodel.cli.options import model_options, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
     from costmodel.arguments import Asked
 
 _STORES = (".zarr", ".parquet")
-_PICTURES = (".png", ".svg", ".pdf")
 _TABLES = (".csv", ".nc")
 
 
 @click.command()
 @model_options
+@forms
 @click.option("--over", "over", multiple=True, required=True, metavar="NAME=FIRST..LAST[:STEP],…",
               help="Values of symbols; *FACTOR in place of :STEP doubles and so on; NAME=A|B|C lists them.")
 @click.option("--tie", "tied", multiple=True, metavar="NAME=NAME", help="A symbol that follows another, e.g. w=h.")
@@ -36,7 +37,7 @@ _TABLES = (".csv", ".nc")
               help=".zarr or .parquet (written as it goes, resumed if killed), .csv, .nc, or a picture (.png, .svg, .pdf).")
 def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str, devices: str | None, varied: tuple[str, ...],
           kept: tuple[str, ...], best: str | None, pareto: str | None, policy: str | None, dtype: str | None,
-          output: str | None) -> None:
+          form: str | None, output: str | None) -> None:
     """MODEL over ranges of its symbols. Symbols without a range: --at, or as publications quote."""
     from dataclasses import replace
 
@@ -54,13 +55,26 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     grid: dict[str, Any] = {**quoted, **point(asked.points), **spans, **following}
     grid = {name: grid[name] for name in dict.fromkeys([*spans, *grid])}
     stored = suffix in _STORES
+    if form and stored:
+        raise CostModelError(f"--{form} is for what is shown: leave it out where a store is written with -o")
     data = cost.sweep(**grid, metrics=_listed(names), hardware=hardware, policy=policy, vary=figured, where=kept,
                       best=_listed(best), pareto=_listed(pareto), out=output if stored else None)
-    if stored:
-        click.echo(f"written to {output}")
+    if output and not stored:
+        _write(data, output, suffix)
+    if form:
+        from costmodel.report import sweeps
+        from costmodel.sheets import OneSheet
+
+        give(OneSheet(sweeps.sheet(data, rows=None)), form)
+        end(answer, form)
+        return
+    if output:
+        say(f"written to {output}")
     else:
-        _show(data, output, suffix)
-    say_verified(answer)
+        from costmodel.report import sweeps
+
+        say(sweeps.text(data, width()))
+    end(answer, form)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
@@ -69,19 +83,15 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 def _suffix(output: str | None) -> str:
     suffix = output[output.rfind("."):].lower() if output and "." in output else ""
-    if output and suffix not in (*_STORES, *_PICTURES, *_TABLES):
-        raise CostModelError(f"-o {output}: end it in {', '.join((*_STORES, *_TABLES, *_PICTURES))}")
+    if output and suffix not in (*_STORES, *PICTURES, *_TABLES):
+        raise CostModelError(f"-o {output}: end it in {', '.join((*_STORES, *_TABLES, *PICTURES))}")
     return suffix
 
 
-def _show(data: Any, output: str | None, suffix: str) -> None:
+def _write(data: Any, output: str, suffix: str) -> None:
     from costmodel.report import sweeps
 
-    if output is None:
-        click.echo(sweeps.text(data, width()))
-        return
-    if suffix in _PICTURES:
+    if suffix in PICTURES:
         sweeps.plot(data, output)
     else:
         sweeps.save(data, output)
-    click.echo(f"written to {output}")

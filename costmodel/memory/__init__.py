@@ -7,6 +7,7 @@ __all__ = [
     "buffers",
     "difference",
     "liveness",
+    "per_block",
     "published",
     "residency",
     "rules",

@@ -15,13 +15,17 @@ from typing import Any, TypeVar
 
 from sympy import Add, Expr, Rational
 
+from costmodel.errors import CostModelError
 from costmodel.memory.buffers import KINDS, Buffer, lifetimes, memory
 from costmodel.memory.rules import highest
 from costmodel.memory.schedule import schedule
+from costmodel.pictures import Stack
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
+from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
-from costmodel.text import cell, grid, printed, shown, titled
+from costmodel.symbolic.plain import cell
+from costmodel.text import shown
 
 # An integer combination of monomials: monomial -> coefficient, none of them 0.
 Sum = dict[Expr, int | Fraction]
@@ -158,7 +162,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class LiveProfile:
+class LiveProfile(Result):
     """Live bytes step by step. ``highest`` are the steps at which the ``peak`` is first reached: one at a point, in closed form one
     for each term of the maximum."""
 
@@ -172,12 +176,18 @@ class LiveProfile:
         """The modules in which the peak is reached."""
         return tuple(dict.fromkeys(step.label for step in self.highest))
 
-    def text(self, width: int | None = None) -> str:
-        """The steps that hold most, as text."""
-        return _text(self, width)
+    def chart(self, limit: tuple[str, float] | None = None) -> Stack:
+        """Live bytes over the schedule, stacked by what they are held for; ``limit`` is a (name, bytes) of a memory."""
+        if self.steps and isinstance(self.steps[0].live, Expr) and not self.steps[0].live.is_number:
+            raise CostModelError("memory over time is drawn at a point: cost.at(…).live_profile(…).plot()")
+        steps = list(self.steps)
+        layers = tuple((kind, tuple(float(step.split[kind]) for step in steps)) for kind in KINDS)
+        return Stack(self.title, layers, tuple(step.label for step in steps), limit)
 
-    def __str__(self) -> str:
-        return self.text()
+    def sheet(self, most: int | None = 12) -> Sheet:
+        """The steps that hold most, ``most`` of them at a point (None: every step); in closed form those that hold most somewhere
+        in the domain."""
+        return _sheet(self, most)
 
 
 class _Steps(Sequence[Step]):
@@ -228,20 +238,17 @@ def live_profile(program: CostTable, name: str, evaluate: Callable[[Expr], Any],
 # -- as text ------------------------------------------------------------------------------------------------------------------
 
 
-_PROFILE_ROWS = 12
-
-
-def _text(profile: LiveProfile, width: int | None) -> str:
+def _sheet(profile: LiveProfile, most: int | None) -> Sheet:
     first = profile.steps[0].live if profile.steps else 0
     at_a_point = not isinstance(first, Expr) or first.is_number
-    largest = sorted(profile.steps, key=lambda step: -step.live)[:_PROFILE_ROWS] if at_a_point else profile.highest
-    chosen = sorted(largest, key=lambda step: step.index)
+    largest = profile.highest if not at_a_point else sorted(profile.steps, key=lambda step: -step.live)[:most]
+    chosen = sorted(profile.steps if most is None else largest, key=lambda step: step.index)
     note = (f"the {len(chosen)} of {len(profile.steps)} steps that hold "
             f"{'most' if at_a_point else 'most somewhere in the domain'}; "
             f"peak {cell(profile.peak)} B in {', '.join(map(shown, profile.where))}")
     kinds = [kind for kind in (chosen[0].split if chosen else ()) if any(step.split[kind] != 0 for step in chosen)]
-    out = grid("step", "module", "kernel", *(f"{name}\n[B]" for name in ("live", *kinds)), left=("module", "kernel"), caption=note)
-    for step in chosen:
-        out.add_row(str(step.index), shown(step.label), shown(step.operation),
-                    *map(cell, (step.live, *(step.split[kind] for kind in kinds))))
-    return printed(titled(profile.title, out), width)
+    columns = (Column("step"), Column("module", style="text"), Column("kernel", style="text"),
+               *(Column(name, "B") for name in ("live", *kinds)))
+    rows = tuple(Line(str(step.index), (step.label, step.operation, step.live, *(step.split[kind] for kind in kinds)))
+                 for step in chosen)
+    return Sheet(profile.title, columns, rows, (), (note,))

@@ -11,7 +11,7 @@ from sympy import Expr, Rational
 from costmodel.pricing.core import Priced
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, Equation, OpKind, total
-from costmodel.text import cell, grid, printed, titled
+from costmodel.sheets import Column, Line, Result, Sheet
 
 
 class Exchange(NamedTuple):
@@ -37,7 +37,7 @@ class Exchange(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Collectives:
+class Collectives(Result):
     """Exchanges in program order, and the bytes that a device sends in all."""
 
     title: str
@@ -50,19 +50,13 @@ class Collectives:
     def __iter__(self) -> Iterator[Exchange]:
         return iter(self.rows)
 
-    def text(self, width: int | None = None) -> str:
-        """A row per collective, as text."""
-        out = grid("kind", "axes", "module", "phase", "dtype", "bytes sent\n[B]", "times", "in all\n[B]",
-                   left=("kind", "axes", "module", "phase", "dtype"))
-        for row in self.rows:
-            out.add_row(row.kind, ", ".join(row.axes), row.module or "(root)", row.phase, row.dtype,
-                        *map(cell, (row.bytes, row.times, row.total)))
-        out.add_section()
-        out.add_row("total", "", "", "", "", "", "", cell(self.total))
-        return printed(titled(self.title, out), width)
-
-    def __str__(self) -> str:
-        return self.text()
+    def sheet(self) -> Sheet:
+        """A row per collective."""
+        columns = (Column("kind"), *(Column(name, style="text") for name in ("axes", "module", "phase", "dtype")),
+                   Column("bytes sent", "B"), Column("times"), Column("in all", "B"))
+        rows = tuple(Line(row.kind, (", ".join(row.axes), row.module or "(root)", row.phase, row.dtype, row.bytes, row.times,
+                                     row.total)) for row in self.rows)
+        return Sheet(self.title, columns, rows, (*("",) * 4, None, None, self.total))
 
 
 def sent(e: Equation) -> Iterator[tuple[OpKind, Expr]]:

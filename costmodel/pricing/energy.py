@@ -22,13 +22,16 @@ from sympy import Expr, Rational
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.hardware import Energies, Hardware, read, standing
+from costmodel.pictures import Bars
 from costmodel.pricing.core import Point, Priced
 from costmodel.pricing.roofline import Roofline, roofline
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
+from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.symbolic.forms import ZERO
+from costmodel.symbolic.plain import cell
 from costmodel.text import shown, si
 
 GROUPS = ("arithmetic", "movement", "static power", "full power", "measured power")
@@ -56,7 +59,7 @@ class EnergyRow:
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(Result):
     """A program's energy in joules: exact numbers at a point, else formulas. A row per kernel of ``policy``."""
 
     name: str
@@ -104,21 +107,65 @@ class Energy:
                 groups.setdefault(keys[what](row), []).append(row)
         return tuple(_together(label, rows) for label, rows in groups.items())
 
-    def __str__(self) -> str:
+    def sheet(self, by: str = "what", depth: int | None = 1) -> Sheet:
+        """Joules by ``what`` takes them (operations and memories), or by kernel, module or phase; the rows sum to the total."""
         whole = self.whole
-        lines = [(shown(f"{self.name}: {self.source}"), *_cells(whole.total, whole.total))]
-        for group in GROUPS:
-            parts = {what: joules for (owner, what), joules in whole.parts.items() if owner == group}
-            if parts:
-                lines.append((f"  {group}", *_cells(whole.of(group), whole.total)))
-                lines += [(f"    {shown(what)}", *_cells(joules, whole.total)) for what, joules in parts.items()]
-        modules = self.by("module", depth=1)
-        if len(modules) > 1:
-            lines.append(("by module", "", ""))
-            lines += [(f"  {shown(row.label)}", *_cells(row.total, whole.total)) for row in modules]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in lines)
-        return f"{text}\n{self.note}"
+        numeric = not isinstance(whole.total, Expr) or whole.total.is_number
+        if by == "what":
+            rows = [(f"{group}: {what}", joules) for group in GROUPS for (owner, what), joules in whole.parts.items()
+                    if owner == group]
+        else:
+            rows = [(row.label, row.total) for row in self.by(by, depth) if not row.branch]
+
+        def cells(joules: Any) -> tuple[Any, ...]:
+            return joules, *((float(joules) / float(whole.total),) if numeric and whole.total else ())
+
+        columns = (Column("energy"), Column("joules", "J", "si"),
+                   *([Column("share", "of the energy", "share")] if numeric and whole.total else []))
+        return Sheet(f"{self.name}: {self.source}", columns, tuple(Line(label, cells(joules)) for label, joules in rows),
+                     cells(whole.total), (self.note,))
+
+    def chart(self, by: str = "what", depth: int | None = 1) -> Bars:
+        """Joules by ``what`` takes them; by kernel, module or phase stacked by what takes them."""
+        whole = self.whole
+        if isinstance(whole.total, Expr) and not whole.total.is_number:
+            raise CostModelError("energy is drawn at a point: cost.at(…).energy(…).plot()")
+        parts = {part: float(joules) for group in GROUPS for part, joules in whole.parts.items() if part[0] == group}
+        if by == "what":
+            bars: dict[str, float] = {}
+            for (group, what), joules in parts.items():
+                row = f"{group}: {what if joules >= 0.005 * float(whole.total) else 'others'}"
+                bars[row] = bars.get(row, 0.0) + joules
+            return Bars(f"{self.name}: {self.source}", "energy of one run", "J", tuple(bars), (("", tuple(bars.values())),),
+                        whole=float(whole.total), adds=True)
+        found = [row for row in self.by(by, depth) if not row.branch]
+        series = tuple((what, tuple(float(row.parts.get((group, what), 0)) for row in found)) for group, what in parts)
+        return Bars(f"{self.name}: {self.source}", "energy of one run", "J", tuple(row.label for row in found), series,
+                    whole=float(whole.total), adds=True)
+
+    def text(self, width: int | None = None, **how: Any) -> str:
+        """The total, what takes it by group, and the modules; or one sheet as text, with its options."""
+        return super().text(width, **how) if how else _text(self)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _text(energy: Energy) -> str:
+    whole = energy.whole
+    lines = [(shown(f"{energy.name}: {energy.source}"), *_cells(whole.total, whole.total))]
+    for group in GROUPS:
+        parts = {what: joules for (owner, what), joules in whole.parts.items() if owner == group}
+        if parts:
+            lines.append((f"  {group}", *_cells(whole.of(group), whole.total)))
+            lines += [(f"    {shown(what)}", *_cells(joules, whole.total)) for what, joules in parts.items()]
+    modules = energy.by("module", depth=1)
+    if len(modules) > 1:
+        lines.append(("by module", "", ""))
+        lines += [(f"  {shown(row.label)}", *_cells(row.total, whole.total)) for row in modules]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in lines)
+    return f"{text}\n{energy.note}"
 
 
 def energy(cost: Priced, hardware: str | Hardware | Energies, *, policy: str | None = None, weights: str | None = None,
@@ -274,8 +321,6 @@ def _together(label: str, rows: Iterable[EnergyRow]) -> EnergyRow:
 
 def _cells(joules: Any, whole: Any) -> Iterator[str]:
     """An energy and its share; a formula in pJ, and no share."""
-    from costmodel.text import cell, si
-
     if isinstance(joules, Expr) and not joules.is_number:
         yield from (f"{cell(joules * 10**12)} pJ", "")
     else:

@@ -9,7 +9,8 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
 from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
-from costmodel.text import cell, did_you_mean, shown
+from costmodel.symbolic.plain import cell
+from costmodel.text import did_you_mean, shown
 
 
 @dataclass(frozen=True)

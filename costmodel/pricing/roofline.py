@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from costmodel.errors import CostModelError
+from costmodel.pictures import Roof, Roofs, Spot
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import did_you_mean, grid, printed, shown, si, titled
+from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.text import did_you_mean, shown, si
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware, Standing
@@ -124,7 +126,7 @@ class Communication:
 
 
 @dataclass(frozen=True)
-class Roofline:
+class Roofline(Result):
     """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
     language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
 
@@ -218,7 +220,8 @@ class Roofline:
         return row.lower * row.times / self.lower
 
     def by(self, what: str, depth: int | None = None) -> tuple[RooflineRow, ...]:
-        """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``kind``, in order of first appearance.
+        """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``kind``, in order of first appearance;
+        by ``model`` all of it.
 
         ``equation``: each equation as a kernel of its own, which is the program under the policy ``unfused``: other rows, of
         another sum.
@@ -233,6 +236,8 @@ class Roofline:
             return roofline(self.cost, self.hardware, policy="unfused").rows
         if what == "kernel":
             return self.rows
+        if what == "model":
+            return (self.total,)
         keys: dict[str, Callable[[RooflineRow], str]] = {
             "module": lambda row: "/".join(row.path[:depth]) or "(root)", "kind": lambda row: row.kind}
         if what not in keys:
@@ -245,12 +250,20 @@ class Roofline:
                 groups.setdefault(keys[what](row), []).append(row)
         return tuple(_together(label, rows) for label, rows in groups.items())
 
-    def text(self, width: int | None = None, by: str = "kernel", depth: int | None = None) -> str:
-        """The roofline as text, a row per kernel, module, kind or equation; see :meth:`by`."""
-        return printed(_rich(self, by, depth), width)
+    def sheet(self, by: str = "kernel", depth: int | None = None) -> Sheet:
+        """A row per kernel, module, kind or equation; see :meth:`by`."""
+        return _sheet(self, by, depth)
 
-    def __str__(self) -> str:
-        return self.text()
+
+    def chart(self, by: str = "kernel", depth: int | None = None) -> Roofs:
+        """The device's roof with the rows of :meth:`by` under it; by ``model``: the whole program as one point."""
+        rows = [row for row in self.by(by, depth) if not row.branch]
+        whole = sum(row.lower * row.times for row in rows)
+        spots = tuple(Spot(row.label, row.intensity, row.attainable, None if by == "model" else row.lower * row.times / whole)
+                      for row in rows if row.operations and row.bytes)
+        units = tuple(sorted({pair for row in self.rows for pair in row.dtypes}))
+        point = ", ".join(f"{k}={v}" for k, v in self.point.items())
+        return Roofs(f"{self.name}{f' at {point}' if point else ''}", by, (Roof(self.hardware, self.policy, units, spots),))
 
 
 def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
@@ -370,34 +383,27 @@ def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) 
 # -- as text ------------------------------------------------------------------------------------------------------------------
 
 
-def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
-    from rich.console import Group
-    from rich.text import Text
-
+def _sheet(roofline: Roofline, by: str, depth: int | None) -> Sheet:
     point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
     nearer = any(level.bandwidth for level in roofline.hardware.levels)
-    warm = ["warm ≥"] if nearer else []
-    expected = ["predicted"] if roofline.stands else []
-    layer = "layer" if by == "kernel" else by
-    out = grid(layer, "kind", "operations", "bytes", "OP/B", "attainable", "bound", "time ≥", "time ≤", *warm, *expected, "share",
-               left=(layer, "kind", "bound"))
-
-    def line(label: str, row: RooflineRow, share: float | None) -> None:
-        out.add_row(shown(label), shown(row.kind), si(row.operations, "OP"), si(row.bytes, "B"), f"{row.intensity:.1f}",
-                    si(row.attainable, "OP/s"), row.resource, si(row.lower, "s"), si(row.upper, "s"),
-                    *([si(row.warm, "s")] if nearer else []), *([si(row.predicted or 0.0, "s")] if expected else []),
-                    "" if share is None else f"{100 * share:.1f}%")
-
     rows = roofline.by(by, depth)
     whole = sum(r.lower * r.times for r in rows if not r.branch)
-    for r in rows:
-        label = r.label + (f" ×{r.times}" if r.times > 1 else "")
-        line(f"  {r.branch}: {label}" if r.branch else label, r, None if r.branch else r.lower * r.times / whole)
-    if by != "equation":  # which sum to another program, one kernel an equation
-        out.add_section()
-        line("total", roofline.total, 1)
-    whole_table = titled(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", out)
-    return Group(whole_table, Text("\n".join(_notes(roofline, by))))
+    columns = (Column("layer" if by == "kernel" else by), Column("kind", style="text"), Column("operations", "OP", "si", True),
+               Column("bytes", "B", "si", True), Column("OP/B", style="ratio"), Column("attainable", "OP/s", "si"),
+               Column("bound", style="text"), Column("time ≥", "s", "si", True), Column("time ≤", "s", "si", True),
+               *([Column("warm ≥", "s", "si", True)] if nearer else []),
+               *([Column("predicted", "s", "si", True)] if roofline.stands else []), Column("share", "of the time", "share"))
+
+    def cells(row: RooflineRow, share: float | None) -> tuple[Any, ...]:
+        return (row.kind, row.operations, row.bytes, row.intensity, row.attainable, row.resource, row.lower, row.upper,
+                *([row.warm] if nearer else []), *([row.predicted or 0.0] if roofline.stands else []), share)
+
+    lines = tuple(Line(f"{r.branch}: {r.label}" if r.branch else r.label,
+                       cells(r, None if r.branch else r.lower * r.times / whole if whole else None), r.times, not r.branch)
+                  for r in rows)
+    total = () if by in ("equation", "model") else cells(roofline.total, 1.0)  # equations sum to another program, one kernel each
+    return Sheet(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", columns, lines, total,
+                 tuple(_notes(roofline, by)), grouped=True)
 
 
 def _notes(roofline: Roofline, by: str) -> Iterator[str]:

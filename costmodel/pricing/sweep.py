@@ -23,7 +23,7 @@ from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
-from costmodel.text import grid, printed, si, titled
+from costmodel.sheets import Column, Line, Sheet
 
 
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
@@ -224,23 +224,20 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
                  for i, device in enumerate(devices))
 
 
-def curves_text(name: str, symbol: str, values: Sequence[int], curves: Sequence[Curve], width: int | None = None,
-                item: str = "items") -> str:
-    """Time and throughput over a symbol, a table a device. Of a long range the values that double, the last, and those from which
-    on another resource binds are shown."""
-    texts = []
-    for curve in curves:
-        shown = _milestones(values, curve.bound.tolist())
-        expected = ["predicted"] if curve.basis != "not calibrated" else []
-        out = grid(symbol, "time ≥", "time ≤", *expected, f"{item}/s ≤", f"{item}/s ≥", "bound", left=("bound",))
-        for i in shown:
-            most, least = (each[i] for each in curve.throughput)
-            times = [curve.lower[i], curve.upper[i], *([curve.predicted[i]] if expected else [])]
-            out.add_row(str(values[i]), *(si(t, "s") for t in times), f"{most:.4g}", f"{least:.4g}", str(curve.bound[i]))
-        shown_table = titled(f"{name} on {curve.device.title}", out)
-        texts.append(f"{printed(shown_table, width)}\npolicy {curve.policy!r}; {len(shown)} of {len(values)} values: those that "
-                     f"double, the last, and those from which on another resource binds; predicted: {curve.basis}")
-    return "\n\n".join(texts)
+def curves_sheet(name: str, symbol: str, values: Sequence[int], curve: Curve, item: str = "items", whole: bool = False) -> Sheet:
+    """Time and throughput over a symbol on a device. Of a long range the values that double, the last, and those from which on
+    another resource binds are rows; ``whole``: every value."""
+    rows = range(len(values)) if whole else _milestones(values, curve.bound.tolist())
+    expected = curve.basis != "not calibrated"
+    columns = (Column(symbol), Column("time ≥", "s", "si"), Column("time ≤", "s", "si"),
+               *([Column("predicted", "s", "si")] if expected else []), Column(f"{item}/s ≤", style="rate"),
+               Column(f"{item}/s ≥", style="rate"), Column("bound", style="text"))
+    lines = tuple(Line(str(values[i]), (float(curve.lower[i]), float(curve.upper[i]),
+                                        *([float(curve.predicted[i])] if expected else []),
+                                        *(float(each[i]) for each in curve.throughput), str(curve.bound[i]))) for i in rows)
+    note = (f"policy {curve.policy!r}; {len(lines)} of {len(values)} values: those that double, the last, and those from which on "
+            f"another resource binds; predicted: {curve.basis}")
+    return Sheet(f"{name} on {curve.device.title}", columns, lines, (), (note,))
 
 
 def _milestones(values: Sequence[int], bound: Sequence[str]) -> list[int]:

@@ -14,13 +14,15 @@ from sympy import Add, Expr, Rational
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan, policies
 from costmodel.memory.saved import residuals, saved_bytes
+from costmodel.pictures import Bars
 from costmodel.pricing.core import Priced
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
+from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.symbolic.forms import ZERO
-from costmodel.text import cell, did_you_mean, grid, printed, shown, titled
+from costmodel.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Result):
     """Columns are (name, unit) of additive metrics. ``total`` is the whole program's; ``notes`` state the conventions."""
 
     title: str
@@ -48,40 +50,48 @@ class Table:
         """Σ of the rows, column by column; equal to ``total`` or something is wrong."""
         return tuple(_add([row.cells[i] * row.repeats for row in self.rows]) for i in range(len(self.columns)))
 
-    def to_csv(self) -> str:
-        """The table as CSV, formulas in Python syntax. A cell that a spreadsheet would run (``=…``) opens with an apostrophe,
-        unless it is a number."""
-        import csv
-        import io
+    def sheet(self) -> Sheet:
+        """The rows, with output shapes and, of numbers, each row's share of the MACs (of bytes where there are none)."""
+        names = [name for name, _ in self.columns]
+        shared = self._shared(names)
+        columns = (Column("name"), Column("output", style="text"),
+                   *(Column(name, unit, adds=True) for name, unit in self.columns),
+                   *([Column("share", f"of {names[shared]}", "share")] if shared is not None else []))
 
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["name", "repeats", "output", *(_inert(f"{name} [{unit}]") for name, unit in self.columns)])
-        for row in (*self.rows, Row("total", self.total)):
-            writer.writerow([_inert(row.label), row.repeats, _inert(row.output), *map(_inert, row.cells)])
-        return out.getvalue()
+        def cells(row: Row, times: int = 1) -> tuple[Any, ...]:
+            share = () if shared is None else (row.cells[shared] * times / self.total[shared],)
+            return (row.output, *row.cells, *share)
 
-    def text(self, width: int | None = None) -> str:
-        """The table as text, ``width`` characters wide."""
-        with_output = any(row.output for row in self.rows)
-        heads = ("name", *(["output"] if with_output else []), *(f"{name}\n[{unit}]" for name, unit in self.columns))
-        out = grid(*heads, left=("name", "output"), caption="\n".join(self.notes))
-        for row in self.rows:
-            label = "  " * (not row.repeats) + shown(row.label) + (f" ×{row.repeats}" if row.repeats > 1 else "")
-            out.add_row(label, *([shown(row.output)] if with_output else []), *map(cell, row.cells))
-        out.add_section()
-        out.add_row("total", *([""] if with_output else []), *map(cell, self.total))
-        return printed(titled(self.title, out), width)
+        rows = tuple(Line(row.label, cells(row, row.repeats or 1), row.repeats or 1, row.repeats > 0) for row in self.rows)
+        each = ("×: several alike, the cells of one; the share is of all",) if any(row.repeats > 1 for row in self.rows) else ()
+        return Sheet(self.title, columns, rows, cells(Row("total", self.total)), (*each, *self.notes), grouped=True)
 
-    def __str__(self) -> str:
-        return self.text()
+    def chart(self, metric: str | None = None) -> Bars:
+        """A bar a row: ``metric`` is a column, by name or its beginning (default: the MACs, or the first that is not all 0)."""
+        names = [name for name, _ in self.columns]
+        if any(isinstance(value, Expr) and not value.is_number for value in self.total):
+            raise CostModelError("bars are drawn at a point: cost.at(…).table(…).plot(), or --at")
+        if metric is None:
+            index = self._shared(names)
+            index = next((i for i, value in enumerate(self.total) if value), 0) if index is None else index
+        else:
+            found = [i for i, name in enumerate(names) if name.lower().startswith(metric.lower())]
+            if not found:
+                raise CostModelError(f"no column {metric!r};{did_you_mean(metric, names)} this table has {', '.join(names)}")
+            index = found[0]
+        rows = [row for row in self.rows if row.repeats]
+        name, unit = self.columns[index]
+        labels = tuple(row.label + (f" ×{row.repeats}" if row.repeats > 1 else "") for row in rows)
+        values = tuple(float(row.cells[index] * row.repeats) for row in rows)
+        return Bars(self.title, name, unit if unit != "elements" else "", labels, ((name, values),),
+                    whole=float(self.total[index]) or None, adds=True)
 
-
-def _inert(value: Any) -> str:
-    """A cell of a CSV file that no spreadsheet takes for a formula of its own; numbers stay as they are."""
-    text = shown(str(value))  # a line break would open a row
-    number = not isinstance(value, str) and getattr(value, "is_number", True)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not number else text
+    def _shared(self, names: Sequence[str]) -> int | None:
+        """The column of which a row's share is given; none of formulas."""
+        if any(isinstance(value, Expr) and not value.is_number for value in self.total):
+            return None
+        worth = (i for i, name in enumerate(names) if name == "MACs" or name.startswith(("bytes", "saved")))
+        return next((i for i in worth if self.total[i]), None)
 
 
 _COLUMNS = (("params", "elements"), ("MACs", "MAC"), ("FLOPs", "FLOP"), ("transc.", "evaluations"))
@@ -179,11 +189,16 @@ def _by_module(table: CostTable, depth: int | None):
         groups.setdefault(((), name), [])
     traffic = _unfused_traffic(table)
     rows = [_Draft(name, (ZERO if branch else Add(*params.get(name, ())), *_work_cells(es),
-                          total(traffic.get(e.index, ZERO) for e in es)), branch=branch)
+                          total(traffic.get(e.index, ZERO) for e in es)), _output(es) if name != "(root)" else "", branch)
             for (branch, name), es in groups.items()]
     totals = (metrics.params(table), metrics.macs(table), metrics.flops(table), metrics.transcendentals(table),
               metrics.bytes_(table, "unfused"))
     return (*_COLUMNS, ("bytes, unfused", "B")), rows, totals
+
+
+def _output(equations: Sequence[Equation]) -> Value | str:
+    """What the last of a module's equations makes."""
+    return equations[-1].outs[0] if equations else ""
 
 
 def _unfused_traffic(table: CostTable) -> dict[int, Expr]:

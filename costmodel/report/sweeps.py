@@ -13,30 +13,49 @@ import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.files import write_bytes, write_text
-from costmodel.report.plot import COLORS, save_picture
-from costmodel.text import grid, printed, si, titled
+from costmodel.pictures.style import COLORS, figure, quantities, save_picture, styled, title
+from costmodel.sheets import Column, Line, OneSheet, Sheet
+from costmodel.text import shown
 
 ROWS = 32  # of a table on a terminal
 
 
-def text(data: Any, width: int | None = None, rows: int = ROWS) -> str:
-    """A Dataset as a table, a row a point that meets the conditions asked for; of many points those of some values of each axis,
-    its ends among them."""
-    axes = [name for name in ("hardware", *data.sizes) if name in data.sizes and name != "point"]
-    axes = list(dict.fromkeys(axes))
+def sheet(data: Any, rows: int | None = ROWS) -> Sheet:
+    """A Dataset as rows, one a point that meets the conditions asked for; of more than ``rows`` points those of some values of each
+    axis, its ends among them."""
+    axes = list(dict.fromkeys(name for name in ("hardware", *data.sizes) if name in data.sizes and name != "point"))
     names = [name for name in data.data_vars if name != "meets"]
-    out = grid(*axes, *names, left=("hardware", "bound"))
     total = math.prod(data.sizes.values())
-    shown = 0
-    for place in _places(data, rows):
+    made = []
+    for place in _places(data, total if rows is None else rows):
         here = data.isel(place)
         if "meets" in data and not bool(here["meets"]):
             continue
-        out.add_row(*(_cell(here[name].item(), "") for name in axes), *(_named(here, name) for name in names))
-        shown += 1
+        made.append((*(here[name].item() for name in axes), *(_value(here[name].item()) for name in names)))
+    first, *columns = [*(Column(name, style="text") for name in axes),
+                       *(_column(name, data[name].attrs.get("unit", "")) for name in names)] if axes else \
+                      [Column("point", style="text"), *(_column(name, data[name].attrs.get("unit", "")) for name in names)]
+    lines = [Line(str(row[0]), tuple(str(v) if c.style == "text" and not isinstance(v, int | float) else v
+                                     for c, v in zip(columns, row[1:], strict=True))) if axes else Line(str(i), row)
+             for i, row in enumerate(made, 1)]
+    more = (f"{len(lines)} of {total:,} points; -o writes all of them",) if len(lines) < total and rows is not None else ()
     title = f"{data.attrs.get('model', '')}    domain: {data.attrs.get('domain') or 'no symbols'}"
-    more = f"\n{shown} of {total:,} points; -o writes all of them" if shown < total else ""
-    return printed(titled(title, out), width) + more
+    return Sheet(title, (first, *columns), tuple(lines), (), more)
+
+
+def _column(name: str, unit: str) -> Column:
+    if name in ("bound", "hardware"):
+        return Column(name, style="text")
+    return Column(name, unit, "si" if unit and unit != "elements" else "rate" if not unit else "exact")
+
+
+def _value(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def text(data: Any, width: int | None = None, rows: int = ROWS) -> str:
+    """The :func:`sheet` of a Dataset as text."""
+    return OneSheet(sheet(data, rows)).text(width)
 
 
 def _places(data: Any, rows: int) -> Iterator[dict[str, int]]:
@@ -51,18 +70,6 @@ def _places(data: Any, rows: int) -> Iterator[dict[str, int]]:
     choices = [np.unique(np.linspace(0, sizes[n] - 1, counts[n]).round().astype(int)).tolist() for n in order]
     for chosen in itertools.product(*choices):
         yield dict(zip(order, chosen, strict=True))
-
-
-def _named(here: Any, name: str) -> str:
-    return _cell(here[name].item(), here[name].attrs.get("unit", ""))
-
-
-def _cell(value: Any, unit: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and math.isnan(value):
-        return "–"
-    return si(value, unit) if unit and unit not in ("elements",) else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def save(data: Any, path: str) -> None:
@@ -96,54 +103,102 @@ def _doubles(data: Any) -> Any:
 def plot(data: Any, path: str) -> None:
     """Draw a Dataset into an .svg, .png or .pdf file: over one axis lines, over two heat maps with the border where another
     resource binds; one a variable, and of times one a device."""
-    save_picture(lambda: draw(data), path)
+    save_picture(lambda: _draw(data), path)
 
 
 def draw(data: Any) -> Any:
     """A matplotlib figure of a Dataset over one or two axes. Raises CostModelError for more, or none."""
+    return styled(lambda: _draw(data))
+
+
+def _draw(data: Any) -> Any:
     axes = [name for name in data.sizes if name != "hardware"]
     if "point" in axes:
         raise CostModelError("a picture is of one or two axes: write a Pareto front as .csv")
     if len(axes) not in (1, 2):
         raise CostModelError(f"a picture is of one or two axes, and this sweep has {', '.join(axes) or 'none'}: tie or fix others")
-    from matplotlib.figure import Figure
-
     panels = [(name, device) for name in data.data_vars if data[name].dtype.kind in "if"
               for device in (data["hardware"].values if "hardware" in data[name].dims and len(axes) == 2 else [None])]
-    columns = min(3, len(panels))
+    columns = min(3 if len(panels) != 4 else 2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
-    for spot, (name, device) in enumerate(panels, 1):
-        _panel(figure.add_subplot(rows, columns, spot), data, name, device, axes)
-    figure.suptitle(data.attrs.get("model", ""))
-    return figure
+    made, spots = figure(6.2 * columns, 4.8 * rows + 0.6, rows, columns, squeeze=False)
+    for spot in spots.flat[len(panels):]:
+        spot.axis("off")
+    for spot, (name, device) in zip(spots.flat, panels, strict=False):
+        _panel(spot, data, name, device, axes)
+    made.suptitle(shown(data.attrs.get("model", "")), parse_math=False)
+    return made
 
 
 def _panel(ax: Any, data: Any, name: str, device: Any, axes: Sequence[str]) -> None:
     unit = data[name].attrs.get("unit", "")
-    title = f"{name} [{unit}]" if unit else name
+    title(ax, name if device is None else f"{name}, {device}")
     if len(axes) == 1:
-        lines = data[name].values if "hardware" in data[name].dims else [data[name].values]
-        labels = data["hardware"].values if "hardware" in data[name].dims else [None]
-        for line, label, color in zip(lines, labels, itertools.cycle(COLORS), strict=False):
-            ax.plot(data[axes[0]].values, np.broadcast_to(line, (data.sizes[axes[0]],)), label=label, color=color)
-        ax.set(xlabel=axes[0], title=title)
-        if labels[0] is not None:
-            ax.legend(fontsize="small")
+        _lines(ax, data, name, axes[0])
+        quantities(ax.yaxis, unit if unit != "elements" else "")
         return
     here = data[name] if device is None else data[name].sel(hardware=device)
     y, x = axes
-    values = here.broadcast_like(data[y] * data[x]).transpose(y, x).values
-    mesh = ax.pcolormesh(data[x].values, data[y].values, values, shading="nearest", cmap="viridis")
-    ax.figure.colorbar(mesh, ax=ax)
+    values = here.broadcast_like(data[y] * data[x]).transpose(y, x).values.astype(float)
+    mesh = ax.pcolormesh(data[x].values, data[y].values, values, shading="nearest", cmap="cividis", norm=_norm(values))
+    bar = ax.figure.colorbar(mesh, ax=ax)
+    quantities(bar.ax.yaxis, unit if unit != "elements" else "")
+    bar.ax.yaxis.set_minor_formatter(lambda *_: "")
     if device is not None and "bound" in data:
         _border(ax, data["bound"].sel(hardware=device).transpose(y, x).values, data[x].values, data[y].values)
-    ax.set(xlabel=x, ylabel=y, title=title if device is None else f"{title}, {device}")
+    ax.set(xlabel=x, ylabel=y)
+
+
+def _norm(values: np.ndarray) -> Any:
+    """Logarithmic where values range over more than a decade: else the greatest are all that is seen."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    known = values[np.isfinite(values)]
+    wide = known.size and known.min() > 0 and known.max() > 12 * known.min()
+    return LogNorm(known.min(), known.max()) if wide else Normalize()
+
+
+def _lines(ax: Any, data: Any, name: str, axis: str) -> None:
+    several = "hardware" in data[name].dims
+    lines, labels = (data[name].values, data["hardware"].values) if several else ([data[name].values], [None])
+    x = data[axis].values
+    for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        y = np.broadcast_to(line, (len(x),))
+        ax.plot(x, y, label=label if label is None else f"{label}{_flips(data, i, x)}",
+                color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
+                marker="os^Dv"[i % 5] if len(x) <= 24 else None, markersize=5)
+    known = np.concatenate([np.ravel(line) for line in lines]).astype(float)
+    known = known[np.isfinite(known)]
+    doubling = len(x) > 3 and x[0] > 0 and x[-1] >= 16 * x[0] and x[-1] - x[-2] > 4 * (x[1] - x[0])
+    if known.size and known.min() > 0 and known.max() > 100 * known.min() and (several or doubling):
+        ax.set_yscale("log")
+    if doubling:
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set_xlabel(axis)
+    ax.margins(x=0.03)
+    ax.grid(True, linewidth=0.4, color="0.85")
+    if several:
+        ax.legend(frameon=False)
+
+
+def _flips(data: Any, device: int, x: np.ndarray) -> str:
+    """Where another resource binds on a device, in words."""
+    if "bound" not in data or data["bound"].dims[-1:] != data["bound"].dims[1:]:
+        return ""
+    bound = data["bound"].isel(hardware=device).values
+    flips = [k for k in range(1, len(x)) if bound[k] != bound[k - 1]]
+    return f": {bound[0]}-bound" + "".join(f", {bound[k]}- from {x[k]:g}" for k in flips[:3])
 
 
 def _border(ax: Any, bound: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Where another resource binds, as a line."""
+    """Where another resource binds, as a line, and the name of each where most of its points are."""
     names = sorted(set(bound.ravel().tolist()))
     if len(names) > 1 and min(bound.shape) > 1:
         codes = np.searchsorted(names, bound)
-        ax.contour(x, y, codes, levels=[i + 0.5 for i in range(len(names) - 1)], colors="white", linewidths=1.2)
+        ax.contour(x, y, codes, levels=[i + 0.5 for i in range(len(names) - 1)], colors="white", linewidths=2.2)
+    for name in names if "" not in names else ():
+        rows, columns = np.nonzero(bound == name)
+        middle = np.argmin((rows - np.median(rows)) ** 2 + (columns - np.median(columns)) ** 2)
+        ax.text(x[columns[middle]], y[rows[middle]], f"{name}-bound", ha="center", va="center", color="black", fontsize=11,
+                gid="bound", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})

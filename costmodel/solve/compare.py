@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from costmodel.hardware import Hardware
+from costmodel.pictures import Bars
 from costmodel.pricing.core import Point
 from costmodel.pricing.roofline import roofline
-from costmodel.text import cell, grid, printed, shown, si
+from costmodel.sheets import Amount, Column, Result, Sheet
+from costmodel.sheets import Line as Row
+from costmodel.text import shown
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,29 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """Names of two models, where each is evaluated, and the quantities line by line."""
 
     names: tuple[str, str]
     points: tuple[dict[str, int], dict[str, int]]
     lines: tuple[Line, ...]
 
-    def text(self, width: int | None = None) -> str:
-        """Side by side, as text."""
-        return _text(self, width)
+    def sheet(self) -> Sheet:
+        """A row a quantity, side by side."""
+        heads = [f"{shown(name)} at {', '.join(f'{k}={v}' for k, v in at.items())}" if at else shown(name)
+                 for name, at in zip(self.names, self.points, strict=True)]
+        if heads[0] == heads[1]:
+            heads = [f"{heads[0]} (A)", f"{heads[1]} (B)"]
+        rows = tuple(Row(f"{line.name} [{line.unit}]", (*(Amount(v, line.unit) for v in (line.first, line.second)), line.ratio))
+                     for line in self.lines)
+        return Sheet("", (Column("quantity"), *map(Column, heads), Column("ratio", style="ratio")), rows)
 
-    def __str__(self) -> str:
-        return self.text()
+
+    def chart(self) -> Bars:
+        """How many times the first's each quantity of the second is."""
+        rows = [(line.name, line.ratio) for line in self.lines if line.ratio < float("inf")]
+        return Bars(f"{self.names[1]} beside {self.names[0]}", f"times that of {self.names[0]}", "",
+                    tuple(name for name, _ in rows), (("", tuple(ratio for _, ratio in rows)),), ((self.names[0], 1.0),))
 
 
 # (label, metric, its options): what the comparison opens with.
@@ -65,14 +78,3 @@ def compare(first: Point, second: Point, devices: Sequence[Hardware] = (), polic
                     if a.predicted is not None and b.predicted is not None else []),
                   Line(f"intensity, {a.policy}", "OP/B", a.intensity, b.intensity)]
     return Comparison((first.name, second.name), (first.values, second.values), tuple(lines))
-
-
-def _text(comparison: Comparison, width: int | None = None) -> str:
-    heads = [f"{shown(name)}\n{', '.join(f'{k}={v}' for k, v in at.items())}"
-             for name, at in zip(comparison.names, comparison.points, strict=True)]
-    out = grid("quantity", *heads, "ratio", left=("quantity",))
-    for line in comparison.lines:
-        exact = line.unit in ("elements", "MAC", "FLOP", "B")
-        cells = (cell(v) if exact else si(v, line.unit) for v in (line.first, line.second))
-        out.add_row(f"{line.name} [{line.unit}]", *cells, f"{line.ratio:.3g}")
-    return printed(out, width)

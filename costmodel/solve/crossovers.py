@@ -16,6 +16,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import OpKind, total
+from costmodel.sheets import Drawn, Facts
 from costmodel.solve.line import first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
 from costmodel.symbolic.forms import evaluate
@@ -71,7 +72,7 @@ def _meant(kernel: Kernel, layer: str | None, kind: str | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Crossover:
+class Crossover(Facts):
     """Where a program, or a part of it, turns compute-bound (or, along a symbol that only adds traffic, memory-bound).
 
     answer:    the value of the symbol from which on another resource binds than before; the least one where ``becomes`` binds from
@@ -93,6 +94,11 @@ class Crossover:
     asymptote: Expr
     limit: float
     ridge: float
+
+    def drawn(self) -> Drawn:
+        """The intensity at the answer or in the limit, and the ridge."""
+        where = "in the limit" if self.answer is None else f"{self.symbol} = {self.answer}"
+        return Drawn("Where the bound flips", "operational intensity", "OP/B", ((where, self.intensity), ("the ridge", self.ridge)))
 
     def __str__(self) -> str:
         ridge = f"the ridge is at {self.ridge:.4g} OP/B"

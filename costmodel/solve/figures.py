@@ -12,12 +12,13 @@ from costmodel.hardware import Hardware, load
 from costmodel.pricing.clock import figure_of, figure_symbol
 from costmodel.pricing.closed import free_clock
 from costmodel.pricing.core import Symbolic
+from costmodel.sheets import Drawn, Facts
 from costmodel.symbolic.forms import Symbol, evaluate
 from costmodel.text import si
 
 
 @dataclass(frozen=True)
-class FigureCrossover:
+class FigureCrossover(Facts):
     """The value of a device's figure at which memory and the busiest other resource are busy as long, all else as it is.
 
     answer:  in base units; None where no value of it makes them so.
@@ -31,6 +32,11 @@ class FigureCrossover:
     own: float
     above: str
     below: str
+
+    def drawn(self) -> Drawn:
+        """The figure at which the bound flips, and the device's own."""
+        flips = (("where the bound flips", self.answer),) if self.answer is not None else ()
+        return Drawn(f"Where the bound flips along {self.figure}", self.figure, self.unit, (*flips, ("the device has", self.own)))
 
     def __str__(self) -> str:
         if self.answer is None:

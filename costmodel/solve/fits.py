@@ -17,6 +17,7 @@ from costmodel.hardware.schema import UNITS
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.workload import metrics
 from costmodel.rules.work import total
+from costmodel.sheets import Drawn, Facts
 from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
@@ -29,7 +30,7 @@ _RECEIVED = {"weights": ("parameter", "buffer"), "weights+cache": ("parameter", 
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Facts):
     """The largest value of a symbol whose memory fits.
 
     answer:     the value; None where not even the least one fits.
@@ -48,6 +49,12 @@ class Fit:
     next_used: int | None
     formula: Expr | None
     maximal: bool
+
+    def drawn(self) -> Drawn:
+        """Bytes at the answer and at the next value, beside what there is."""
+        values = ((self.answer, self.used), (self.next, self.next_used))
+        return Drawn("What fits", "memory", "B", tuple((f"{self.symbol} = {value}", float(used)) for value, used in values
+                                                       if used is not None), (("capacity", float(self.capacity)),))
 
     def __str__(self) -> str:
         parts = []
@@ -104,7 +111,7 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
 
 
 @dataclass(frozen=True)
-class Need:
+class Need(Facts):
     """What a memory must hold, and what it can, in bytes."""
 
     what: str
@@ -120,6 +127,10 @@ class Need:
     def ratio(self) -> float:
         """The part of the capacity that is used; above 1 it does not fit."""
         return self.used / self.capacity
+
+    def drawn(self) -> Drawn:
+        """The part of the memory that is used."""
+        return Drawn("What fits", "part of the memory that is used", "", ((self.what, self.ratio),), (("all of it", 1.0),))
 
     def __str__(self) -> str:
         verdict = "fits" if self.ok else "does not fit"

@@ -18,6 +18,7 @@ from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
+from costmodel.sheets import Drawn, Facts
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -45,7 +46,7 @@ def rate_of(symbol: str) -> str:
 
 
 @dataclass(frozen=True)
-class Saturation:
+class Saturation(Facts):
     """The batch that saturates a device. ``throughput`` at the answer and its ``limit`` for large batches are in items a second, at
     best; ``answer`` is None where the domain ends before."""
 
@@ -54,6 +55,12 @@ class Saturation:
     throughput: float | None
     limit: float
     within: float
+
+    def drawn(self) -> Drawn:
+        """The throughput at the answer, and its limit."""
+        rate = rate_of(self.symbol)
+        here = ((f"{self.symbol} = {self.answer}", self.throughput),) if self.throughput is not None else ()
+        return Drawn("Where throughput saturates", "throughput", rate, (*here, ("the limit", self.limit)))
 
     def __str__(self) -> str:
         rate = rate_of(self.symbol)
@@ -126,7 +133,7 @@ def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
 
 
 @dataclass(frozen=True)
-class Within:
+class Within(Facts):
     """The largest value of a symbol whose time stays within a latency: seconds there and at the next value (None at the end of
     the domain), items a second there. ``answer`` is None where not even the least value does."""
 
@@ -141,6 +148,12 @@ class Within:
     def throughput(self) -> float | None:
         """Items a second at the answer."""
         return self.answer / self.seconds if self.answer and self.seconds else None
+
+    def drawn(self) -> Drawn:
+        """Seconds at the answer and at the next value, beside the latency."""
+        values = ((self.answer, self.seconds), (self.next, self.next_seconds))
+        return Drawn("What stays within a latency", "time", "s", tuple((f"{self.symbol} = {value}", seconds)
+                     for value, seconds in values if seconds is not None), (("latency", self.latency),))
 
     def __str__(self) -> str:
         parts = []
@@ -194,7 +207,7 @@ def _device(device: str | Hardware) -> Hardware:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Facts):
     """A device for a program at a point: its time bounds in seconds, and why it will not do (empty if it will)."""
 
     device: Hardware
@@ -203,6 +216,12 @@ class Candidate:
     reason: str = ""
     predicted: float | None = None
     basis: str = ""
+
+    def drawn(self) -> Drawn:
+        """Both time bounds; nothing where the device has no price."""
+        bounds = (("at least", self.lower), ("at most", self.upper))
+        return Drawn("Devices", "time", "s", tuple((f"{self.device.name}, {what}", seconds) for what, seconds in bounds
+                                                   if seconds < float("inf")))
 
     def __str__(self) -> str:
         times = f"{1e3 * self.lower:.4g} to {1e3 * self.upper:.4g} ms" if self.upper < float("inf") else "not priced"

@@ -238,16 +238,14 @@ def interrupted(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.cost.raw_program", "costmodel.cost.cost_table",
-                                   "costmodel.arguments._verify", "costmodel.pricing.table.build", "costmodel.text.printed",
-                                   "costmodel.pricing.roofline.price", "costmodel.cli.price.say_verified", "click.echo"])
+                                   "costmodel.arguments._verify", "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
+                                   "costmodel.pricing.roofline.price", "costmodel.cli.price.end", "click.echo"])
 def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import costmodel.pricing.roofline
     import costmodel.pricing.table  # noqa: F401
 
-    if where in ("costmodel.text.printed",):
-        monkeypatch.setattr("costmodel.pricing.roofline.printed", interrupted)
-    elif where == "click.echo":
-        monkeypatch.setattr("costmodel.cli.price.click.echo", _once(interrupted))
+    if where == "click.echo":
+        monkeypatch.setattr("costmodel.cli.forms.click.echo", _once(interrupted))
     elif where == "costmodel.pricing.table.build":
         monkeypatch.setattr(where, interrupted)
         assert CliRunner().invoke(main, ["show", "mlp", "--no-verify"]).exit_code == 130

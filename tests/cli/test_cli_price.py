@@ -12,7 +12,8 @@ from costmodel.cli import main
 from costmodel.hardware import load
 from costmodel.models import model
 from costmodel.pricing.sweep import _milestones
-from costmodel.text import cell, si
+from costmodel.symbolic.plain import cell
+from costmodel.text import si
 
 AT = {"h": 224, "w": 224}
 

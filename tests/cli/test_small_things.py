@@ -14,7 +14,7 @@ import costmodel as cm
 from costmodel.cli import main
 from costmodel.hardware import read
 from costmodel.models import model
-from costmodel.text import cell
+from costmodel.symbolic.plain import cell
 
 ROOT = Path(cm.__file__).parents[1]
 

@@ -11,12 +11,11 @@ import flax.linen as nn
 import pytest
 
 import costmodel as cm
+from costmodel.pictures import draw_rooflines
 from costmodel.pricing.table import Row, Table
-from costmodel.report.latex import table_latex
-from costmodel.report.plot import draw_rooflines
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.latex import latex
-from costmodel.text import printed, shown
+from costmodel.text import shown
 
 NAMES = ("\x1b[2Jgone", "\\[bold]bold[/bold]", "[red]red[/red]", ":smile:", "two\nlines", "\u202eback", "=cmd|' /C calc'!A0",
          "$\\alpha$",
@@ -56,10 +55,6 @@ def test_names_are_shown_as_they_are(texts, what):
         assert shown(name) in texts[what], name
 
 
-def test_markup_after_a_backslash_is_text():
-    assert printed(r"\[red]x[/red] :smile: 12 \[") == r"\[red]x[/red] :smile: 12 \["
-
-
 def test_what_is_shown_is_one_line_and_bounded():
     assert shown("a\tb\r\n\x00\ud800é漢") == r"a\tb\r\n\x00\ud800é漢"
     assert shown("x" * 100, 10) == "x" * 10 + "…"
@@ -92,7 +87,7 @@ def test_numbers_of_a_point_stay_numbers(cost):
 
 
 def test_latex_prints_names_as_they_are():
-    text = table_latex(table("\\input{x}", "a~b^c", "[opt]", "*", "two\nlines"))
+    text = table("\\input{x}", "a~b^c", "[opt]", "*", "two\nlines").to_latex()
     body = text.split("\\midrule\n")[1].splitlines()
     assert body[0].startswith(r"\textbackslash{}input\{x\} &")
     assert body[1].startswith(r"a\textasciitilde{}b\textasciicircum{}c &")
@@ -116,7 +111,7 @@ def test_a_picture_takes_no_name_for_a_formula(cost):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to run")
 def test_latex_itself_reads_the_table(tmp_path):
-    page = r"\documentclass{article}\usepackage{booktabs,amsmath}\begin{document}" + table_latex(table(*NAMES)) + r"\end{document}"
+    page = r"\documentclass{article}\usepackage{booktabs,amsmath}\begin{document}" + table(*NAMES).to_latex() + r"\end{document}"
     (tmp_path / "page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from conftest import ENTRIES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,9 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from costmodel.report import plot
+from costmodel import pictures
+from costmodel.pictures import roofs as plot
+from costmodel.pictures import wall
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_spread_keeps_order_distance_and_room(wanted):
 
 
 def test_points_are_the_rows_and_the_table_names_them(several):
-    figure = drawn(plot.draw_rooflines(several, by="module"))
+    figure = drawn(plot.draw_rooflines(several, by="module", most=40))
     dots = {tuple(offset) for collection in figure.axes[0].collections for offset in collection.get_offsets().tolist()}
     assert {(row.intensity, row.attainable) for each in several for row in each.by("module") if row.operations} == dots
     (table,) = figure.axes[1].tables
@@ -88,9 +91,11 @@ def test_points_are_the_rows_and_the_table_names_them(several):
 
 
 def test_ridges_and_bound_regions_are_labelled(several):
-    texts = [text.get_text() for text in plot.draw_rooflines(several).axes[0].texts]
+    figure = plot.draw_rooflines(several)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     ridges = [f"ridge {load(d).ridge_point('matrix', 'float32'):.4g}" for d in ("h100-sxm", "tpu-v5e", "lecture")]
-    assert [text for text in texts if text.startswith("ridge")] == ridges and "memory-bound" not in texts
+    assert len(legend) == 3 and all(ridge in text for ridge, text in zip(ridges, legend, strict=True))
+    assert "memory-bound" not in [text.get_text() for text in figure.axes[0].texts]
     alone = [text.get_text().strip() for text in plot.draw_rooflines(several[1:2]).axes[0].texts]
     assert {"memory-bound", "compute-bound", "VMEM 18 TB/s", "vector float32: 6.14 TOP/s"} <= set(alone)
 
@@ -125,8 +130,30 @@ def without_matplotlib(call):
 
 
 def test_nothing_is_imported_before_a_picture_is_asked_for():
-    code = "import sys, costmodel.report.plot; print('matplotlib' in sys.modules)"
+    code = "import sys, costmodel.pictures; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_operations_are_marks_of_their_own_and_devices_stand_once_in_the_legend(cost_of):
+    """Six programs of one kernel each, on two devices."""
+    rooflines = [cost_of(name).at(**ENTRIES[name].at).roofline(device) for name in ("gemm", "linear", "conv2d", "mlp")
+                 for device in ("lecture", "h100-sxm")]
+    figure = drawn(plot.draw_rooflines(rooflines))
+    (table,) = figure.axes[1].tables
+    assert {table[line, 1].get_text().get_text() for line in range(1, 5)} == {"gemm", "linear", "conv2d", "mlp"}
+    assert [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()] == ["lecture", "h100-sxm"]
+    assert overlapping(numbers(figure)) == []
+
+
+@pytest.mark.parametrize("draw", ["bars", "blocks", "memory", "energy"])
+def test_no_label_touches_another(point, draw):
+    figure = drawn({"bars": lambda: point.table(by="layer").plot(), "blocks": lambda: point.blocks().plot(),
+                    "memory": lambda: point.live_profile("layer").plot(),
+                    "energy": lambda: point.energy("horowitz-45nm").plot(by="module")}[draw]())
+    for axes in figure.axes:
+        values = [text for text in axes.texts if text.get_gid()]
+        ticks = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        assert overlapping([text for text in (*values, *ticks) if text.get_visible() and text.get_text()]) == []
 
 
 # -- the memory wall ----------------------------------------------------------------------------------------------------------
@@ -134,20 +161,20 @@ def test_nothing_is_imported_before_a_picture_is_asked_for():
 
 def test_the_memory_wall_is_there_in_every_line_of_devices():
     """Peaks grew faster than bandwidths from the first to the last generation, so the ridge moved up."""
-    for devices in plot.GENERATIONS.values():
+    for devices in wall.GENERATIONS.values():
         first, last = load(devices[0]), load(devices[-1])
         ridges = [device.ridge_point("matrix", "bfloat16" if "tpu" in device.name else "float16") for device in (first, last)]
         assert first.year < last.year and ridges[1] > 1.5 * ridges[0]
 
 
 def test_the_picture_of_the_memory_wall(tmp_path: Path):
-    figure = plot.draw_memory_wall()
+    figure = pictures.draw_memory_wall()
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     growth = {label.split(" ×")[0]: float(label.split("×")[1].split()[0]) for label in labels}
-    for name in plot.GENERATIONS:
+    for name in wall.GENERATIONS:
         assert growth[f"{name}: peak"] > growth[f"{name}: bandwidth"] > 1
-    plot.plot_memory_wall(str(tmp_path / "wall.svg"))
+    pictures.plot_memory_wall(str(tmp_path / "wall.svg"))
     with pytest.raises(CostModelError, match="of one year"):
-        plot.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
+        pictures.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
     with pytest.raises(CostModelError, match="lecture states no year"):
-        plot.draw_memory_wall({"one": ["h100-sxm", "lecture"]})
+        pictures.draw_memory_wall({"one": ["h100-sxm", "lecture"]})

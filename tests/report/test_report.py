@@ -10,8 +10,6 @@ import pytest
 
 import costmodel as cm
 from costmodel.errors import CostModelError
-from costmodel.report.html import table_html
-from costmodel.report.latex import table_latex
 from costmodel.text import si
 
 
@@ -28,9 +26,9 @@ def hostile() -> cm.Cost:
 
 def test_markup_in_a_name_is_text(hostile):
     table = hostile.table()
-    assert "&lt;b&gt;[red]&amp;_%" in table_html(table) and "<b>[red]" not in table_html(table)
+    assert "&lt;b&gt;[red]&amp;_%" in table._repr_html_() and "<b>[red]" not in table._repr_html_()
     assert "<b>[red]&_%" in str(table)
-    assert r"<b>[red]\&\_\%" in table_latex(table)
+    assert r"<b>[red]\&\_\%" in table.to_latex()
     assert "&lt;b&gt;" in hostile._repr_html_()
 
 
@@ -38,7 +36,8 @@ def test_csv_reads_back(cost_of):
     table = cost_of("resnet18").at(n=2, h=64, w=64).table(depth=1)
     rows = list(csv.DictReader(io.StringIO(table.to_csv())))
     assert rows[-1]["name"] == "total" and int(rows[-1]["params [elements]"]) == 11_689_512
-    assert sum(int(r["MACs [MAC]"]) * int(r["repeats"]) for r in rows[:-1]) == int(rows[-1]["MACs [MAC]"])
+    assert any(int(r["repeats"]) > 1 for r in rows)
+    assert sum(int(r["MACs [MAC]"]) for r in rows[:-1]) == int(rows[-1]["MACs [MAC]"])
 
 
 def test_repeated_blocks_are_collapsed_and_counted(cost_of):

@@ -1,0 +1,73 @@
+"""Answers as results: a row of the figures that an answer has, and several answers below one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sympy import Expr
+
+from costmodel.errors import CostModelError
+from costmodel.pictures import Bars
+from costmodel.sheets.result import OneSheet, Result
+from costmodel.sheets.sheet import Column, Line, Sheet
+
+
+class Drawn(NamedTuple):
+    """The figures of an answer that a picture shows: the axis and its unit, (name, value) of bars and of limits."""
+
+    title: str
+    label: str
+    unit: str
+    rows: tuple[tuple[str, float], ...]
+    limits: tuple[tuple[str, float], ...] = ()
+
+
+class Facts(Result):
+    """A dataclass that answers a question: its sheet has one row, a column for each figure; its text is a sentence."""
+
+    def sheet(self) -> Sheet:
+        """One row, a column a figure."""
+        return facts([("", self)]).sheet()
+
+    def text(self, width: int | None = None, **how: Any) -> str:
+        """The answer as a sentence; or its sheet as text, with its options."""
+        return super().text(width, **how) if how else str(self)
+
+    def __str__(self) -> str:
+        raise NotImplementedError
+
+    def drawn(self) -> Drawn:
+        """What of it can be drawn. Raises CostModelError where nothing can."""
+        raise CostModelError(f"there is no picture of a {type(self).__name__}")
+
+    def chart(self) -> Bars:
+        """Its figures as bars, beside the limit that they are to keep."""
+        return facts_chart([("", self)])
+
+
+def facts_chart(answers: Sequence[tuple[str, Facts]], title: str = "") -> Bars:
+    """Several answers in one picture. Raises CostModelError where they are of different quantities."""
+    found = [(label, answer.drawn()) for label, answer in answers]
+    if len({(each.label, each.unit) for _, each in found}) != 1:
+        raise CostModelError("a picture is of one quantity: ask one question at a time with -o")
+    rows = [(f"{label}: {row}" if label else row, value) for label, each in found for row, value in each.rows]
+    limits = dict(limit for _, each in found for limit in each.limits)
+    return Bars(title or found[0][1].title, found[0][1].label, found[0][1].unit, tuple(row for row, _ in rows),
+                (("", tuple(value for _, value in rows)),), tuple(limits.items()))
+
+
+def facts(answers: Sequence[tuple[str, Any]], title: str = "") -> OneSheet:
+    """(of what, an answer) as a sheet: a row an answer, a column for every figure that one of them has."""
+    found = [(label, type(answer).__name__, _figures(answer)) for label, answer in answers]
+    names = list(dict.fromkeys(name for _, _, figures in found for name in figures))
+    rows = tuple(Line(label or kind, (kind, *(figures.get(name) for name in names))) for label, kind, figures in found)
+    return OneSheet(Sheet(title, (Column("of"), Column("answer to", style="text"), *map(Column, names)), rows))
+
+
+def _figures(answer: Any) -> dict[str, Any]:
+    """The figures of an answer; of a device its name."""
+    values = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+    return {name: value if isinstance(value, int | float | str | Expr) or value is None else getattr(value, "name", str(value))
+            for name, value in values.items()}

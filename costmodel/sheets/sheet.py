@@ -1,0 +1,130 @@
+"""A result as rows and columns: values as they are, and how people like to read each column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from sympy import Expr
+
+from costmodel.symbolic.plain import cell
+from costmodel.text import si
+
+
+class Amount(NamedTuple):
+    """A cell with a unit of its own, where a column's rows are different quantities."""
+
+    value: Any
+    unit: str
+
+    def __str__(self) -> str:
+        """Counts have all their digits, what is measured has three and a prefix."""
+        return cell(self.value) if self.unit in _COUNTED else si(float(self.value), self.unit)
+
+
+_COUNTED = ("elements", "MAC", "FLOP", "B", "evaluations")
+
+
+_DIGITS = {"ratio": 3, "rate": 4}
+
+
+class Column(NamedTuple):
+    """A column.
+
+    name, unit: its head; the unit stands in brackets for programs, and for people where the cells do not say it.
+    style:      how people read a cell: ``exact`` (all digits), ``si`` (three digits and a prefix), ``share`` (a part, in percent),
+                ``ratio`` (three digits), ``rate`` (four) or ``text``.
+    adds:       whether the cells of all runs of a row are its cell times the runs.
+    """
+
+    name: str
+    unit: str = ""
+    style: str = "exact"
+    adds: bool = False
+
+    @property
+    def head(self) -> str:
+        """Name and unit, as programs have it."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+    def shown(self, value: Any) -> str:
+        """A cell for people; nothing for None."""
+        if value is None:
+            return ""
+        if isinstance(value, str | Amount):
+            return str(value)
+        if isinstance(value, Expr) and not value.is_number:
+            return cell(value)
+        if self.style == "si":
+            return si(float(value), self.unit)
+        if self.style == "share":
+            return f"{100 * float(value):.1f}%"
+        digits = _DIGITS.get(self.style)
+        return cell(value) if digits is None else f"{float(value):.{digits}g}"
+
+
+class Line(NamedTuple):
+    """A row: its label, its cells (those of one of ``times`` runs), and whether it is part of the sum (``counts``) or only of the
+    row above, as one of several branches."""
+
+    label: str
+    cells: tuple[Any, ...]
+    times: int = 1
+    counts: bool = True
+
+    @property
+    def told(self) -> str:
+        """The label for people."""
+        return self.label + (f" ×{self.times}" if self.times > 1 else "")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows under ``columns``, whose first is the label's; ``total`` has the whole's cells (empty for none), ``notes`` what must be
+    said below. ``grouped``: a row may stand for several alike, so that programs get a column that says of how many."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Line, ...]
+    total: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
+    grouped: bool = False
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The rows, and the total as the last of them."""
+        return (*self.rows, Line("total", self.total)) if self.total else self.rows
+
+    def for_people(self) -> Sheet:
+        """Without columns of text that say nothing in any row."""
+        kept = [i for i, column in enumerate(self.columns[1:])
+                if column.style != "text" or any(line.cells[i] not in ("", None) for line in self.lines)]
+        if len(kept) == len(self.columns) - 1:
+            return self
+        rows = tuple(line._replace(cells=tuple(line.cells[i] for i in kept)) for line in self.rows)
+        total = tuple(self.total[i] for i in kept) if self.total else ()
+        return replace(self, columns=(self.columns[0], *(self.columns[i + 1] for i in kept)), rows=rows, total=total)
+
+    def heads(self) -> tuple[str, ...]:
+        """What programs find above the columns."""
+        first, *others = self.columns
+        return first.head, *(["repeats"] if self.grouped else []), *(column.head for column in others)
+
+    def records(self, total: bool = True) -> Iterator[tuple[Any, ...]]:
+        """Rows as programs get them: numbers and formulas, of all runs of a row, so that what adds up to the total is there. A row
+        of 0 repeats is part of the row above it."""
+        for line in self.lines if total else self.rows:
+            cells = (_plain(value * line.times if column.adds and value is not None else value)
+                     for column, value in zip(self.columns[1:], line.cells, strict=True))
+            yield line.label, *([line.times if line.counts else 0] if self.grouped else []), *cells
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python's own: joules are exact fractions, which no file has."""
+    if isinstance(value, Amount):
+        return _plain(value.value)
+    if isinstance(value, Expr):
+        return value if not value.is_number else int(value) if value.is_Integer else float(value)
+    return float(value) if isinstance(value, Fraction) else value

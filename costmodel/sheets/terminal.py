@@ -1,0 +1,89 @@
+"""Sheets as text. No digit is ever left out: what is wider than the terminal goes on below, under the same labels."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import zip_longest
+
+from costmodel.sheets.sheet import Column, Sheet
+from costmodel.text import shown
+
+_GAP = "  "
+_LEAST = 12  # characters of a label or a formula that are kept on one line
+
+
+def text(sheet: Sheet, width: int | None = None) -> str:
+    """The sheet with its title and notes, in lines of ``width`` characters where its numbers let it."""
+    room = width or 200
+    below = [line for note in sheet.notes for line in _wrapped(shown(note), room)]
+    return "\n".join([*([shown(sheet.title), ""] if sheet.title else []), *_grid(sheet, room), *([""] if below else []), *below])
+
+
+def _grid(sheet: Sheet, room: int) -> list[str]:
+    heads = [[column.name, *([f"[{column.unit}]"] if column.unit and column.style != "si" else [])] for column in sheet.columns]
+    body = [[" " * (2 * (not line.counts)) + shown(line.told), *map(_cell, sheet.columns[1:], line.cells)] for line in sheet.lines]
+    columns = [[row[i] for row in body] for i in range(len(heads))]
+    widths = [max(len(text) for text in (*head, *column)) for head, column in zip(heads, columns, strict=True)]
+    least = [_least(head, column, i == 0, sheet.columns[i].style in ("text", "exact"))
+             for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
+    out: list[str] = []
+    for block in _blocks(least, room):
+        fitted = _fitted([widths[i] for i in block], [least[i] for i in block], room)
+        left = [i == 0 or sheet.columns[i].style == "text" for i in block]
+
+        def line(cells: list[list[str]], fitted: list[int] = fitted, left: list[bool] = left) -> list[str]:
+            return [" " + _GAP.join(part.ljust(size) if flush else part.rjust(size)
+                                    for part, size, flush in zip(parts, fitted, left, strict=True)).rstrip()
+                    for parts in zip_longest(*cells, fillvalue="")]
+
+        tallest = max(len(heads[i]) for i in block)
+        rule = " " + "─" * (sum(fitted) + len(_GAP) * (len(block) - 1))
+        out += [""] * bool(out) + line([[""] * (tallest - len(heads[i])) + heads[i] for i in block]) + [rule]
+        for number, row in enumerate(body):
+            if sheet.total and number == len(body) - 1:
+                out.append("")
+            out += line([_wrapped(row[i], size, row[i][:len(row[i]) - len(row[i].lstrip())])
+                         for i, size in zip(block, fitted, strict=True)])
+    return out
+
+
+def _cell(column: Column, value: object) -> str:
+    return shown(column.shown(value))
+
+
+def _least(head: list[str], column: list[str], is_label: bool, breaks: bool) -> int:
+    """The characters that a column needs: its longest piece without a break (a number and its unit are none); a label is broken
+    anywhere."""
+    pieces = [piece for text in column for piece in (text.split(" ") if breaks else [text])]
+    longest = max(map(len, pieces), default=0)
+    return max(min(longest, _LEAST) if is_label else longest, *map(len, head))
+
+
+def _blocks(least: list[int], room: int) -> list[list[int]]:
+    """Which columns stand side by side, the first of them in every block."""
+    blocks: list[list[int]] = [[0]]
+    for i in range(1, len(least)):
+        block = blocks[-1]
+        if len(block) > 1 and 1 + sum(least[k] + len(_GAP) for k in block) + least[i] > room:
+            blocks.append([0, i])
+        else:
+            block.append(i)
+    return blocks
+
+
+def _fitted(widths: list[int], least: list[int], room: int) -> list[int]:
+    """Widths of the columns of a block: the widest give way until all fit, none below what it needs."""
+    fitted = list(widths)
+    while 1 + sum(fitted) + len(_GAP) * (len(fitted) - 1) > room:
+        giving = [i for i in range(len(fitted)) if fitted[i] > least[i]]
+        if not giving:
+            break
+        widest = max(giving, key=lambda i: fitted[i])
+        fitted[widest] -= 1
+    return fitted
+
+
+def _wrapped(text: str, room: int, indent: str = "") -> list[str]:
+    if len(text) <= room:
+        return [text]
+    return textwrap.wrap(text, max(room, 1), subsequent_indent=indent, break_on_hyphens=False) or [text]
