@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from costmodel import __version__
-from costmodel.cli import bench, calibrate, hw, model, page, price, sweep
+from costmodel.cli import bench, cache, calibrate, hw, model, page, price, sweep
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
 from costmodel.text import shown
@@ -53,7 +53,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, price.compare, bench.check,
-                bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw):
+                bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw, cache.cache):
     main.add_command(command)
 
 # What other rooms may use.

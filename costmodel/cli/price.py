@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import PRECISION, model_options, say_verified, width
+from costmodel.cli.options import NO_CACHE, PRECISION, model_options, say_verified, width
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
@@ -111,13 +111,12 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
     from dataclasses import replace
 
     from costmodel.arguments import point
-    from costmodel.models import model
 
     given = point(fixed)
     if symbol in given:
         raise CostModelError(f"--at gives {symbol}={given[symbol]}, and {symbol} is what is looked for: leave it out of --at")
     answer = replace(asked, points=()).answer()
-    quoted = {name: value for name, value in model(asked.model).at.items() if name in answer.cost.symbols}
+    quoted = {name: value for name, value in answer.quoted.items() if name in answer.cost.symbols}
     return answer, {name: value for name, value in {**quoted, **given}.items() if name != symbol}
 
 
@@ -194,15 +193,18 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 @_POLICY
 @_DTYPE
 @PRECISION
+@NO_CACHE
 def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
-            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None) -> None:
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None, cached: bool) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked, point
+    from costmodel.cache.derivations import Cache
     from costmodel.solve.compare import compare as side_by_side
 
     devices = _devices(names, precision) if names else []
     shared, own = point(points), [point(points_a), point(points_b)]
-    answers = [_symbolic(Asked(name, verify=False), (), None) for name in (first, second)]
+    cache = Cache(cached)
+    answers = [_symbolic(Asked(name, verify=False, cache=cache), (), None) for name in (first, second)]
     every = sorted({symbol for answer, _ in answers for symbol in answer.cost.symbols})
     if unknown := [symbol for symbol in shared if symbol not in every]:
         raise CostModelError(f"--at: neither model has a symbol {unknown[0]};{did_you_mean(unknown[0], every)} they have "
@@ -212,6 +214,7 @@ def compare(first: str, second: str, names: str | None, points: tuple[str, ...],
         of_both = {symbol: value for symbol, value in shared.items() if symbol in answer.cost.symbols}
         found.append(_typed(answer.cost, dtype).at(**{**quoted, **of_both, **of_one}))
     click.echo(side_by_side(found[0], found[1], devices, policy).text(width()))
+    cache.keep()
 
 
 def _text(at: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "explain",
     "grown",
     "grown_table",
+    "kept",
     "metrics",
     "predict",
     "regional",
