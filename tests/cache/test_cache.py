@@ -405,6 +405,7 @@ def call(*arguments):
 
 if os.fork() == 0:
     call("show", *sys.argv[1:])
+    sys.stdout.flush()
     os._exit(0)
 assert os.wait()[1] == 0
 for command in (["show"], ["roofline", "--hw", "lecture", "--at", "u=64"], ["solve", "--over", "u", "--fit", "1MB"],
@@ -420,7 +421,7 @@ assert not heavy, heavy
 def test_a_second_call_imports_neither_jax_nor_flax():
     done = subprocess.run([sys.executable, "-c", SCRIPT, *LAYERS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("verified against a concrete trace at u=72") == 5
+    assert done.stdout.count("verified against a concrete trace at u=") == 5
 
 
 # -- what is kept --------------------------------------------------------------------------------------------------------------
