@@ -46,34 +46,7 @@ def shown(text: str, most: int | None = None) -> str:
     red \x1b[31m\nand m…
     """
     cut = text if most is None or len(text) <= most else text[:most]
+    if cut.isprintable():
+        return cut + "…" * (len(cut) < len(text))
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return escaped + "…" * (len(cut) < len(text))
-
-
-def printed(renderable: Any, width: int | None = None) -> str:
-    """What rich prints, as text without colours: brackets and colons in a name are no markup, and escape sequences no commands."""
-    from rich.console import Console
-
-    console = Console(width=width or 200, force_terminal=False, no_color=True, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(renderable)
-    return "\n".join(shown(line.rstrip()) for line in capture.get().removesuffix("\n").split("\n"))
-
-
-def grid(*columns: str, left: tuple[str, ...] = (), caption: str = "") -> Any:
-    """An empty rich table in the house's style; columns are aligned to the right but for those in ``left``."""
-    from rich import box
-    from rich.table import Table
-
-    out = Table(box=box.SIMPLE, caption=caption or None, caption_justify="left")
-    for name in columns:
-        out.add_column(name, justify="left" if name in left else "right", overflow="fold" if name in left else "ellipsis")
-    return out
-
-
-def titled(title: str, *below: Any) -> Any:
-    """Renderables below a title that is not broken at their width."""
-    from rich.console import Group
-    from rich.text import Text
-
-    return Group(Text(shown(title)), *below)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from costmodel import __version__
+from costmodel import __version__, collector
 from costmodel.cli import bench, cache, calibrate, hw, model, page, price, sweep
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
@@ -25,7 +25,8 @@ class _OneLineErrors(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with collector.rare():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except CostModelError as error:
             code = _complain(str(error))
         except click.ClickException as error:

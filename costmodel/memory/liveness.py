@@ -21,7 +21,8 @@ from costmodel.memory.schedule import schedule
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
-from costmodel.text import cell, grid, printed, shown, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import cell, shown
 
 # An integer combination of monomials: monomial -> coefficient, none of them 0.
 Sum = dict[Expr, int | Fraction]

@@ -11,7 +11,8 @@ from sympy import Expr, Rational
 from costmodel.pricing.core import Priced
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, Equation, OpKind, total
-from costmodel.text import cell, grid, printed, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import cell
 
 
 class Exchange(NamedTuple):

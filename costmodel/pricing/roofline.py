@@ -22,7 +22,8 @@ from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
-from costmodel.text import did_you_mean, grid, printed, shown, si, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import did_you_mean, shown, si
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware, Standing
@@ -327,9 +328,6 @@ def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) 
 
 
 def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
-    from rich.console import Group
-    from rich.text import Text
-
     point = ", ".join(f"{k}={v}" for k, v in roofline.point.items())
     nearer = any(level.bandwidth for level in roofline.hardware.levels)
     warm = ["warm ≥"] if nearer else []
@@ -352,8 +350,7 @@ def _rich(roofline: Roofline, by: str, depth: int | None) -> Any:
     if by != "equation":  # which sum to another program, one kernel an equation
         out.add_section()
         line("total", roofline.total, 1)
-    whole_table = titled(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", out)
-    return Group(whole_table, Text("\n".join(_notes(roofline, by))))
+    return titled(f"{roofline.name} at {point or 'its fixed shapes'} on {roofline.hardware.title}", out, *_notes(roofline, by))
 
 
 def _notes(roofline: Roofline, by: str) -> Iterator[str]:

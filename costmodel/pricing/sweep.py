@@ -23,7 +23,8 @@ from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
-from costmodel.text import grid, printed, si, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import si
 
 
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,

@@ -20,7 +20,8 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.symbolic.forms import ZERO
-from costmodel.text import cell, did_you_mean, grid, printed, shown, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import cell, did_you_mean, shown
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.files import write_bytes, write_text
 from costmodel.report.plot import COLORS, save_picture
-from costmodel.text import grid, printed, si, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import si
 
 ROWS = 32  # of a table on a terminal
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from costmodel.hardware import Hardware
 from costmodel.pricing.core import Point
 from costmodel.pricing.roofline import roofline
-from costmodel.text import cell, grid, printed, shown, si
+from costmodel.tables import grid, printed
+from costmodel.text import cell, shown, si
 
 
 @dataclass(frozen=True)

@@ -239,13 +239,13 @@ def interrupted(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.program.fit.result.raw_program",
                                    "costmodel.program.table.cost_table", "costmodel.arguments._verify",
-                                   "costmodel.pricing.table.build", "costmodel.text.printed",
+                                   "costmodel.pricing.table.build", "costmodel.tables.printed",
                                    "costmodel.pricing.roofline.price", "costmodel.cli.price.say_verified", "click.echo"])
 def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import costmodel.pricing.roofline
     import costmodel.pricing.table  # noqa: F401
 
-    if where in ("costmodel.text.printed",):
+    if where in ("costmodel.tables.printed",):
         monkeypatch.setattr("costmodel.pricing.roofline.printed", interrupted)
     elif where == "click.echo":
         monkeypatch.setattr("costmodel.cli.price.click.echo", _once(interrupted))

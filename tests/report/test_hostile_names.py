@@ -16,7 +16,8 @@ from costmodel.report.latex import table_latex
 from costmodel.report.plot import draw_rooflines
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.latex import latex
-from costmodel.text import printed, shown
+from costmodel.tables import printed
+from costmodel.text import shown
 
 NAMES = ("\x1b[2Jgone", "\\[bold]bold[/bold]", "[red]red[/red]", ":smile:", "two\nlines", "\u202eback", "=cmd|' /C calc'!A0",
          "$\\alpha$",
