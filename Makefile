@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser mutants bench judge truth lint docs clean
+.PHONY: demo test test-slow browser walks mutants bench judge truth lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ test-slow: $(READY)
 browser: $(READY)
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py
+
+walks: $(READY)
+	$(BIN)/python tests/walks/run.py
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
 from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
@@ -386,6 +386,7 @@ class Cost(_Face, Symbolic):
     def __init__(self, *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
         self._by_key: dict[str, Cost] = {}  # costs of other regions, by structure
+        self._where: dict[frozenset[tuple[Symbol, int]], Cost] = {}  # with integers for some of the variables
 
     def predicted(self, hardware: str | Hardware, /, *, policy: str | None = None) -> Expr:
         """Seconds that a call is likely to take, in closed form; see :func:`costmodel.pricing.predict.predicted`."""
@@ -405,10 +406,13 @@ class Cost(_Face, Symbolic):
             raise CostModelError("this cost was loaded from a file and has no model to trace again")
         if self.fitted is None or len(values) < len(self.symbols):
             env = self.domain.bind_some(values)
-            asked = self.request.where({s.name: v for s, v in env.items()})
-            there = analyze_request(asked, branches=self.branches, verify=self.compared.checked, unknown="warn", tell=False)
-            there.domain = there.domain.where(self.domain.relations, env)
-            return there
+            known = frozenset(env.items())
+            if known not in self._where:
+                asked = self.request.where({s.name: v for s, v in env.items()})
+                there = analyze_request(asked, branches=self.branches, verify=self.compared.checked, unknown="warn", tell=False)
+                there.domain = there.domain.where(self.domain.relations, env)
+                self._where[known] = there
+            return self._where[known]
         env = self.domain.bind(values)
         key = self.fitted.key_at(env)
         if key not in self._by_key:

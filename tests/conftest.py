@@ -38,9 +38,10 @@ def cost_of() -> Callable[[str], Cost]:
 
 # Deep models whose smaller or equal siblings stay in the fast suite; all of them are checked by `make test-slow`.
 SLOW = {
-    "bert_base", "bert_large", "dit_xl_2", "gpt2_medium", "llama_7b", "llama_7b_nnx", "mamba_130m", "mobilenet_v2_w035_r96",
-    "mobilenet_v2_w075", "mobilenet_v2_w14", "resnet34", "resnet50_v1", "resnet101", "resnet152", "t5_base", "vgg13", "vgg13_bn",
-    "vgg19", "vgg19_bn", "vit_l_16",
+    "bert_base", "bert_large", "bert_large_classifier", "bert_large_mlm", "dit_xl_2", "gpt2_large_unrolled", "gpt2_medium",
+    "gpt3_xl", "llama_7b", "llama_7b_nnx", "mamba_130m", "mobilenet_v2_w035_r96", "mobilenet_v2_w075", "mobilenet_v2_w14",
+    "opt_1_3b", "resnet101", "resnet152", "resnet34", "resnet50_v1", "t5_base", "vgg13", "vgg13_bn", "vgg19", "vgg19_bn",
+    "vit_l_16",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from functools import partial
 from pathlib import Path
 
 import flax.linen as nn
@@ -11,9 +10,11 @@ import jax.numpy as jnp
 import pytest
 
 import costmodel as cm
+import zoo
 from costmodel.hardware import load
+from zoo import lecture_roofline
 
-DATA = Path(__file__).parents[1] / "data" / "lecture_roofline.csv"
+DATA = Path(zoo.__file__).parent / "data" / "lecture_roofline.csv"
 with DATA.open(encoding="utf-8", newline="") as file:
     EXAMPLES = {row["operation"]: row for row in csv.DictReader(file)}
 
@@ -69,20 +70,18 @@ def test_the_rounding_check_can_fail():
 
 # -- the identified operations, from real layers -----------------------------------------------------------------------------
 
-same3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1, use_bias=False)
-LAYERS = {
-    "op1": (same3x3(64, feature_group_count=64), (1, 224, 224, 64)),
-    "op3": (same3x3(64, feature_group_count=4), (1, 224, 224, 64)),
-    "op4": (nn.Conv(64, (7, 7), strides=2, padding=3, use_bias=False), (1, 224, 224, 3)),
-    "op6": (same3x3(128), (1, 28, 28, 128)),
-}
-BOUND = {"op1": "memory", "op3": "memory", "op4": "compute", "op6": "compute"}
+LAYERS = {entry.name.removeprefix("lecture_"): entry for entry in lecture_roofline.MODELS}
+BOUND = {"op1": "memory", "op2": "memory", "op3": "memory", "op4": "compute", "op6": "compute"}
+
+
+def shape(name: str) -> tuple[int, ...]:
+    (text,) = LAYERS[name].inputs
+    return tuple(int(LAYERS[name].at.get(size, size)) for size in text.partition(":")[0].split(","))
 
 
 def layer(name: str) -> cm.Cost:
     """The layer's cost; its shapes are integers, and so are all figures."""
-    module, shape = LAYERS[name]
-    return cm.analyze(module, cm.spec(shape))
+    return cm.analyze(LAYERS[name].build(), cm.spec(shape(name)))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -184,7 +183,7 @@ class Operations(nn.Module):
 
     @nn.compact
     def __call__(self, inputs):
-        return {name: LAYERS[name][0].copy(name=name)(x) for name, x in inputs.items()}
+        return {name: LAYERS[name].build().copy(name=name)(x) for name, x in inputs.items()}
 
 
 def test_several_platforms_in_one_picture(tmp_path):
@@ -192,11 +191,11 @@ def test_several_platforms_in_one_picture(tmp_path):
     pytest.importorskip("matplotlib")
     from costmodel.report import plot
 
-    point = cm.analyze(Operations(), {name: cm.spec(shape) for name, (_, shape) in LAYERS.items()}).at()
+    point = cm.analyze(Operations(), {name: cm.spec(shape(name)) for name in LAYERS}).at()
     platforms = [point.roofline(device, policy="layer") for device in ("lecture", "stm32f746", "h100-sxm", "tpu-v5e")]
     figure = plot.draw_rooflines(platforms)
     (table,) = figure.axes[1].tables
-    assert [table[line, 1].get_text().get_text() for line in range(1, 5)] == ["op1", "op3", "op4", "op6"]  # by intensity
+    assert [table[line, 1].get_text().get_text() for line in range(1, 6)] == ["op1", "op2", "op3", "op4", "op6"]  # by intensity
     for roofline in platforms:
         assert {row.label for row in roofline.rows} == set(LAYERS)
         assert [row.intensity for row in roofline.rows] == [row.intensity for row in platforms[0].rows]

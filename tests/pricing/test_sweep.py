@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from small_nets import small
 
 import costmodel as cm
 from costmodel.errors import CostModelError, DomainError
@@ -153,10 +154,10 @@ def test_branches_times_are_the_points():
         assert data.bound.values[k, i, j] == roofline.bound
 
 
-def test_chunks_give_what_the_whole_gives(cost_of, monkeypatch):
+def test_chunks_give_what_the_whole_gives(monkeypatch):
     from costmodel.pricing.grid import job
 
-    cost = cost_of("resnet18")
+    cost = small()
     grid = {"n": range(1, 9), "h": range(32, 200, 32), "w": [64, 96, 128]}
     options = {"metrics": ["macs", "live_peak", "intensity"], "hardware": ["h100-sxm", "lecture"]}
     whole = cost.sweep(**grid, **options)

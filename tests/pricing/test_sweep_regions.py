@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import costmodel as cm
 from costmodel.pricing.grid import boundaries
 from costmodel.pricing.grid.axes import Grid
 from costmodel.pricing.grid.regions import _classes
@@ -59,3 +60,17 @@ def test_a_large_grid_is_not_looked_at_point_by_point():
     assert sum(sizes.values()) == 10**9
     assert sizes[frozenset({1, 2})] == 999 and sizes[frozenset({0, 1, 2})] == 1 and sizes[frozenset({1})] == 999*999
     assert boundaries.MOST > 2 * 10**6
+
+
+def test_a_second_sweep_traces_nothing():
+    traces = []
+
+    def model(x, w):
+        traces.append(x.shape)
+        return x @ w if x.shape[0] == 1 else (x @ w) @ w
+
+    n, d = cm.dims("rows width")
+    cost = cm.analyze(model, cm.spec((n, d)), cm.spec((d, d)))
+    first = cost.sweep(rows=range(1, 5), width=range(1, 5), hardware="lecture")
+    met = len(traces)
+    assert first.identical(cost.sweep(rows=range(1, 5), width=range(1, 5), hardware="lecture")) and len(traces) == met

@@ -52,7 +52,7 @@ def test_without_the_assumption_it_is_written_in_ceilings(unaligned):
 def test_without_the_assumption_it_is_exact(unaligned):
     draw = random.Random(50)
     corners = [(1, 32, 32), (1, 33, 299), (2, 300, 31 + 32)]
-    for n, h, w in corners + [(draw.randint(1, 5), draw.randint(32, 300), draw.randint(32, 300)) for _ in range(7)]:
+    for n, h, w in corners + [(draw.randint(1, 5), draw.randint(32, 300), draw.randint(32, 300)) for _ in range(3)]:
         assert unaligned.at(n=n, h=h, w=w).macs == concrete_macs(ResNet50(), n, h, w), (n, h, w)
 
 
