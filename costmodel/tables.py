@@ -52,19 +52,19 @@ class Grid:
         """The table, line by line. None where it does not fit as it is."""
         heads = [name.split("\n") for name in self.columns]
         body = [row for row in self.rows if row is not None]
-        texts = [cell for row in body for cell in row]
-        if not all(map(all, heads)) or not heads or not all(map(_is_narrow, (*(line for head in heads for line in head), *texts))):
+        text = "".join([*(line for head in heads for line in head), *("".join(row) for row in body)])
+        if not all(map(all, heads)) or not heads or not _is_narrow(text):
             return None
-        widths = [max(map(len, (*head, *(row[i] for row in body)))) for i, head in enumerate(heads)]
+        widths = [max(map(len, (*head, *cells))) for head, cells in zip(heads, zip(*body, strict=True) if body else [()]*len(heads),
+                                                                        strict=True)]
         whole = sum(widths) + 3 * len(widths) - 1
         captions = self.caption.split("\n") if self.caption else []
         if whole + 2 > width or not all(_is_narrow(line) and len(line) <= whole + 2 for line in captions):
             return None
-        aligned = [name in self.left for name in self.columns]
+        layout = "  " + "   ".join(f"%{'-' * (name in self.left)}{w}s" for name, w in zip(self.columns, widths, strict=True))
 
         def line(cells: Sequence[str]) -> str:
-            return "  " + "   ".join([cell.ljust(w) if left else cell.rjust(w)
-                                      for cell, w, left in zip(cells, widths, aligned, strict=True)])
+            return (layout % tuple(cells)).rstrip()
 
         tall = max(map(len, heads))
         above = [line([head[i] if i < len(head) else "" for head in heads]) for i in range(tall)]
@@ -132,4 +132,4 @@ def _is_narrow(text: str) -> bool:
     """Whether it is one line, each character of which is one column wide."""
     if text.isascii():
         return text.isprintable()
-    return text.isprintable() and not any(unicodedata.east_asian_width(c) in "WF" or unicodedata.combining(c) for c in text)
+    return text.isprintable() and not any(unicodedata.east_asian_width(c) in "WF" or unicodedata.combining(c) for c in set(text))

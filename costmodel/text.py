@@ -28,13 +28,18 @@ def cell(value: Any) -> str:
     return f"{int(value):,}" if value == int(value) else f"{float(value):,.1f}"
 
 
+_PREFIXES = tuple((10.0**power, prefix) for power, prefix in (
+    (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12, "p")))
+
+
 def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
     if value == 0:
         return f"0 {unit}"
-    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12, "p")):
-        if abs(value) >= 10.0**power:
-            return f"{value / 10.0**power:.3g} {prefix}{unit}"
+    size = abs(value)
+    for scale, prefix in _PREFIXES:
+        if size >= scale:
+            return f"{value / scale:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}"
 
 

@@ -73,6 +73,6 @@ def test_printing_a_roofline(cost_of):
         roofline.text(200)
         computed.append(middle - start)
         printed.append(time.process_time() - middle)
-    print(f"\nResNet-50, {len(roofline.rows)} kernels: computed in {1e3*min(computed):.2f} ms, printed in {1e3*min(printed):.2f} ms, "
-          f"{min(printed)/min(computed):.1f}×")
+    print(f"\nResNet-50, {len(roofline.rows)} kernels: computed in {1e3*min(computed):.2f} ms, printed in "
+          f"{1e3*min(printed):.2f} ms, {min(printed)/min(computed):.1f}×")
     assert min(printed) <= MAX_PRINTED*min(computed)
