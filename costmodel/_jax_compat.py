@@ -33,6 +33,11 @@ InconclusiveDimensionOperation = _core.InconclusiveDimensionOperation
 SCOPE = export.SymbolicScope()
 
 
+def configuration() -> dict[str, str]:
+    """Every setting of jax as text, as it is in this thread now."""
+    return {name: repr(holder.value) for name, holder in sorted(_config.config._value_holders.items())}
+
+
 def is_symbolic(dim: Any) -> bool:
     return isinstance(dim, SymbolicDim)
 

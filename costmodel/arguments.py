@@ -5,14 +5,16 @@ All text is parsed as data; nothing is evaluated.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from costmodel.cache.derivations import Cache, Derived
 from costmodel.cost import Cost, CostAt
 from costmodel.errors import CostModelError, TraceError
-from costmodel.models import ModelEntry, model
+from costmodel.models import FOLDERS, ModelEntry, model
 from costmodel.points import inside, sample_points
 
 
@@ -32,6 +34,7 @@ class Asked:
     skip_masked: bool = False
     mesh: str | None = None
     shards: tuple[str, ...] = ()
+    cache: Cache = field(default_factory=lambda: Cache(used=False))
 
     def answer(self, quoted: bool | None = False, train: str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote,
@@ -40,27 +43,47 @@ class Asked:
 
         Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
         """
+        given = point(self.points)
+        derived = self.cache.get(self._said(train), lambda: self._derive(train), lambda: self._request(train))
+        cost = derived.cost
+        if quoted is not False and not self.points and set(derived.at) == set(cost.symbols) - set(cost.domain.defaults):
+            given = dict(derived.at)
+        if given or quoted:
+            cost.domain.bind(given)
+        verified = _verify(cost, derived.at, given) if self.verify else ""
+        self.cache.keep()
+        return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified, derived.at)
+
+    def _said(self, train: str | None) -> dict[str, Any]:
+        """All of it that a derivation depends on."""
+        own = (os.getcwd(), os.environ.get(FOLDERS, "")) if ":" in self.model else ()
+        return {"model": self.model, "inputs": self.inputs, "where": self.where, "keywords": self.keywords, "rngs": self.rngs,
+                "mutable": self.mutable, "fit": self.fit, "mesh": self.mesh, "shards": self.shards, "train": train, "folders": own}
+
+    def _entry(self) -> ModelEntry:
         entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
         if not entry.inputs:
             raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
                                  "--input 'n,h,w,3:float32'")
-        given = point(self.points)
+        return entry
+
+    def _derive(self, train: str | None) -> Derived:
+        entry = self._entry()
+        over = self._over("data_sharding" if train else "in_shardings")
         try:
             if train:
-                over = self._over("data_sharding")
                 cost = entry.analyze_step(train, rngs=self.rngs, fit=self.fit, **over)
             else:
-                over = self._over("in_shardings")
                 cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
-        if quoted is not False and not self.points and set(entry.at) == set(cost.symbols) - set(cost.domain.defaults):
-            given = dict(entry.at)
-        if given or quoted:
-            cost.domain.bind(given)
-        verified = _verify(cost, entry, given) if self.verify else ""
-        return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified)
+        return Derived(cost, entry.at)
 
+    def _request(self, train: str | None) -> Any:
+        """What the derivation traced."""
+        if train:
+            return self._entry().step_request(train, rngs=self.rngs)
+        return self._entry().request(rngs=self.rngs, mutable=self.mutable or False)
 
     def _over(self, what: str) -> dict[str, Any]:
         """The mesh and the partitions of inputs, as options of an analysis."""
@@ -85,11 +108,13 @@ def partition(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Answer:
-    """A cost, the point asked for (empty for none), and the line that says how it was verified (empty if it was not to be)."""
+    """A cost, the point asked for (empty for none), the line that says how it was verified (empty if it was not to be), and the
+    point that publications quote."""
 
     cost: Cost
     at: Mapping[str, int]
     verified: str
+    quoted: Mapping[str, int]
 
     @cached_property
     def result(self) -> Cost | CostAt:
@@ -145,12 +170,12 @@ def point(texts: tuple[str, ...], option: str = "--at") -> dict[str, int]:
     return values
 
 
-def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
+def _verify(cost: Cost, quoted: Mapping[str, int], given: Mapping[str, int]) -> str:
     """Verify at the given point, else at the model's own, else at the first point of the domain at which the model runs."""
     if not cost.symbols:
         return "traced with integers only: there is no closed form to verify"
     refusal = "no small point satisfies its constraints"
-    for values in [given] if given else _candidates(cost, entry):
+    for values in [given] if given else _candidates(cost, quoted):
         try:
             if cost.program_of(cost.at(**values).formulas):
                 return f"verified against a concrete trace at {_text(values)}"
@@ -162,9 +187,9 @@ def _verify(cost: Cost, entry: ModelEntry, given: Mapping[str, int]) -> str:
     return f"NOT verified ({refusal}); give a point with --at"
 
 
-def _candidates(cost: Cost, entry: ModelEntry) -> Iterator[Mapping[str, int]]:
-    if inside(cost.domain, entry.at):
-        yield entry.at
+def _candidates(cost: Cost, quoted: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
+    if inside(cost.domain, quoted):
+        yield quoted
     if cost.fitted is not None:  # as deep as the sample, not as deep as a middling size
         yield from cost.fitted.verified
     yield from sample_points(cost.domain)

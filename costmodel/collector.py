@@ -41,3 +41,14 @@ def paused() -> Iterator[None]:
             _pauses -= 1
             if _pauses == 0 and _was_on:
                 gc.enable()
+
+
+@contextlib.contextmanager
+def rare() -> Iterator[None]:
+    """Collections far apart while it lasts: for a process of one command, which is at its end before they would pay."""
+    before = gc.get_threshold()
+    gc.set_threshold(500_000, 100, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -17,20 +17,14 @@ from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
 from costmodel.pricing.grown import Grown, sampled
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.depth import Grows
-from costmodel.program.fit.result import TRACE_LIMIT, Made, raw_program
-from costmodel.program.table import cost_table
+from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
-from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
 from costmodel.sharding.mesh import Mesh, mesh_of
-from costmodel.sharding.requested import NOTHING, Shardings
 from costmodel.sheets import html, latex
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
-from costmodel.trace.requests import Request, Traceable, request
-from costmodel.trace.training import Step
 from costmodel.trace.words import Phase
 
 if TYPE_CHECKING:
@@ -43,6 +37,10 @@ if TYPE_CHECKING:
     from costmodel.pricing.regional import Listed
     from costmodel.pricing.roofline import Roofline
     from costmodel.pricing.table import Table
+    from costmodel.program.fit.depth import Grows
+    from costmodel.program.fit.result import Made
+    from costmodel.sharding.requested import Shardings
+    from costmodel.trace.requests import Traceable
 
 
 def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
@@ -80,6 +78,9 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     >>> cm.analyze(jnp.matmul, (m, k), (k, n)).macs
     k*m*n
     """
+    from costmodel.sharding.requested import Shardings  # what traces, which needs jax, is imported to trace
+    from costmodel.trace.requests import request
+
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, mutable=mutable, params=params)
     return analyze_request(asked, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit, mesh=mesh,
                            stated=Shardings(in_shardings, out_shardings, param_shardings))
@@ -87,9 +88,12 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
 
 def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str = "max", verify: bool = True,
                     fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, tell: bool = True, mesh: Any = None,
-                    stated: Shardings = NOTHING) -> Cost:
+                    stated: Shardings | None = None) -> Cost:
     """Trace a request and count; what :func:`analyze` and :func:`costmodel.trace.training.analyze_training` have in common.
     ``tell``: say on stderr that a fit took the place of a trace."""
+    from costmodel.program.fit.depth import Grows
+    from costmodel.program.table import cost_table
+
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
@@ -125,11 +129,19 @@ def _grown(grows: Grows, *, branches: str, verify: bool, fit: str, **options: An
     return cost
 
 
-def _made(asked: Traceable, mesh: Any, stated: Shardings, *, fit: str, trace_limit: float | None,
+def _made(asked: Traceable, mesh: Any, given: Shardings | None, *, fit: str, trace_limit: float | None,
           tell: bool) -> tuple[Made | Grows, Traceable]:
     """What a request traces to, and the request: over its mesh, where that is one device's program."""
+    from costmodel.program.fit.depth import Grows
+    from costmodel.program.fit.result import raw_program
+    from costmodel.sharding.analysis import Sharded, found_indivisible, found_sharded
+    from costmodel.sharding.requested import NOTHING
+    from costmodel.trace.requests import Request
+    from costmodel.trace.training import Step
+
     if isinstance(asked, Sharded):
         return asked.made, asked
+    stated = given or NOTHING
     own = asked if isinstance(asked, Request | Step) else None
     if own is not None and mesh is not None:
         sharded = Sharded(own, mesh_of(mesh), stated)
@@ -176,6 +188,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     >>> cost.macs                       # forward, and the gradient of the weights; nobody needs that of the input
     20*d*n
     """
+    from costmodel.sharding.requested import Shardings
     from costmodel.trace.training import training_request
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
@@ -410,6 +423,9 @@ class Cost(_Face, Symbolic):
         env = self.domain.bind(values)
         key = self.fitted.key_at(env)
         if key not in self._by_key:
+            from costmodel.program.fit.result import Made
+            from costmodel.program.table import cost_table
+
             fitted = self.fitted.elsewhere_at(env)
             table, domain = cost_table(fitted.found.program, branches=Branches(self.branches))
             self._by_key[key] = Cost(table, fitted.whole(domain), name=self.name, request=self.request, branches=self.branches,
@@ -520,7 +536,7 @@ class Cost(_Face, Symbolic):
         from costmodel.program.serialize import Saved, to_json
 
         elsewhere = tuple((point, Saved(there.program, there.domain, there.name, there.compared))
-                          for point, there in sorted(self._elsewhere.items()))
+                          for point, there in sorted(self.known.elsewhere.items()))
         return to_json(Saved(self.program, self.domain, self.name, self.origin.compared, elsewhere, self.fitted), indent)
 
     def __repr__(self) -> str:
@@ -572,6 +588,6 @@ def from_json(text: str, *, limit: int | None = None) -> Cost:
 
     saved = from_json(text, MAX_TEXT if limit is None else limit)
     cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
-    cost.elsewhere({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
-                    for point, there in saved.elsewhere})
+    cost.known.elsewhere.update({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)
+                                 for point, there in saved.elsewhere})
     return cost

@@ -94,19 +94,35 @@ class ModelEntry:
     def analyze_step(self, optimizer: str, **options: Any) -> Any:
         """The :class:`~costmodel.cost.Cost` of a training step with optax's ``sgd`` (with momentum) or ``adamw``; the loss is the
         mean of squares of the model's first result. Options go to :func:`costmodel.analyze_training`."""
+        from costmodel.cost import analyze_training
+
+        cost = self._stepped(analyze_training, optimizer, options)
+        cost.name, cost.tokens = f"{self.name}, {optimizer} step", tuple(self.tokens.split())
+        return cost
+
+    def request(self, **options: Any) -> Any:
+        """What :meth:`analyze` traces; options go to :func:`costmodel.trace.requests.request`."""
+        from costmodel.trace.requests import request
+
+        model, inputs = self.make()
+        return request(model, *inputs, kwargs=self.kwargs, params=self.params, **options)
+
+    def step_request(self, optimizer: str, **options: Any) -> Any:
+        """What :meth:`analyze_step` traces; options go to :func:`costmodel.trace.training.training_request`."""
+        from costmodel.trace.training import training_request
+
+        return self._stepped(training_request, optimizer, options)
+
+    def _stepped(self, make: Callable[..., Any], optimizer: str, options: dict[str, Any]) -> Any:
         import jax
         import optax
-
-        from costmodel.cost import analyze_training
 
         model, inputs = self.make()
         update = {"sgd": optax.sgd(0.1, momentum=0.9), "adamw": optax.adamw(1e-3)}[optimizer]
         options.setdefault("params", self.params)
         kwargs = {name: True if name == "train" else value for name, value in self.kwargs.items()}
-        cost = analyze_training(model, *inputs, loss=lambda y: (jax.tree.leaves(y)[0] ** 2).mean(), optimizer=update,
-                                kwargs={**kwargs, **options.pop("kwargs", {})}, **options)
-        cost.name, cost.tokens = f"{self.name}, {optimizer} step", tuple(self.tokens.split())
-        return cost
+        return make(model, *inputs, loss=lambda y: (jax.tree.leaves(y)[0] ** 2).mean(), optimizer=update,
+                    kwargs={**kwargs, **options.pop("kwargs", {})}, **options)
 
     def with_inputs(self, inputs: Iterable[str], where: str | None = None, kwargs: Mapping[str, Any] | None = None) -> ModelEntry:
         """The same model called with other inputs, another domain, or other keyword arguments."""
@@ -158,6 +174,14 @@ def zoo() -> dict[str, ModelEntry]:
     return found
 
 
+def search_path(name: str) -> list[str]:
+    """Where the modules of a model are looked for. A user's own: in the working directory, as ``python -m`` would find them, then
+    where they keep their models."""
+    if ":" not in name:
+        return _installed()
+    return ["", *filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)), *sys.path]
+
+
 def _installed() -> list[str]:
     """Where installed packages are found: beside costmodel, then along the path without the working directory, and there last."""
     here = [p for p in sys.path if os.path.abspath(p) == os.getcwd()]
@@ -174,7 +198,7 @@ def _importing(package: str, path: list[str]) -> Iterator[None]:
     try:
         spec = importlib.machinery.PathFinder.find_spec(package, path)
         loaded = sys.modules.get(package)
-        if spec and loaded and _places(spec) != _places(loaded.__spec__):
+        if spec and loaded and places(spec) != places(loaded.__spec__):
             names = [name for name in sys.modules if name.split(".")[0] == package]
             aside = {name: sys.modules.pop(name) for name in names}
         yield
@@ -186,7 +210,7 @@ def _importing(package: str, path: list[str]) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _places(spec: importlib.machinery.ModuleSpec | None) -> list[str]:
+def places(spec: importlib.machinery.ModuleSpec | None) -> list[str]:
     """The real paths of a package's folders, or of a module's file."""
     if spec is None:
         return []
@@ -210,9 +234,7 @@ def model(name: str) -> ModelEntry:
 def _attribute(name: str) -> ModelEntry:
     module_name, _, attribute = name.partition(":")
     try:
-        # A user's own file in the working directory, as `python -m` would find it, or where they keep their models.
-        own = ["", *filter(None, os.environ.get(FOLDERS, "").split(os.pathsep))]
-        with _importing(module_name.split(".")[0], [*own, *sys.path]):
+        with _importing(module_name.split(".")[0], search_path(name)):
             found: Any = importlib.import_module(module_name)
     except Exception as error:  # the user's module may fail in any way; its reason is what they need
         reason = str(error).splitlines()[0] if str(error) else ""

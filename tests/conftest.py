@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +15,10 @@ from costmodel import Cost, ModelEntry
 # How long an example takes is a matter of what else the machine does; what is timed is a benchmark.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# No test reads what another run of the command line kept, or leaves anything to the user's own.
+_FOLDER = tempfile.TemporaryDirectory(prefix="costmodel-tests-")
+os.environ["COSTMODEL_CACHE"] = _FOLDER.name
 
 ENTRIES: dict[str, ModelEntry] = {entry.name: entry for entry in zoo.models()}
 

@@ -18,8 +18,9 @@ import costmodel
 ROOT = Path(costmodel.__file__).parent
 
 # The house, from the ground up: a file imports from its own room and from rooms below it, whenever and for whatever purpose.
-ROOMS = ("errors", "text", "files", "collector", "_jax_compat", "hardware", "symbolic", "pictures", "sheets", "trace", "rules",
-         "program", "fusion", "memory", "sharding", "pricing", "solve", "report", "cost", "points", "models", "arguments", "bench",
+ROOMS = ("errors", "text", "tables", "files", "collector", "_jax_compat", "hardware", "symbolic", "pictures", "sheets", "trace",
+         "rules", "program", "fusion", "memory", "sharding", "pricing", "solve", "report", "cost", "points", "models", "cache",
+         "arguments", "bench",
          "cli", "__main__")
 RANK = {name: rank for rank, name in enumerate(ROOMS)}
 
@@ -215,6 +216,14 @@ def run(code: str) -> str:
 def test_importing_is_lazy(module):
     heavy = run(f"import sys, {module}; print(*{{'jax', 'sympy', 'flax', 'numpy', 'matplotlib', 'xarray'}} & set(sys.modules))")
     assert heavy.strip() == ""
+
+
+def test_what_prices_needs_no_jax():
+    """A cost from a file or from the cache is priced, swept and solved for without it."""
+    code = ("import sys, costmodel.arguments, costmodel.solve, costmodel.pricing.sweep, costmodel.pricing.energy, costmodel.rules, "
+            "costmodel.fusion; costmodel.rules.registered(), costmodel.fusion.policies(); "
+            "print(*{'jax', 'jaxlib', 'flax', 'zoo'} & set(sys.modules))")
+    assert run(code).strip() == ""
 
 
 def test_numpy_free_formulas():

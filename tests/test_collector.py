@@ -18,6 +18,14 @@ def test_pauses_nest_and_an_error_ends_them():
     assert gc.isenabled()
 
 
+def test_a_command_collects_rarely_and_leaves_it_as_it_was():
+    before = gc.get_threshold()
+    with pytest.raises(ValueError, match="inside"), collector.rare():
+        assert gc.isenabled() and gc.get_threshold()[0] > 100*before[0]
+        raise ValueError("inside")
+    assert gc.get_threshold() == before
+
+
 def test_a_collector_that_was_off_stays_off():
     gc.disable()
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from costmodel import __version__
-from costmodel.cli import bench, calibrate, hw, model, page, plan, price, sweep
+from costmodel import __version__, collector
+from costmodel.cli import bench, cache, calibrate, hw, model, page, plan, price, sweep
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
 from costmodel.text import shown
@@ -25,7 +25,8 @@ class _OneLineErrors(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with collector.rare():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except CostModelError as error:
             code = _complain(str(error))
         except click.ClickException as error:
@@ -53,7 +54,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, plan.plan, price.compare,
-                bench.check, bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw):
+                bench.check, bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw, cache.cache):
     main.add_command(command)
 
 # What other rooms may use.

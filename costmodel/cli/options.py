@@ -15,6 +15,8 @@ from costmodel.text import shown
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
 
+NO_CACHE = click.option("--no-cache", "cached", is_flag=True, flag_value=False, default=True,
+                        help="Derive it anew, and keep nothing; see `costmodel cache info`.")
 _MODEL = (
     click.option("--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
                  help="One an argument of the call, e.g. 'n,h,w,3:float32'; names become symbols."),
@@ -30,6 +32,7 @@ _MODEL = (
                  help="Analyse one device of a mesh, e.g. data=8,model=4; parameters as Flax's metadata says."),
     click.option("--shard", "shards", multiple=True, metavar="AXIS,…",
                  help="One an input: the mesh's axis of each dimension, - for none; a single one is of all inputs."),
+    NO_CACHE,
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
 
@@ -39,10 +42,14 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
                  rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
-                 shards: tuple[str, ...], verify: bool, **options: Any) -> None:
+                 shards: tuple[str, ...], cached: bool, verify: bool, **options: Any) -> None:
         from costmodel.arguments import Asked
+        from costmodel.cache.derivations import Cache
 
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards), **options)
+        cache = Cache(cached)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards, cache),
+                **options)
+        cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered
     for decorate in reversed((click.argument("model", required=needed, default=None if needed else ""), *_MODEL)):

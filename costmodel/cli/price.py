@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costmodel.cli.forms import PICTURE, end, forms, give
-from costmodel.cli.options import PRECISION, model_options, width
+from costmodel.cli.options import NO_CACHE, PRECISION, model_options, width
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
@@ -143,13 +143,12 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
     from dataclasses import replace
 
     from costmodel.arguments import point
-    from costmodel.models import model
 
     given = point(fixed)
     if symbol in given:
         raise CostModelError(f"--at gives {symbol}={given[symbol]}, and {symbol} is what is looked for: leave it out of --at")
     answer = replace(asked, points=()).answer()
-    quoted = {name: value for name, value in model(asked.model).at.items() if name in answer.cost.symbols}
+    quoted = {name: value for name, value in answer.quoted.items() if name in answer.cost.symbols}
     return answer, {name: value for name, value in {**quoted, **given}.items() if name != symbol}
 
 
@@ -239,16 +238,19 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
 @_DTYPE
 @PRECISION
 @PICTURE
+@NO_CACHE
 def compare(first: str, second: str, names: str | None, points: tuple[str, ...], points_a: tuple[str, ...],
-            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None, form: str | None,
+            points_b: tuple[str, ...], policy: str | None, dtype: str | None, precision: str | None, cached: bool, form: str | None,
             output: str | None) -> None:
     """Two models side by side: parameters, operations, bytes, activations, time, and how many times B's are A's."""
     from costmodel.arguments import Asked, point
+    from costmodel.cache.derivations import Cache
     from costmodel.solve.compare import compare as side_by_side
 
     devices = _devices(names, precision) if names else []
     shared, own = point(points), [point(points_a), point(points_b)]
-    answers = [_symbolic(Asked(name, verify=False), (), None) for name in (first, second)]
+    cache = Cache(cached)
+    answers = [_symbolic(Asked(name, verify=False, cache=cache), (), None) for name in (first, second)]
     every = sorted({symbol for answer, _ in answers for symbol in answer.cost.symbols})
     if unknown := [symbol for symbol in shared if symbol not in every]:
         raise CostModelError(f"--at: neither model has a symbol {unknown[0]};{did_you_mean(unknown[0], every)} they have "
@@ -262,6 +264,7 @@ def compare(first: str, second: str, names: str | None, points: tuple[str, ...],
         result.plot(output)
     give(result, form)
     end(None, form, output)
+    cache.keep()
 
 
 def _text(at: Mapping[str, int]) -> str:

@@ -42,7 +42,6 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     from dataclasses import replace
 
     from costmodel.arguments import point
-    from costmodel.models import model
     from costmodel.points import axes, figures, ties
 
     suffix = _suffix(output)
@@ -51,7 +50,7 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     answer = replace(asked, points=()).answer()
     cost = answer.cost.reprice(dtype=dtype) if dtype else answer.cost
     spans = axes(over, cost.domain)
-    quoted = {name: value for name, value in model(asked.model).at.items() if name in cost.symbols}
+    quoted = {name: value for name, value in answer.quoted.items() if name in cost.symbols}
     grid: dict[str, Any] = {**quoted, **point(asked.points), **spans, **following}
     grid = {name: grid[name] for name in dict.fromkeys([*spans, *grid])}
     stored = suffix in _STORES

@@ -13,6 +13,7 @@ __all__ = [
     "explain",
     "grown",
     "grown_table",
+    "kept",
     "links",
     "metrics",
     "predict",

@@ -7,8 +7,9 @@ Everything that asks for prices (tables, rooflines, energy, sweeps, solvers) see
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sympy import Expr
 
@@ -18,19 +19,21 @@ from costmodel.fusion import Kernel, plan
 from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.result import Made, raw_program
-from costmodel.program.regions import Regions
-from costmodel.program.table import cost_table
+from costmodel.program.deferred import Deferred
+from costmodel.program.regions import Key, Regions
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
-from costmodel.rules import registered, using
+from costmodel.rules import Rule, registered, using
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
-from costmodel.sharding.analysis import Sharded
 from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
-from costmodel.trace.requests import Traceable
 from costmodel.trace.undecided import boundaries
+
+if TYPE_CHECKING:
+    from costmodel.program.fit.result import Made
+    from costmodel.sharding.analysis import Sharded
+    from costmodel.trace.requests import Traceable
 
 
 def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
@@ -45,6 +48,20 @@ class Differences(NamedTuple):
     counts: str
     moves: str
     kernels: str
+
+
+@dataclass(eq=False)
+class Known:
+    """What concrete traces told of a cost.
+
+    elsewhere: costs of the programs that hold at points where this one does not.
+    ones:      by the variables that are 1 there: the cost that holds, and whether its equations are the same.
+    alike:     points at which another program has the same equations.
+    """
+
+    elsewhere: dict[Key, Symbolic] = field(default_factory=dict)
+    ones: dict[frozenset[str], tuple[Symbolic, bool]] = field(default_factory=dict)
+    alike: set[Key] = field(default_factory=set)
 
 
 class Priced:
@@ -137,7 +154,7 @@ class Symbolic(Priced):
         self.name = name
         self.request = request
         self.branches = branches
-        self.rules = registered()  # a verification must count by the same
+        self._rules = registered()
         self.source = source
         self.change = change
         self.compared = regions or Regions(boundaries(domain)[0])
@@ -145,9 +162,12 @@ class Symbolic(Priced):
         self.alone = alone
         self.tokens: tuple[str, ...] = source.tokens if source is not None else ()  # the symbols whose product counts them
         self._prices: dict[tuple[Any, ...], Expr] = {}
-        self._elsewhere: dict[tuple[tuple[str, int], ...], Symbolic] = {}
-        self._ones: dict[frozenset[str], tuple[Symbolic, bool]] = {}  # by the variables that are 1 there: what holds, and if alike
-        self._alike: set[tuple[tuple[str, int], ...]] = set()  # points at which another program has the same equations
+        self.known = Known()
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules that it was counted by: a verification must count by the same."""
+        return self.request.rules if isinstance(self.request, Deferred) else self._rules
 
     def evaluate(self, expr: Expr) -> Expr:
         """An internal expression in the user's symbols."""
@@ -195,7 +215,7 @@ class Symbolic(Priced):
         env = self.domain.bind(values)
         there = self._settled(env, values)
         there.tokens = self.tokens
-        return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self._alike else None)
+        return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self.known.alike else None)
 
     def _settled(self, env: Mapping[Any, int], values: Mapping[str, int]) -> Symbolic:
         """The cost that holds at a point: this one, or that of the program that a concrete trace has there."""
@@ -203,17 +223,17 @@ class Symbolic(Priced):
             base = self.source._settled(env, values)
             return self if base is self.source else self._changed(base, values)
         key = tuple(sorted(values.items()))
-        if key in self._elsewhere:
-            return self._elsewhere[key]
+        if key in self.known.elsewhere:
+            return self.known.elsewhere[key]
         if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
             return self._in_another_region(env, key)
         if self._believed(env, key):
             return self
-        if self.request is None or not self.request.repeatable:
-            self.compared.refuse(env, values)
-            return self
-        ones = frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
-        if ones not in self._ones:
+        ones = self._at_one(env)
+        if ones not in self.known.ones:
+            if self.request is None or not self.request.repeatable:
+                self.compared.refuse(env, values)
+                return self
             with using(self.rules):
                 table, left = self._concrete(env)
             found = self._differs(env, table, left)
@@ -224,15 +244,15 @@ class Symbolic(Priced):
             self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
             region = self._where_one(ones, values) if ones else None
             if region is None or any(region._differs(env, table, left)):
-                self._elsewhere[key] = self._alone(table, left)
-                self._alike |= {key} if alike else set()
-                return self._elsewhere[key]
+                self.known.elsewhere[key] = self._alone(table, left)
+                self.known.alike |= {key} if alike else set()
+                return self.known.elsewhere[key]
             region.compared.settle(env, key)
-            self._ones[ones] = region, alike
-        region, alike = self._ones[ones]
-        self._alike |= {key} if alike else set()
-        self._elsewhere[key] = region._settled(env, values)
-        return self._elsewhere[key]
+            self.known.ones[ones] = region, alike
+        region, alike = self.known.ones[ones]
+        self.known.alike |= {key} if alike else set()
+        self.known.elsewhere[key] = region._settled(env, values)
+        return self.known.elsewhere[key]
 
     def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
         """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
@@ -245,6 +265,9 @@ class Symbolic(Priced):
     def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
         """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
         has no other variables, or does not trace."""
+        from costmodel.program.fit.result import Made, raw_program
+        from costmodel.program.table import cost_table
+
         assert self.request is not None
         others = any(v.name not in ones for v in self.domain.variables if v.is_dimension)
         if not others or self.fitted is not None or self.sharded is not None:
@@ -267,7 +290,7 @@ class Symbolic(Priced):
         """The cost of another program, which is not compared with anything."""
         return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
-    def _believed(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> bool:
+    def _believed(self, env: Mapping[Any, int], key: Key) -> bool:
         """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
         already, what the rules make of them is compared too."""
         if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
@@ -276,14 +299,14 @@ class Symbolic(Priced):
             return self.compared.settled(env, key)
         return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
 
-    def _in_another_region(self, env: Mapping[Any, int], key: tuple[tuple[str, int], ...]) -> Symbolic:
+    def _in_another_region(self, env: Mapping[Any, int], key: Key) -> Symbolic:
         """The cost of the program that the model has at a point where its structure is not the fitted one."""
         if self.alone:
             self.fitted.refuse(env)
         with using(self.rules):
             table, left = concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
-        self._elsewhere[key] = self._alone(table, left)
-        return self._elsewhere[key]
+        self.known.elsewhere[key] = self._alone(table, left)
+        return self.known.elsewhere[key]
 
     def program_of(self, other: Symbolic) -> bool:
         """Whether another cost, which holds at a point, is of a program that this one's forms are of."""
@@ -298,17 +321,22 @@ class Symbolic(Priced):
             return self.sharded.concrete(self.domain, env, self.branches)
         return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
 
-    def elsewhere(self, costs: Mapping[tuple[tuple[str, int], ...], Symbolic]) -> None:
-        """Costs of the programs that hold at points where this one does not."""
-        self._elsewhere.update(costs)
+    def within_ones(self, values: Mapping[str, int]) -> Symbolic:
+        """The cost at a point where some variables are 1 and a region is known."""
+        env = self.domain.bind(values)
+        return self.known.ones[self._at_one(env)][0]._settled(env, values)
+
+    def _at_one(self, env: Mapping[Any, int]) -> frozenset[str]:
+        """The dimensions that are 1 at a point."""
+        return frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
 
     def _changed(self, base: Symbolic, values: Mapping[str, int]) -> Symbolic:
         """What this cost makes of its source, of the program that holds at a point."""
         key = tuple(sorted(values.items()))
-        if key not in self._elsewhere:
+        if key not in self.known.elsewhere:
             assert self.change is not None
-            self._elsewhere[key] = self._alone(self.change(base.program), base.domain)
-        return self._elsewhere[key]
+            self.known.elsewhere[key] = self._alone(self.change(base.program), base.domain)
+        return self.known.elsewhere[key]
 
     def verify(self, /, **values: int) -> None:
         """Trace the model concretely at a point and compare each equation's counts with the closed forms' values there.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sympy import Expr
 
@@ -20,15 +20,16 @@ from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing import metrics
 from costmodel.pricing.core import Symbolic
 from costmodel.program.coverage import Coverage
-from costmodel.program.fit.depth import Grows
 from costmodel.program.fit.growth import DEPTHS, interpolated
-from costmodel.program.fit.programs import box_of, domain_of_request
 from costmodel.program.fit.refusal import FitError
 from costmodel.program.regions import Regions
 from costmodel.program.verify import concrete
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
+
+if TYPE_CHECKING:
+    from costmodel.program.fit.depth import Grows
 
 _FIRST = 5  # depths that suffice for what grows linearly or quadratically
 _FRESH = (3, 9)  # so much deeper than the deepest of the sample are the programs that verify
@@ -145,6 +146,8 @@ class Sampled:
 
 def sampled(grows: Grows, analyse: Callable[[Any], Symbolic], *, branches: str, name: str) -> Sampled:
     """The costs of a growing model at consecutive depths, and concrete programs at greater ones."""
+    from costmodel.program.fit.programs import domain_of_request  # what traces, which needs jax, is imported to trace
+
     last = grows.depth.upper if grows.depth.upper is not None else sys.maxsize
     depths = tuple(range(grows.least, min(grows.least + DEPTHS, last - len(_FRESH) + 1)))
     if len(depths) < 4:
@@ -158,6 +161,8 @@ def sampled(grows: Grows, analyse: Callable[[Any], Symbolic], *, branches: str, 
 
 def _fresh_points(domain: Domain, grows: Grows, depths: Sequence[int]) -> list[dict[Any, int]]:
     """A point at each depth and another at the last, the other symbols drawn from small values that the domain allows."""
+    from costmodel.program.fit.programs import box_of
+
     box, rng = box_of(domain), random.Random(0)
     place = box.symbols.index(grows.symbol)
     found = []
@@ -171,6 +176,8 @@ class Grown(Symbolic):
     """Prices of a model with another program at every depth, in closed form in all its symbols, the depth among them."""
 
     def __init__(self, parts: Sampled, *, name: str, request: Any, branches: str, checked: bool) -> None:
+        from costmodel.program.fit.programs import domain_of_request
+
         self.parts = parts
         domain = domain_of_request(parts.grows.request)
         points = tuple({v.symbol: int(evaluate(v.divisor, env)) * env[symbol(v.name)] for v in domain.variables}

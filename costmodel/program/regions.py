@@ -24,17 +24,20 @@ class Regions:
     own:        the first so many boundaries were asked for by this program; others by programs before it, from which jax may have
                 remembered parts.
     same:       regions in which a concrete trace was the same: the boundaries that their points are on.
+    counted:    regions in which one counted the same and moved other bytes.
+    points:     points at which one was the same.
     """
 
     def __init__(self, boundaries: Iterable[Expr] = (), *, stand_ins: bool = False, checked: bool = True,
-                 same: Iterable[Signature] = (), everywhere: bool = False, own: int | None = None) -> None:
+                 same: Iterable[Signature] = (), everywhere: bool = False, own: int | None = None,
+                 counted: Iterable[Signature] = (), points: Iterable[Key] = ()) -> None:
         self.boundaries = tuple(boundaries)
         self.stand_ins, self.checked = stand_ins, checked
         self.same = set(same)
-        self.counted: set[Signature] = set()  # a concrete trace counted the same and moved other bytes
+        self.counted = set(counted)
         self.everywhere = everywhere  # a point on no boundary differed: no point may be believed unseen
         self.own = len(self.boundaries) if own is None else own
-        self._points: set[Key] = set()
+        self.points = set(points)
         self._told = False
 
     def signature(self, env: Mapping[Any, int]) -> Signature:
@@ -43,17 +46,17 @@ class Regions:
 
     def settled(self, env: Mapping[Any, int], point: Key) -> bool:
         """Whether the program may be believed at this point."""
-        if not self.checked or point in self._points:
+        if not self.checked or point in self.points:
             return True
         return not (self.stand_ins or self.everywhere) and self.signature(env) in self.same
 
     def visited(self, point: Key) -> bool:
         """Whether a concrete trace was the same at this very point."""
-        return point in self._points
+        return point in self.points
 
     def settle(self, env: Mapping[Any, int], point: Key) -> None:
         """A concrete trace was the same here."""
-        self._points.add(point)
+        self.points.add(point)
         if not self.stand_ins:
             self.same.add(self.signature(env))
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from costmodel.errors import CostModelError
-from costmodel.program.fit.result import Fit
 from costmodel.program.fit.saved import SavedFit, fit_data, fit_from
-from costmodel.program.regions import Key, Regions
+from costmodel.program.regions import Key, Regions, Signature
 from costmodel.program.sound import check_program
 from costmodel.rules import STATUSES
 from costmodel.rules.branches import Branches, Side
@@ -22,6 +22,9 @@ from costmodel.symbolic.domain import Domain, Multiple, Relation, Variable
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.tree import MAX_DIGITS, from_tree, from_trees, to_tree
 from costmodel.text import shown
+
+if TYPE_CHECKING:
+    from costmodel.program.fit.result import Fit
 
 FORMAT = "costmodel-cost-7"
 MAX_TEXT = 2_500_000  # characters; the largest model of the zoo has 650 000
@@ -43,10 +46,12 @@ class Saved:
 
 def to_json(cost: Saved, indent: int | None = None) -> str:
     """JSON text of a cost: its domain and its equations, with every distinct expression, array and kind stored once."""
-    return json.dumps(_data(cost), indent=indent, separators=None if indent else (",", ":"))
+    return json.dumps(data_of(cost), indent=indent, separators=None if indent else (",", ":"))
 
 
-def _data(cost: Saved) -> dict[str, Any]:
+def data_of(cost: Saved, *, whole: bool = False) -> dict[str, Any]:
+    """What :func:`to_json` writes, as JSON's dicts and lists. ``whole``: with all that is known of its regions, which is worth
+    something only to who can trace the model again."""
     writer = _Writer()
     equations = [writer.equation(e) for e in cost.program]
     program = {
@@ -64,8 +69,9 @@ def _data(cost: Saved) -> dict[str, Any]:
         "relations": [{"text": r.text, "difference": writer.expr(r.difference)} for r in cost.domain.relations],
         "multiples": [[writer.expr(m.part), writer.expr(m.whole)] for m in cost.domain.multiples],
     }
-    elsewhere = [[dict(point), _data(there)] for point, there in cost.elsewhere]
-    return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": writer.regions(cost.regions), "program": program,
+    elsewhere = [[dict(point), data_of(there)] for point, there in cost.elsewhere]
+    regions = writer.regions(cost.regions, whole)
+    return {"format": FORMAT, "name": cost.name, "domain": domain, "regions": regions, "program": program,
             "values": writer.values, "arrays": writer.arrays, "kinds": writer.kinds, "expressions": writer.exprs,
             "elsewhere": elsewhere, "fitted": None if cost.fitted is None else fit_data(cost.fitted, writer.expr)}
 
@@ -73,17 +79,28 @@ def _data(cost: Saved) -> dict[str, Any]:
 def from_json(text: str, limit: int = MAX_TEXT) -> Saved:
     """The cost that :func:`to_json` wrote, of at most ``limit`` characters, so that no file takes long. Raises CostModelError,
     saying what is wrong, for anything else."""
-    data = _parsed(text, limit)
+    data = parsed(text, limit)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CostModelError(f"not a cost: expected format {FORMAT!r}; write it with cost.to_json()")
+    with refusals("a damaged cost file", "write it anew with cost.to_json()"):
+        return saved_from(data)
+
+
+@contextlib.contextmanager
+def refusals(what: str, instead: str) -> Iterator[None]:
+    """Turns whatever is raised by reading data that is no cost into a line for the user: what it is, and what to do instead."""
     try:
-        return _Reader(data).cost()
+        yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise CostModelError(f"a damaged cost file: {type(error).__name__}: {shown(str(error), 200)}; write it anew with "
-                             "cost.to_json()") from error
+        raise CostModelError(f"{what}: {type(error).__name__}: {shown(str(error), 200)}; {instead}") from error
 
 
-def _parsed(text: str, limit: int) -> Any:
+def saved_from(data: dict[str, Any], *, whole: bool = False) -> Saved:
+    """The cost of which :func:`data_of` gave this. Raises as :func:`refusals` has it for anything else."""
+    return _Reader(data, whole).cost()
+
+
+def parsed(text: str, limit: int) -> Any:
     """What the JSON text says. Raises CostModelError for what is none, is too long, or says one thing twice."""
     if len(text) > limit:
         raise CostModelError(f"a text of {len(text)} characters is more than {limit}: if you trust where it is from, give limit=")
@@ -132,11 +149,15 @@ class _Writer:
     def expr(self, expr: Expr) -> int:
         return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
 
-    def regions(self, regions: Regions) -> dict[str, Any]:
+    def regions(self, regions: Regions, whole: bool) -> dict[str, Any]:
+        flags = {"stand_ins": regions.stand_ins, "checked": regions.checked, "everywhere": regions.everywhere}
+        if whole:
+            return {"boundaries": [self.expr(b) for b in regions.boundaries], "same": sorted(map(sorted, regions.same)),
+                    "own": regions.own, "counted": sorted(map(sorted, regions.counted)),
+                    "points": [dict(point) for point in sorted(regions.points)], **flags}
         places = regions.boundaries[:regions.own]
         same = {frozenset(i for i in s if i < regions.own) for s in regions.same | regions.counted}
-        return {"boundaries": [self.expr(b) for b in places], "same": sorted(sorted(s) for s in same),
-                "stand_ins": regions.stand_ins, "checked": regions.checked, "everywhere": regions.everywhere}
+        return {"boundaries": [self.expr(b) for b in places], "same": sorted(map(sorted, same)), **flags}
 
     def array(self, a: Array) -> int:
         return self._number(("array", a), self.arrays, lambda: [[self.expr(d) for d in a.shape], a.dtype])
@@ -169,8 +190,8 @@ class _Writer:
 class _Reader:
     """Rebuilds what _Writer stored. Every reference, name and type is checked, so that what was read can be priced."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
+    def __init__(self, data: dict[str, Any], whole: bool = False) -> None:
+        self.data, self.whole = data, whole
         self.exprs = from_trees(_list(data["expressions"]))
         self.arrays = [Array(tuple(_refer(self.exprs, i) for i in shape), _one_of(BITS, dtype)) for shape, dtype in data["arrays"]]
         self.values = [Value(_refer(self.arrays, a), _one_of(ORIGINS, origin), _text(name)) for a, origin, name in data["values"]]
@@ -198,8 +219,7 @@ class _Reader:
                           tuple((v.name, v.default) for v in variables if v.default is not None))
         if any(there["elsewhere"] for _, there in self.data["elsewhere"]):
             raise ValueError("a program that holds elsewhere has no others")
-        elsewhere = tuple((tuple(sorted((_text(name), _integer(value)) for name, value in point.items())), _Reader(there).cost())
-                          for point, there in self.data["elsewhere"])
+        elsewhere = tuple((key_from(point), _Reader(there).cost()) for point, there in self.data["elsewhere"])
         whole, regions = Domain(variables, relations, multiples), self.regions(self.data["regions"])
         check_program(table, whole, regions)
         return Saved(table, whole, _text(self.data["name"]), regions, elsewhere, self.fitted(whole))
@@ -211,11 +231,14 @@ class _Reader:
 
     def regions(self, stored: Any) -> Regions:
         boundaries = [_refer(self.exprs, i) for i in stored["boundaries"]]
-        same = [frozenset(_integer(i) for i in signature) for signature in stored["same"]]
+        same = _signatures(stored["same"])
         flags = [stored[name] for name in ("stand_ins", "checked", "everywhere")]
         if not all(isinstance(flag, bool) for flag in flags):
             raise ValueError("stand_ins, checked and everywhere are true or false")
-        return Regions(boundaries, stand_ins=flags[0], checked=flags[1], same=same, everywhere=flags[2])
+        if not self.whole:
+            return Regions(boundaries, stand_ins=flags[0], checked=flags[1], same=same, everywhere=flags[2])
+        return Regions(boundaries, stand_ins=flags[0], checked=flags[1], same=same, everywhere=flags[2],
+                       own=_natural(stored["own"]), counted=_signatures(stored["counted"]), points=map(key_from, stored["points"]))
 
     def values_at(self, indices: Iterable[Any]) -> tuple[Value, ...]:
         return tuple(_refer(self.values, i) for i in indices)
@@ -271,6 +294,15 @@ class _Reader:
         elif type(None) in kinds and value is None:
             return None
         raise ValueError(f"{what} is {str(value)[:60]!r}")
+
+
+def _signatures(stored: Any) -> list[Signature]:
+    return [frozenset(map(_integer, signature)) for signature in _list(stored)]
+
+
+def key_from(point: Any) -> Key:
+    """A point, from an object of its symbols' values."""
+    return tuple(sorted((_text(name), _integer(value)) for name, value in point.items()))
 
 
 @cache

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import CostModelError
-from costmodel.program.walk import walk
 from costmodel.rules.work import CostTable, Equation
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import ZERO, evaluate
-from costmodel.trace.requests import Traceable
+
+if TYPE_CHECKING:
+    from costmodel.trace.requests import Traceable
 
 
 def verify(program: CostTable, domain: Domain, env: Mapping[Any, int], values: Mapping[str, int], table: CostTable,
@@ -33,6 +34,8 @@ def concrete(domain: Domain, request: Traceable | None, env: Mapping[Any, int], 
     """The program as a concrete trace at a point has it, and the domain of what only the data decides."""
     if request is None:
         raise CostModelError("this cost was loaded from a file and has no model to trace again; verify before saving")
+    from costmodel.program.walk import walk  # where there is nothing to trace, jax is not needed
+
     table, left = walk(request.at(domain, env).run(), unknown="warn", branches=branches)
     stuck = sorted(v.symbol for v in left.variables if v.is_dimension)
     if stuck:

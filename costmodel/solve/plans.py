@@ -13,7 +13,8 @@ from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import GIB, Composer, Plan, StepCost
-from costmodel.text import grid, printed, si, titled
+from costmodel.tables import grid, printed, titled
+from costmodel.text import si
 
 ZERO = (0, 1, 2, 3)
 NEAR = 0.05  # of a step: other numbers of chunks that are told

@@ -19,7 +19,6 @@ import math
 import re
 from typing import Any
 
-from costmodel import _jax_compat as compat
 from costmodel.errors import DomainError
 from costmodel.symbolic.constraints import Constraints, Inequality, arithmetic, parse
 from costmodel.symbolic.domain import Domain, Relation, Variable, declare, declared, relate
@@ -118,6 +117,8 @@ class _Declaration:
 
     def relate(self, inequality: Inequality) -> None:
         """Tell jax and the domain of an inequality."""
+        from costmodel import _jax_compat as compat
+
         # One among plain shared variables only would hold for every other user of those names.
         if not inequality.names & set(self.names):
             raise DomainError(f"constraint {inequality.text!r} is about none of the dimensions that this call declares")
@@ -128,6 +129,8 @@ class _Declaration:
 
 def _variable(name: str, divisor: Any, low: int, high: int | None, *, fresh: bool) -> Any:
     """A jax dimension for ``name``; the plain variable is shared, any special domain gets a variable of its own."""
+    from costmodel import _jax_compat as compat  # a rule's example declares dimensions, and rules are loaded without jax
+
     least = -(-low // divisor) * divisor if isinstance(divisor, int) else low
     if high is not None and least > high:
         raise DomainError(f"{name} has no value: it is at least {least} and at most {high}")

@@ -6,7 +6,6 @@ from typing import Any
 
 import sympy
 
-from costmodel import _jax_compat as compat
 from costmodel.symbolic.domain import assumed
 from costmodel.symbolic.forms import Expr, PeakMax, lower_bound, minimum, symbol
 from costmodel.symbolic.periods import divide, merge_divisions
@@ -16,6 +15,10 @@ def internal(dim: Any) -> Expr:
     """A jax dimension (or an integer) as sympy over the internal variables, in canonical integer form; sympy as it is."""
     if isinstance(dim, Expr):
         return dim
+    if type(dim) is int:
+        return sympy.Integer(dim)
+    from costmodel import _jax_compat as compat  # formulas of a file need no jax
+
     if not compat.is_symbolic(dim):
         return sympy.Integer(int(dim))
     if id(dim) in _translated_by_id and _translated_by_id[id(dim)][0] is dim:

@@ -15,7 +15,6 @@ from typing import Any
 
 from sympy import Expr
 
-from costmodel import _jax_compat as compat
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import lower_bound, symbol
 from costmodel.symbolic.translate import internal
@@ -36,6 +35,8 @@ _differences: dict[Expr, None] = {}  # grows only, like the dimensions themselve
 @contextlib.contextmanager
 def noted() -> Iterator[Noted]:
     """Notes what is undecided while it lasts, in this thread."""
+    from costmodel import _jax_compat as compat  # the boundaries of a cost from a file need no jax
+
     found = Noted()
 
     def equality(a: Any, b: Any) -> None:

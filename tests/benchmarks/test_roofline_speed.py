@@ -19,6 +19,7 @@ REPETITIONS = 20
 MAX_POINT_SECONDS = 5e-3
 MAX_DEVICES_SECONDS = 1.0
 POINTS = 100
+MAX_PRINTED = 3
 
 
 def median(call: Callable[[], object]) -> float:
@@ -58,3 +59,20 @@ def test_all_devices_over_many_points(cost_of):
     seconds = median(lambda: curves(cost, grid, devices))
     print(f"\nResNet-50 on {len(devices)} of {len(available())} devices at {POINTS} points in {1e3 * seconds:.0f} ms")
     assert len(devices) > 5 and seconds <= MAX_DEVICES_SECONDS
+
+
+@pytest.mark.benchmark
+def test_printing_a_roofline(cost_of):
+    """Beside computing it, at a new point each time."""
+    cost, device, batches = cost_of("resnet50"), load("h100-sxm"), iter(range(2, 1000))
+    computed, printed = [], []
+    for _ in range(3*REPETITIONS):
+        start = time.process_time()
+        roofline = cost.roofline(device, n=next(batches), h=224, w=224)
+        middle = time.process_time()
+        roofline.text(200)
+        computed.append(middle - start)
+        printed.append(time.process_time() - middle)
+    print(f"\nResNet-50, {len(roofline.rows)} kernels: computed in {1e3*min(computed):.2f} ms, printed in "
+          f"{1e3*min(printed):.2f} ms, {min(printed)/min(computed):.1f}×")
+    assert min(printed) <= MAX_PRINTED*min(computed)

@@ -237,8 +237,9 @@ def interrupted(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.cost.raw_program", "costmodel.cost.cost_table",
-                                   "costmodel.arguments._verify", "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
+@pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.program.fit.result.raw_program",
+                                   "costmodel.program.table.cost_table", "costmodel.arguments._verify",
+                                   "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
                                    "costmodel.pricing.roofline.price", "costmodel.cli.price.end", "click.echo"])
 def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import costmodel.pricing.roofline
@@ -252,7 +253,7 @@ def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.
         return
     else:
         monkeypatch.setattr(where, interrupted)
-    result = CliRunner().invoke(main, ["roofline", "mlp", "--hw", "lecture"])
+    result = CliRunner().invoke(main, ["roofline", "mlp", "--hw", "lecture", "--no-cache"])
     assert result.exit_code == 130 and "Traceback" not in result.output
 
 

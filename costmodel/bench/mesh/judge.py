@@ -10,7 +10,8 @@ from costmodel.bench.compilers import target
 from costmodel.bench.lines import append
 from costmodel.bench.mesh.compile import Partitioned, compile_over
 from costmodel.errors import CostModelError
-from costmodel.text import grid, printed, si
+from costmodel.tables import grid, printed
+from costmodel.text import si
 
 if TYPE_CHECKING:
     from costmodel.bench.mesh.programs import Program

@@ -10,19 +10,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sympy
 from sympy import Expr, Symbol
 
-from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.fit.box import Box, Point
 from costmodel.program.fit.limit import TimeLimit, time_limit
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
-from costmodel.trace.requests import Traceable
+
+if TYPE_CHECKING:
+    from costmodel.trace.requests import Traceable
 
 Env = Mapping[Symbol, int]
 
@@ -115,6 +116,8 @@ def conditions(request: Traceable, domain: Domain, env: Env, seconds: float) -> 
     It is traced in variables of its own: jax remembers what it has traced, and an answer that holds at one point must be found by
     no other trace.
     """
+    from costmodel import _jax_compat as compat  # a fit from a file has its conditions and needs no jax
+
     number = next(_numbers)
     own = {s: compat.variable(f"{s.name}_asked_{number}") for s in env}
     there = {symbol(f"{s.name}_asked_{number}"): s for s in env}

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+TRACE_LIMIT = 60.0  # seconds for a symbolic trace, after which ``fit="auto"`` goes on with a fit
+
 
 class TimeLimit(BaseException):
     """The time is up. No Exception, so that nothing on the way takes it for an error of its own."""

@@ -13,7 +13,7 @@ from costmodel.errors import CostModelError, DomainError, IndivisibleShards, Tra
 from costmodel.program.fit.box import Point
 from costmodel.program.fit.conditions import Conditions
 from costmodel.program.fit.depth import Grows, growing
-from costmodel.program.fit.limit import TimeLimit, time_limit
+from costmodel.program.fit.limit import TRACE_LIMIT, TimeLimit, time_limit
 from costmodel.program.fit.programs import FittedProgram, box_of, domain_of_request, fit_request
 from costmodel.program.fit.refusal import FitError
 from costmodel.program.inline import inline
@@ -23,7 +23,6 @@ from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Traceable
 
 WHEN = ("auto", "never", "always")
-TRACE_LIMIT = 60.0  # seconds for a symbolic trace, after which ``auto`` goes on with a fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sympy import Expr, Symbol
 
 from costmodel.errors import DomainError
 from costmodel.program.fit.box import Point
 from costmodel.program.fit.conditions import Condition, Conditions
-from costmodel.program.fit.result import Fit
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
+
+if TYPE_CHECKING:
+    from costmodel.program.fit.result import Fit
 
 _MOST_POINTS, _MOST_TESTS = 100_000, 1000  # that a file may list
 
@@ -136,7 +138,7 @@ class SavedFit:
 
 def fit_data(fit: Fit | SavedFit, number: Callable[[Expr], int]) -> dict[str, Any]:
     """A fit as JSON; ``number`` stores an expression and gives its place."""
-    if isinstance(fit, Fit):
+    if not isinstance(fit, SavedFit):
         fit = saved(fit)
     return {"reason": fit.reason, "names": list(fit.names), "points": [list(p) for p in fit.inside],
             "verified": [list(p) for p in fit.checked], "elsewhere": [list(p) for p in fit.outside],
