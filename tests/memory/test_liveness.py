@@ -150,6 +150,9 @@ JUDGED = {
     "updates in a scan, donated": (write_rows, (CACHE, ROWS, PLACES), True),
     "a narrower result": (lambda weight, x: jnp.tanh(x @ weight).astype(jnp.bfloat16), (WEIGHT, X), False),
     "outputs that show inputs": (shown, (X,), False),
+    "a sort": (lambda x: jnp.sort(x * 2.0, axis=0), (X,), False),
+    "a sort by keys": (lambda x: lax.sort((x * 2.0, -x), num_keys=1), (X,), False),
+    "a sort of an input": (lambda x: jnp.sort(x, axis=0) + x, (X,), False),
 }
 
 
