@@ -17,7 +17,6 @@ from costmodel.fusion.predicates import (
     not_channels_last,
     product,
     rejoins,
-    takes,
 )
 from costmodel.fusion.registry import register
 from costmodel.fusion.ynnpack import clusters
@@ -31,7 +30,7 @@ _WORD = 4  # bytes of a random number generator's counter
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
-    return folds(producer, consumer) or (loop(consumer) and not (operand == 0 and takes(consumer)))
+    return folds(producer, consumer) or loop(consumer)
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:

@@ -153,6 +153,7 @@ JUDGED = {
     "a sort": (lambda x: jnp.sort(x * 2.0, axis=0), (X,), False),
     "a sort by keys": (lambda x: lax.sort((x * 2.0, -x), num_keys=1), (X,), False),
     "a sort of an input": (lambda x: jnp.sort(x, axis=0) + x, (X,), False),
+    "what is sorted and taken": (lambda x: jnp.take_along_axis(x * 2.0, jnp.argsort(x * 2.0, axis=0), axis=0), (X,), False),
 }
 
 
