@@ -175,6 +175,13 @@ def test_live_peak_is_what_xla_allocates(name):
     assert cost.at(**trips).live_peak("unfused", donate=("parameter",) if donated else ()) >= 0.999 * peak
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_in_half_precision_get_operands_in_single(dtype):
+    arguments = cm.spec((N, D), dtype), cm.spec((D, D), dtype)
+    peak = cm.analyze(jnp.matmul, *arguments, params=1).live_peak("xla-cpu", order="memory")
+    assert peak == pytest.approx(allocated(jnp.matmul, arguments, False), rel=0.06)
+
+
 def test_donation_saves_what_xla_says_it_saves():
     cost = cm.analyze(write_row, CACHE, ROW, PLACE, params=0)
     ours = cost.live_peak() - cost.live_peak(donate=["parameter"])
