@@ -17,21 +17,20 @@ from costmodel.fusion.predicates import (
     not_channels_last,
     product,
     rejoins,
-    takes,
 )
 from costmodel.fusion.registry import register
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, Equation
+from costmodel.rules.work import CostTable, Equation, is_floating, total
 from costmodel.symbolic.forms import ZERO
 
-_WORD = 4  # bytes of a random number generator's counter
+_WORD = 4  # bytes of a random number generator's counter, and of a float that holds narrower ones
 
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
-    return folds(producer, consumer) or (loop(consumer) and not (operand == 0 and takes(consumer)))
+    return folds(producer, consumer) or loop(consumer)
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:
@@ -52,9 +51,12 @@ def _fresh(e: Equation) -> bool:
 
 def _workspace(e: Equation) -> Expr:
     """Random bits are made in a loop over two counters, which is given copies. A cumulative operation goes over tiles, padded and
-    written (XLA, ReduceWindowRewriter)."""
+    written (XLA, ReduceWindowRewriter). Products and convolutions of 16-bit types get their operands, and give their result, in
+    32 bits (XLA, FloatNormalization with the processor's FloatSupport)."""
     if computes(e, GENERATORS) and not derives_keys(e):
         return 3 * e.outs[0].array.size * _WORD
+    if product(e) or Trait.CONVOLUTION in e.traits:
+        return total(v.array.size * _WORD for v in (*e.ins, *e.outs) if is_floating(v.array.dtype) and v.array.bits == 16)
     return 2 * e.outs[0].bytes if Trait.CUMULATIVE in e.traits else ZERO
 
 

@@ -10,7 +10,7 @@ result. The rules are XLA's, without its accidents:
 * A loop's carried value has a place of its own for the whole loop, which is that of its initial value if nothing else reads
   that. The value for the next iteration is made in that place if the old one is no longer needed then, otherwise beside it.
 * An update in place needs memory for itself where the old content is still read, or is an input that was not donated. Under a
-  compiler's policy an elementwise kernel, too, writes over an operand that nobody reads any more.
+  compiler's policy an elementwise kernel, too, writes over an operand that nobody reads any more, and a sort over its operands.
 * A kernel's workspace, if its policy states one, is held while it runs.
 * Branches exclude each other: their results share one buffer, and what one needs is released before another starts.
 """
@@ -252,6 +252,8 @@ class _Reader:
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
                     self.updates.append((read, self.contents[e.outs[0]]))
+                if Trait.SORT in e.traits and position < len(e.outs):
+                    self._sorts(read, e.outs[position])
                 dying[read] = None
         for v, _ in k.writes:
             for old in dying:
@@ -259,6 +261,11 @@ class _Reader:
                 if donated or (self._may_be_overwritten(old) and _same_places(old.value.array, v.array)
                                and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[v]))
+
+    def _sorts(self, old: Content, new: Value) -> None:
+        """Compilers sort in place; what is still read is copied first (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
+        if self._may_be_overwritten(old) and new in self.contents and _same_places(old.value.array, new.array):
+            self.updates.append((old, self.contents[new]))
 
     def _may_be_overwritten(self, old: Content) -> bool:
         """Compilers let elementwise kernels write over an operand that nobody reads any more; eager frameworks do not."""

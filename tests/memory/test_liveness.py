@@ -150,6 +150,10 @@ JUDGED = {
     "updates in a scan, donated": (write_rows, (CACHE, ROWS, PLACES), True),
     "a narrower result": (lambda weight, x: jnp.tanh(x @ weight).astype(jnp.bfloat16), (WEIGHT, X), False),
     "outputs that show inputs": (shown, (X,), False),
+    "a sort": (lambda x: jnp.sort(x * 2.0, axis=0), (X,), False),
+    "a sort by keys": (lambda x: lax.sort((x * 2.0, -x), num_keys=1), (X,), False),
+    "a sort of an input": (lambda x: jnp.sort(x, axis=0) + x, (X,), False),
+    "what is sorted and taken": (lambda x: jnp.take_along_axis(x * 2.0, jnp.argsort(x * 2.0, axis=0), axis=0), (X,), False),
 }
 
 
@@ -169,6 +173,13 @@ def test_live_peak_is_what_xla_allocates(name):
     assert abs(peak - theirs) <= 0.06 * theirs
     # An eager framework keeps as much or more.
     assert cost.at(**trips).live_peak("unfused", donate=("parameter",) if donated else ()) >= 0.999 * peak
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_in_half_precision_get_operands_in_single(dtype):
+    arguments = cm.spec((N, D), dtype), cm.spec((D, D), dtype)
+    peak = cm.analyze(jnp.matmul, *arguments, params=1).live_peak("xla-cpu", order="memory")
+    assert peak == pytest.approx(allocated(jnp.matmul, arguments, False), rel=0.06)
 
 
 def test_donation_saves_what_xla_says_it_saves():
