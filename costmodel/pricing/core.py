@@ -192,6 +192,10 @@ class Symbolic(Priced):
     def sharded(self) -> Sharded | None:
         """The request over a mesh, where this is one device's program; None for a program of one device, or from a file."""
         asked = self.origin.request
+        if asked is None or isinstance(asked, Deferred):  # no sharded cost is kept, and asking needs no jax
+            return None
+        from costmodel.sharding.analysis import Sharded
+
         return asked if isinstance(asked, Sharded) else None
 
     @property

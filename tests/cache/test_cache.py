@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import costmodel as cm
 from costmodel.arguments import Asked
-from costmodel.cache import circumstances, derivations, folder
+from costmodel.cache import circumstances, derivations, folder, sources
 from costmodel.cli import main
 from costmodel.fusion.registry import Policy, policy
 from costmodel.fusion.registry import scoped as policy_scoped
@@ -46,6 +46,10 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("COSTMODEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("costmodel.cache.sources._imported", {})
+    for name, module in list(sys.modules.items()):  # what other tests of this process wrote and imported, which is not believed
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and os.path.isfile(file) and os.stat(file).st_mtime_ns > sources._STARTED:
+            monkeypatch.delitem(sys.modules, name)
     (tmp_path / "cached_model.py").write_text(MODULE)
     (tmp_path / "cached_helper.py").write_text("WIDTH = 4\n")
     monkeypatch.chdir(tmp_path)
