@@ -52,7 +52,8 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
         cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered
-    for decorate in reversed((click.argument("model", required=needed, default=None if needed else ""), *_MODEL)):
+    which = click.argument("model") if needed else click.argument("model", required=False, default="")
+    for decorate in reversed((which, *_MODEL)):
         decorated = decorate(decorated)
     return decorated
 
