@@ -116,7 +116,7 @@ class Communication:
 
     @property
     def seconds(self) -> float:
-        """Of the busiest connection."""
+        """Seconds for which the busiest connection sends."""
         return max((s for _, s in self.lanes), default=0.0)
 
     @property
@@ -303,6 +303,8 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
     device = device.at_precision(precision) if precision else device
+    if topology and not cost.program.axes:
+        raise CostModelError(f"{cost.name} is of one device, so no axis can be laid on a link; give it a mesh, or leave topology out")
     device = device.laid(topology) if topology else device
     policy = policy_of(device, policy)
     work = workload(cost.program, policy)

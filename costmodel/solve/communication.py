@@ -30,7 +30,7 @@ class CommunicationBound:
 
     @property
     def each(self) -> Expr:
-        """The value, for one device along the axes that share the symbol."""
+        """How many of the symbol each device has, along the axes that share it."""
         return (self.value / Mul(*map(symbol_of, self.per))).expand()
 
     def __str__(self) -> str:
