@@ -176,7 +176,8 @@ class Collective(Params):
         axes = tuple(str(name) for name in names if not isinstance(name, int))
         sizes = params.get("axis_sizes") or {}
         devices = tuple(internal(sizes[axis]) for axis in axes) if all(axis in sizes for axis in axes) else ()
-        return cls(axes, devices, tuple(_extents(pair) for pair in params.get("perm") or ()))
+        partners = params.get("perm") if axes else ()  # along an axis of an array that vmap has not taken yet, nothing is sent
+        return cls(axes, devices, tuple(_extents(pair) for pair in partners or ()))
 
 
 Family = Callable[[Mapping[str, Any]], Params]

@@ -29,11 +29,11 @@ def succeed(*arguments: str) -> str:
 
 
 def test_the_list_has_every_device_with_its_peak_bandwidth_and_ridge() -> None:
-    lines = {line.split()[0]: line for line in succeed("list").splitlines()}
-    assert {*available(), "horowitz-45nm"} == set(lines) - {"name"}
-    for part in ("gpu", "2017", "125 TFLOP/s float16", "900 GB/s", "32 GB", "138.9 FLOP/B", "NVIDIA V100"):
+    lines = {line.split()[0]: line for line in succeed("list").splitlines() if line.strip()}
+    assert {*available(), "horowitz-45nm"} == {name for name in lines if name[0].isalnum()} - {"name", "ridge"}
+    for part in ("gpu", "2017", "125 TFLOP/s", "float16", "900 GB/s", "32 GB", "138.9", "NVIDIA V100"):
         assert part in lines["v100-sxm-32gb"]
-    assert "4.61 TFLOP/s float32" in lines["lecture"] and "48 FLOP/B" in lines["lecture"]
+    assert "4.61 TFLOP/s" in lines["lecture"] and "float32" in lines["lecture"] and " 48 " in lines["lecture"]
     assert "energy" in lines["horowitz-45nm"]
 
 

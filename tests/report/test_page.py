@@ -32,7 +32,7 @@ class Evaluated:
         self.data = exported.data
         self.forms = [evaluate(e, env) for e in exported.forms]
         self.lines = [evaluate(e, env) for e in exported.lines]
-        floating = set(self.data["floating"])
+        self.dtype, floating = dtype, set(self.data["floating"])
         self.bits = [self.data["bits"][dtype if dtype and name in floating else name] for name in self.data["dtypes"]]
 
     def bytes(self, policy: str) -> Any:
@@ -43,7 +43,9 @@ class Evaluated:
         return Fraction(total, 8)
 
     def live_peak(self, policy: str, donated: bool = False) -> Any:
-        rows = self.data["policies"][policy]["buffers"][donated]
+        plan = self.data["policies"][policy]
+        held = "half" if self.data["bits"].get(self.dtype) == 16 else "wide"
+        rows = plan[held if self.dtype and held in plan else "buffers"][donated]
         buffers = [rows[i:i + 5] for i in range(0, len(rows), 5)]
         steps = range(len(self.data["policies"][policy]["kernels"]))
         held = ([self.forms[form] * self.bits[dtype] for form, dtype, _, first, last in buffers if first <= step <= last]

@@ -7,7 +7,7 @@ import random
 
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_forms import random_form
 from sympy import Add, Integer, Mul, Pow, Rational
@@ -29,6 +29,10 @@ def round_trip(expr):
 @given(st.randoms(use_true_random=False))
 def test_a_round_trip_is_the_identity(rng):
     expr, _ = random_form(rng, 4, taps=True)
+    try:
+        extent(expr)
+    except CostModelError:  # too large to be read: a power of a power of a sum
+        assume(False)
     assert round_trip(expr) == expr
     assert sympy.srepr(round_trip(expr)) == sympy.srepr(expr)  # the order of the arguments, too
 

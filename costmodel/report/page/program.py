@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from costmodel.fusion import Kernel, policies
+from costmodel.fusion import Kernel, policies, policy
 from costmodel.memory.buffers import KINDS, lifetimes, memory
 from costmodel.memory.schedule import schedule
 from costmodel.pricing.compulsory import handed_on
@@ -13,7 +13,11 @@ from costmodel.pricing.workload import computed, needless, strictest
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
-from costmodel.rules.work import Array, Equation, OpKind, Work
+from costmodel.rules.work import Array, CostTable, Equation, OpKind, Work, is_floating, retype, total
+
+
+def _in(table: CostTable, dtype: str) -> CostTable:
+    return retype(table, lambda name: dtype if is_floating(name) else name)
 
 
 class Program:
@@ -62,12 +66,25 @@ class Program:
     def _policy(self, name: str) -> dict[str, Any]:
         """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
         no lower bound has it), and its buffers, as
-        (size, type, kind, first, last step); the second ones are those with parameters and optimizer donated."""
-        kernels = self.cost.kernels(name)
-        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": [self._buffers(name, ())]}
-        if any(v.origin == "optimizer" for v in self.cost.program.inputs):
-            made["buffers"].append(self._buffers(name, ("optimizer", "parameter")))
+        (size, type, kind, first, last step); the second ones are those with parameters and optimizer donated. Where kernels need
+        more in types of 16 bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
+        kernels, table = self.cost.kernels(name), self.cost.program
+        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name)}
+        if self._needs_by_width(name):
+            made["wide"], made["half"] = (self._held(_in(table, to), name) for to in ("float32", "float16"))
         return made
+
+    def _needs_by_width(self, name: str) -> bool:
+        """Whether kernels of a policy need other memory beside their operands in types of 16 bits."""
+        wide, half = (total(policy(name).workspace(e) for e in _in(self.cost.program, to)) for to in ("float32", "float16"))
+        return wide != half
+
+    def _held(self, table: CostTable, name: str) -> list[list[int]]:
+        """A program's buffers under a policy, and those with parameters and optimizer donated, if it has an optimizer."""
+        found = [self._buffers(table, name, ())]
+        if any(v.origin == "optimizer" for v in table.inputs):
+            found.append(self._buffers(table, name, ("optimizer", "parameter")))
+        return found
 
     def _kernel(self, k: Kernel) -> list[Any]:
         crossing = [part for v, elements in (*k.reads, *k.writes)
@@ -75,7 +92,7 @@ class Program:
         return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
                 [self.equation(e) for e in computed(k)], crossing, int(needless(k))]
 
-    def _buffers(self, policy: str, donate: tuple[str, ...]) -> list[int]:
-        held = memory(self.cost.program, policy, donate)
+    def _buffers(self, table: CostTable, policy: str, donate: tuple[str, ...]) -> list[int]:
+        held = memory(table, policy, donate)
         return [part for b in lifetimes(held, schedule(held, "program"))
                 for part in (*self._size(b.array), KINDS.index(b.kind), b.first, b.last)]

@@ -95,7 +95,8 @@ const policyBits = (v, kernels, wanted) => plus(
 
 // Live bits at every step of the schedule, by what they are held for, and the first step with most.
 function profileAt(v, policy, wanted, donate) {
-  const buffers = D.policies[policy].buffers[donate && D.policies[policy].buffers[1] ? 1 : 0];
+  const plan = D.policies[policy], held = wanted && plan.half ? (D.bits[wanted] === 16 ? plan.half : plan.wide) : plan.buffers;
+  const buffers = held[donate && held[1] ? 1 : 0];
   const bits = D.dtypes.map((_, i) => bitsOf(i, wanted));
   const steps = Math.max(1, D.policies[policy].kernels.length);
   const change = D.held.map(() => new Array(steps + 1).fill(0n));
