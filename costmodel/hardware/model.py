@@ -154,8 +154,8 @@ class LinkCalibration:
 
     @staticmethod
     def steps(kind: str, devices: float) -> float:
-        """How many steps come one after another: round a ring, twice where all have the result of a sum; one where all exchange with
-        all."""
+        """How many steps come one after another: round a ring, twice where all have the result of a sum; one in an exchange of
+        all with all."""
         return {"all_to_all": 1, "all_reduce": 2 * (devices - 1)}.get(kind, devices - 1)
 
     def seconds(self, devices: float, sent: float) -> float:

@@ -304,7 +304,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
     device = device.at_precision(precision) if precision else device
     if topology and not cost.program.axes:
-        raise CostModelError(f"{cost.name} is of one device: no axis is to be laid on a link; give it a mesh, or leave topology out")
+        raise CostModelError(f"{cost.name} is of one device: no axis is to be laid on links; give it a mesh, or no topology")
     device = device.laid(topology) if topology else device
     policy = policy_of(device, policy)
     work = workload(cost.program, policy)
