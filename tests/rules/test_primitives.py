@@ -138,7 +138,8 @@ def _derived(kind):
     return found, wrong
 
 
-@pytest.mark.parametrize("kind, least", [pytest.param("gradient", 600, marks=pytest.mark.slow), ("mapped", 800)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, least", [("gradient", 600), ("mapped", 800)])
 def test_every_gradient_and_map_is_costed(kind, least):
     found, wrong = _derived(kind)
     assert wrong == []

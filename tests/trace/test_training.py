@@ -31,7 +31,7 @@ NETWORKS = {
     "convnext_tiny": ("convnext_tiny", None, None), "vit_b_16": ("vit_b_16", None, None),
 }
 
-SLOW = ("resnet50", "resnet152", "vgg16_bn", "mobilenet_v2_nnx", "efficientnet_b0", "vit_b_16")
+SLOW = ("resnet50", "resnet50_nnx", "resnet152", "vgg16_bn", "mobilenet_v2_nnx", "efficientnet_b0", "vit_b_16")
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
