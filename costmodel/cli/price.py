@@ -44,7 +44,7 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     from costmodel.points import split_range
 
     laid = {axis: link for axis, _, link in (each.partition("=") for each in topology)}
-    wanted = [device.laid(laid) for device in _devices(names, precision)]  # before the model, which takes longer
+    wanted = [device.laid(laid) for device in devices_named(names, precision)]  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if by != "kernel" or depth is not None:
@@ -124,7 +124,8 @@ def _beside(name: str, devices: list[Hardware], policy: str | None, dtype: str |
     return [point.roofline(device, policy=policy) for device in devices]
 
 
-def _devices(names: str, precision: str | None = None) -> list[Hardware]:
+def devices_named(names: str, precision: str | None = None) -> list[Hardware]:
+    """The devices of an option --hw, by names or files."""
     from costmodel.hardware import load
 
     wanted = [load(name.strip()) for name in names.split(",") if name.strip()]
@@ -184,7 +185,7 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
         raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
-    devices = _devices(names, precision) if names else []
+    devices = devices_named(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
     cost = _typed(answer.cost, dtype)
     found = list(_answers(cost, at, over, devices, fit=fit, uses=uses, latency=latency, saturation=saturation, crossover=crossover,
@@ -247,7 +248,7 @@ def compare(first: str, second: str, names: str | None, points: tuple[str, ...],
     from costmodel.cache.derivations import Cache
     from costmodel.solve.compare import compare as side_by_side
 
-    devices = _devices(names, precision) if names else []
+    devices = devices_named(names, precision) if names else []
     shared, own = point(points), [point(points_a), point(points_b)]
     cache = Cache(cached)
     answers = [_symbolic(Asked(name, verify=False, cache=cache), (), None) for name in (first, second)]

@@ -32,6 +32,7 @@ from costmodel.solve.speed import (
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import Composer, Plan, StepCost
+from costmodel.solve.training import StepMemory, largest_batch, step_memory
 
 __all__ = [
     "Candidate",
@@ -47,6 +48,7 @@ __all__ = [
     "Stack",
     "Stages",
     "StepCost",
+    "StepMemory",
     "Within",
     "capacity",
     "communication_bound",
@@ -56,6 +58,7 @@ __all__ = [
     "elasticities",
     "figure_crossover",
     "fits",
+    "largest_batch",
     "line",
     "max_batch",
     "max_fit",
@@ -63,4 +66,5 @@ __all__ = [
     "rates_of",
     "saturation",
     "seconds_of",
+    "step_memory",
 ]

@@ -1,0 +1,111 @@
+"""What a training step takes of a memory: parameters, the optimizer's state, what is saved for the backward pass, and the rest, as
+wholes in closed form and as they are held at the peak; and the largest batch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from costmodel.errors import CostModelError
+from costmodel.hardware import Hardware
+from costmodel.memory import liveness, saved
+from costmodel.pictures import Bars
+from costmodel.pricing.core import Symbolic
+from costmodel.pricing.roofline import BATCH
+from costmodel.rules.work import CostTable, total
+from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.solve.fits import Fit, max_fit
+from costmodel.symbolic.forms import Expr
+
+# What a training loop gives up: the step's results take the memory of these.
+DONATED = ("optimizer", "parameter")
+
+# The parts by name, and what the live profile calls them.
+_HELD = {"parameters and state": "parameters", "optimizer state": "optimizer", "inputs and targets": "inputs",
+         "saved activations": "activations"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the memory, in bytes: its closed form (None: it has none), its whole at the point, and what of it is held at the
+    peak."""
+
+    name: str
+    formula: Expr | None
+    whole: int | None
+    at_peak: int
+
+
+@dataclass(frozen=True)
+class StepMemory(Result):
+    """The memory of a training step at a point. The ``at_peak`` of its parts add up to ``peak``.
+
+    parts:  parameters and state, the optimizer's state, inputs, saved activations; gradients, results and temporaries together.
+    peak:   the most that is held at once, in bytes.
+    where:  the module in which that is.
+    policy: which equations share a kernel, and so what never reaches memory.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    peak: int
+    where: str
+    policy: str
+
+    def sheet(self) -> Sheet:
+        """A row a part: its closed form, its whole, and what of it is held at the peak."""
+        columns = (Column("memory"), Column("closed form", "B"), Column("whole", "B", "si"), Column("at the peak", "B", "si", True),
+                   Column("share", "of the peak", "share"))
+        rows = tuple(Line(p.name, (p.formula, p.whole, p.at_peak, p.at_peak / self.peak)) for p in self.parts)
+        note = (f"the peak is in {self.where or '(root)'}, policy {self.policy!r}; parameters and optimizer state are updated in "
+                "place")
+        return Sheet(self.title, columns, rows, (None, None, self.peak, 1.0), (note,))
+
+    def chart(self) -> Bars:
+        """What is held at the peak, a bar a part."""
+        return Bars(self.title, "bytes at the peak", "B", tuple(p.name for p in self.parts),
+                    (("", tuple(float(p.at_peak) for p in self.parts)),))
+
+
+def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") -> StepMemory:
+    """The memory of a training step at a point, under a fusion policy. Raises CostModelError for a program that is none.
+
+    The closed forms are the cost's own; the figures are those of the program that runs at the point.
+    """
+    point = cost.at(**at)
+    if not saved.has_backward(point.program):
+        raise CostModelError(f"{cost.name} is no training step: analyse one with analyze_training")
+    profile = liveness.live_profile(point.program, cost.name, point.evaluate, policy, "program", DONATED)
+    highest = profile.highest[0]
+    forms, there = _wholes(cost.program), _wholes(point.program)
+    parts = [Part(name, cost.domain.in_user_symbols(forms[name]), int(point.evaluate(there[name])), int(highest.split[kind]))
+             for name, kind in _HELD.items()]
+    rest = sum(int(held) for kind, held in highest.split.items() if kind not in _HELD.values())
+    parts.append(Part("gradients, results, temporaries", None, None, rest))
+    return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy)
+
+
+def _wholes(table: CostTable) -> dict[str, Expr]:
+    """Bytes of each part that is held as a whole at some time or other."""
+    def received(*origins: str) -> Expr:
+        return total(v.bytes for v in table.inputs if v.origin in origins)
+
+    return {"parameters and state": received("parameter", "buffer"), "optimizer state": received("optimizer"),
+            "inputs and targets": received("input", "rng"), "saved activations": saved.saved_bytes(table)}
+
+
+def batch_symbol(cost: Symbolic) -> str:
+    """The symbol that counts examples: n, b or batch. Raises CostModelError where there is none."""
+    found = next((name for name in BATCH if name in cost.symbols), None)
+    if found is None:
+        raise CostModelError(f"{cost.name} has no symbol {', '.join(BATCH[:-1])} or {BATCH[-1]} that counts examples: call the "
+                             "first dimension of an input so")
+    return found
+
+
+def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str, int], policy: str = "unfused") -> Fit:
+    """The largest batch of a training step that a memory holds, with the other symbols as ``at`` has them; parameters and optimizer
+    state are updated in place. For the rest see :func:`costmodel.solve.max_fit`."""
+    symbol = batch_symbol(cost)
+    uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED))
+    return max_fit(cost, symbol, memory, at={name: value for name, value in at.items() if name != symbol}, uses=uses)
