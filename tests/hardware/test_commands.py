@@ -19,7 +19,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ("hw", *arguments))
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, ("hw", *arguments))
 
 
 def succeed(*arguments: str) -> str:
