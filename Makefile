@@ -50,8 +50,8 @@ truth: $(READY)
 	$(BIN)/python -m costmodel.bench.truth docs/measurements/runs > docs/truth.md
 
 plans: $(READY)
-	$(BIN)/python -m costmodel.bench.steps docs/measurements/runs > /tmp/costmodel-training.toml
-	mv /tmp/costmodel-training.toml costmodel/hardware/training/a100-sxm-80gb.toml
+	$(BIN)/python -m costmodel.bench.steps docs/measurements/runs > costmodel/hardware/training/a100-sxm-80gb.toml.new
+	mv costmodel/hardware/training/a100-sxm-80gb.toml.new costmodel/hardware/training/a100-sxm-80gb.toml
 	$(BIN)/python -m costmodel.bench.plans docs/measurements/runs > docs/plans.md
 
 lint: $(READY)
