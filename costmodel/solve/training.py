@@ -81,7 +81,7 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
     parts = [Part(name, cost.domain.in_user_symbols(forms[name]), int(point.evaluate(there[name])), int(highest.split[kind]))
              for name, kind in _HELD.items()]
     rest = sum(int(held) for kind, held in highest.split.items() if kind not in _HELD.values())
-    parts.append(Part("gradients, results, temporaries", None, None, rest))
+    parts.append(Part("gradients, temporaries", None, None, rest))
     return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy)
 
 
