@@ -11,7 +11,7 @@ from sympy import Expr, Rational
 
 from costmodel.fusion import Kernel
 from costmodel.hardware import Hardware, LinkCalibration, Protocol, Quantity
-from costmodel.pricing.links import ROUNDS, Leg, parts
+from costmodel.pricing.links import ROUNDS, Leg, by_leg, shares
 from costmodel.pricing.topology import Layout, lay
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind
@@ -72,14 +72,6 @@ def lanes(leg: Leg) -> list[str]:
     return [f"{leg.link.name} {axis}" for axis in leg.on] if leg.on else [leg.link.name]
 
 
-def by_leg(kind: str, bytes_sent: Any, legs: Sequence[Leg], hops: int | None = None) -> Iterator[tuple[Leg, Any]]:
-    """(leg, seconds) of an exchange."""
-    legs = [leg for leg in legs if leg.devices != 1]
-    for leg, part in zip(legs, parts(kind, legs), strict=True):
-        if part != 0:
-            yield leg, leg.seconds(kind, part * bytes_sent, hops)
-
-
 def distance(params: Collective, legs: Sequence[Leg], layout: Layout, sizes: Mapping[str, int]) -> int | None:
     """How far the furthest partner of a permutation is along the axes of a torus; None where none is named, or on no torus."""
     if not params.partners or not all(leg.link.topology == "torus" for leg in legs):
@@ -111,9 +103,8 @@ def calibration_of(device: Hardware, leg: Leg, kind: str) -> LinkCalibration | N
 def likely_in_closed_form(each: Sent, layout: Layout) -> tuple[tuple[Expr, ...], ...]:
     """Seconds of an exchange as its links are calibrated: a sum over its legs of the least of several forms; none where a leg is
     not calibrated."""
-    legs = [leg for leg in legs_of(layout, each.params, {}) if leg.devices != 1]
     found = []
-    for leg, part in zip(legs, parts(each.kind.name, legs), strict=True):
+    for leg, part in shares(each.kind.name, legs_of(layout, each.params, {})):
         calibration = calibration_of(layout.device, leg, each.kind.name)
         if calibration is None:
             return ()
@@ -152,8 +143,8 @@ def times_at(exchanges: Sequence[Sent], counts: Sequence[float], device: Hardwar
 
 
 def _likely(device: Hardware, kind: str, count: float, legs: Sequence[Leg]) -> float | None:
-    legs, seconds = [leg for leg in legs if leg.devices != 1], 0.0
-    for leg, part in zip(legs, parts(kind, legs), strict=True):
+    seconds = 0.0
+    for leg, part in shares(kind, legs):
         calibration = calibration_of(device, leg, kind)
         if calibration is None:
             return None

@@ -7,7 +7,7 @@ Numbers may be expressions: the sizes of a mesh's axes, and the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,12 +94,23 @@ def seconds(kind: str, sent: Any, legs: Sequence[Leg], hops: Any = None) -> Any:
     >>> round(1e3 * seconds("all_gather", 15 / 16 * 2**30, [Leg(nvlink, 8), Leg(infiniband, 2)]), 3)  # on two nodes
     3.43
     """
-    legs = [leg for leg in legs if leg.devices != 1]
     found: Any = 0
-    for leg, part in zip(legs, parts(kind, legs), strict=True):
-        if part != 0:
-            found = found + leg.seconds(kind, part * sent, hops)
+    for _, each in by_leg(kind, sent, legs, hops):
+        found = found + each
     return found
+
+
+def by_leg(kind: str, sent: Any, legs: Sequence[Leg], hops: Any = None) -> Iterator[tuple[Leg, Any]]:
+    """(leg, seconds) of a collective of which each device sends so many bytes; see :func:`seconds`."""
+    for leg, part in shares(kind, legs):
+        if part != 0:
+            yield leg, leg.seconds(kind, part * sent, hops)
+
+
+def shares(kind: str, legs: Sequence[Leg]) -> Iterator[tuple[Leg, Any]]:
+    """The legs along which there are further devices, each with its share of the bytes; see :func:`parts`."""
+    taken = [leg for leg in legs if leg.devices != 1]
+    return zip(taken, parts(kind, taken), strict=True)
 
 
 def parts(kind: str, legs: Sequence[Leg]) -> list[Any]:
