@@ -14,7 +14,7 @@ from costmodel.hardware import load
 from costmodel.memory import published
 from costmodel.models import model
 from costmodel.solve import Stages, plan, rates_of
-from costmodel.text import si
+from costmodel.text import si, table
 
 GIB = 2**30
 _HEAD = f"""# Training plans
@@ -49,10 +49,6 @@ so.
 """
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)) + "\n"
-
-
 def _mean(errors: Iterable[float]) -> str:
     return f"{100 * statistics.fmean(map(abs, errors)):.1f} %"
 
@@ -67,10 +63,10 @@ def table5(predict: Predictor, steps: Sequence[Step]) -> Iterator[str]:
            "curves, states 3.65 % of these and two larger models. A framework that is not compiled runs the whole forward pass of\n"
            "what it did not keep, its last product too; the steps on this page are predicted so, plans as compiled programs.\n")
     names = list(costs[0].by)
-    yield _table(("model", "measured", "predicted", "error", *(f"{name} %" for name in names)),
+    yield table(("model", "measured", "predicted", "error", *(f"{name} %" for name in names)),
                  [(step.name, si(step.seconds, "s"), si(cost.seconds, "s"), f"{100 * error:+.1f} %",
                    *(f"{100 * cost.by[name] / cost.seconds:.0f}" for name in names))
-                  for step, cost, error in zip(steps, costs, errors, strict=True)])
+                  for step, cost, error in zip(steps, costs, errors, strict=True)]) + "\n"
 
 
 def single_node(predict: Predictor, steps: Sequence[Step]) -> Iterator[str]:
@@ -90,7 +86,7 @@ def single_node(predict: Predictor, steps: Sequence[Step]) -> Iterator[str]:
         for value in sorted({of(step) for step in held}):
             chosen = [e for e, step in zip(errors, held, strict=True) if of(step) == value]
             body.append((f"{side} {value}", str(len(chosen)), _mean(chosen), f"{100 * statistics.fmean(chosen):+.1f} %"))
-    yield _table(("plans with", "steps", "mean error", "mean of predicted / measured - 1"), body)
+    yield table(("plans with", "steps", "mean error", "mean of predicted / measured - 1"), body) + "\n"
 
 
 def memory(stages: dict[bool, Stages], predict: Predictor, rows: Sequence[tuple[dict[str, str], Step]]) -> Iterator[str]:
@@ -106,7 +102,7 @@ def memory(stages: dict[bool, Stages], predict: Predictor, rows: Sequence[tuple[
         how = f"{row['recompute']}{', sequence' if step.sequence_parallel else ''}"
         values = [f"{float(value):.4g} {row['unit']}" for value in (row["published"], told, derived)]
         body.append((f"{row['set'][3:]}", row["model"], how, row["quantity"], *values, f"{100 * (derived / told - 1):+.1f} %"))
-    yield _table(("figure", "model", "recomputed, shared", "of", "published", "rule", "derived", "derived / rule - 1"), body)
+    yield table(("figure", "model", "recomputed, shared", "of", "published", "rule", "derived", "derived / rule - 1"), body) + "\n"
 
 
 def by_rule(row: dict[str, str], step: Step) -> float:
@@ -141,10 +137,10 @@ def plans() -> Iterator[str]:
     yield (f"## Plans\n\n`costmodel plan megatron_175b --devices 64 --hw {DEVICE} --global-batch 64`: {found.tried:,} plans, of\n"
            f"which {found.fitting:,} fit; each with its best number of chunks, then those within 5 %. Table 5's is dp 1,\n"
            "tp 8, pp 8 with 3 chunks, micro-batches of 1 and selective recomputation.\n")
-    yield _table(("dp", "tp", "pp", "chunks", "micro-batch", "recompute", "ZeRO", "step", "memory", "what binds"),
+    yield table(("dp", "tp", "pp", "chunks", "micro-batch", "recompute", "ZeRO", "step", "memory", "what binds"),
                  [(*map(str, (c.plan.data, c.plan.tensor, c.plan.pipeline)), ", ".join(map(str, c.chunks)), str(c.plan.microbatch),
                    c.plan.recompute,
-                   str(c.plan.zero), si(c.seconds, "s"), f"{c.bytes / GIB:.1f} GiB", c.binds) for c in found])
+                   str(c.plan.zero), si(c.seconds, "s"), f"{c.bytes / GIB:.1f} GiB", c.binds) for c in found]) + "\n"
 
 
 def layer(stages: dict[bool, Stages]) -> Iterator[str]:
@@ -159,7 +155,7 @@ def layer(stages: dict[bool, Stages]) -> Iterator[str]:
         sent = sum(each.bytes for each in part.sent)
         body.append((f"{how}{', sequence' if parallel else ''}",
                      *(f"`{domain.in_user_symbols(form).expand()}`" for form in (part.kept, sent, flop))))
-    yield _table(("recomputed, shared", "kept", "sent", "products"), body)
+    yield table(("recomputed, shared", "kept", "sent", "products"), body) + "\n"
 
 
 def page(folder: Path) -> Iterator[str]:
