@@ -40,12 +40,6 @@ class Blocks(Result):
         """Bytes of activations held at most."""
         return max((block.activations for block in self.blocks), default=0)
 
-    @property
-    def unbalance(self) -> float:
-        """How many times the median block's activations the greatest are."""
-        held = sorted(block.activations for block in self.blocks)
-        return held[-1] / held[len(held) // 2] if held and held[len(held) // 2] else float("inf")
-
     def sheet(self) -> Sheet:
         """A row a block."""
         weights = sum(block.weights for block in self.blocks)
