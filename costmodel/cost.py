@@ -19,7 +19,7 @@ from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
 from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, is_floating, retype, skip_masked
+from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, retype, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sheets import html, latex
 from costmodel.symbolic.forms import symbol
@@ -461,8 +461,7 @@ class Cost(_Face, Symbolic):
         if wanted not in BITS:
             known = sorted([*BITS, *DTYPE_ALIASES])
             raise CostModelError(f"{dtype!r} is not a dtype to price in;{did_you_mean(dtype, known)} use one of {', '.join(known)}")
-        return self._derived(f"{self.name} in {wanted}",
-                             lambda table: retype(table, lambda name: wanted if is_floating(name) else name))
+        return self._derived(f"{self.name} in {wanted}", lambda table: retype(table, wanted))
 
     def skip_masked(self) -> Cost:
         """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 FORMAT = "costmodel-compiled-1"
 
-# The roles of arguments whose memory a training step gives up to its results.
-DONATED_BY_TRAINING = ("parameter", "optimizer")
-
 # By platform: the environment to compile in without the device, what to install, and the package that shows that it is.
 _ENVIRONMENT = {
     "cpu": {},

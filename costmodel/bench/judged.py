@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costmodel.bench.compilers import DONATED_BY_TRAINING, compile_for, from_record, installed, prepare, target, targets
+from costmodel.bench.compilers import compile_for, from_record, installed, prepare, target, targets
 from costmodel.errors import CostModelError
 from costmodel.files import write_text
+from costmodel.rules.work import DONATED_BY_TRAINING
 
 if TYPE_CHECKING:
     from costmodel.bench.judge import Judgement

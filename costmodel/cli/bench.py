@@ -52,7 +52,8 @@ def check(asked: Asked, hw: str, repeat: int, by: str | None, policies: bool, ba
 def judge(asked: Asked, compiler: str | None, every: bool, policy: str | None, train: str | None, save: str | None) -> None:
     """Compile MODEL, without the device, and compare the compiler's kernels, bytes and memory with ours; with --mesh, what one
     device of the mesh sends and holds."""
-    from costmodel.bench.compilers import DONATED_BY_TRAINING, prepare
+    from costmodel.bench.compilers import prepare
+    from costmodel.rules.work import DONATED_BY_TRAINING
 
     if not asked.model and not every:
         raise CostModelError("name a MODEL to judge, or give --mesh data=2,model=4 --all")

@@ -24,6 +24,7 @@ P = TypeVar("P")
 
 ENGINES = ("matrix", "vector", "transcendental", "link")
 ORIGINS = ("literal", "parameter", "optimizer", "buffer", "rng", "input", "equation")
+DONATED_BY_TRAINING = ("parameter", "optimizer")  # of the inputs whose memory a training step gives up to its results
 
 # Bits of one element, by jax's dtype name; what is not here is not costed silently.
 BITS = {
@@ -268,9 +269,12 @@ def _kept(e: Equation, count: Expr) -> Expr:
     return ((count + lines) * e.part.kept / e.part.all - lines).expand()
 
 
-def retype(table: CostTable, change: Callable[[str], str]) -> CostTable:
-    """The same program with every array and operation in another type: a price at another width, not another trace."""
+def retype(table: CostTable, dtype: str) -> CostTable:
+    """The same program with every floating-point array and operation in ``dtype``: a price at another width, not another trace."""
     made: dict[Value, Value] = {}
+
+    def change(name: str) -> str:
+        return dtype if is_floating(name) else name
 
     def value(v: Value) -> Value:
         if v not in made:

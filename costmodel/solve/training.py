@@ -12,13 +12,10 @@ from costmodel.memory import liveness, saved
 from costmodel.pictures import Bars
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.roofline import BATCH
-from costmodel.rules.work import CostTable, total
+from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
 from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.solve.fits import Fit, max_fit
 from costmodel.symbolic.forms import Expr
-
-# What a training loop gives up: the step's results take the memory of these.
-DONATED = ("optimizer", "parameter")
 
 # The parts by name, and what the live profile calls them.
 _HELD = {"parameters and state": "parameters", "optimizer state": "optimizer", "inputs and targets": "inputs",
@@ -75,7 +72,7 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
     point = cost.at(**at)
     if not saved.has_backward(point.program):
         raise CostModelError(f"{cost.name} is no training step: analyse one with analyze_training")
-    profile = liveness.live_profile(point.program, cost.name, point.evaluate, policy, "program", DONATED)
+    profile = liveness.live_profile(point.program, cost.name, point.evaluate, policy, "program", DONATED_BY_TRAINING)
     highest = profile.highest[0]
     forms, there = _wholes(cost.program), _wholes(point.program)
     parts = [Part(name, cost.domain.in_user_symbols(forms[name]), int(point.evaluate(there[name])), int(highest.split[kind]))
@@ -107,5 +104,5 @@ def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str,
     """The largest batch of a training step that a memory holds, with the other symbols as ``at`` has them; parameters and optimizer
     state are updated in place. For the rest see :func:`costmodel.solve.max_fit`."""
     symbol = batch_symbol(cost)
-    uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED))
+    uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED_BY_TRAINING))
     return max_fit(cost, symbol, memory, at={name: value for name, value in at.items() if name != symbol}, uses=uses)

@@ -10,7 +10,8 @@ from conftest import ENTRIES
 
 import costmodel as cm
 from costmodel.cli import main
-from costmodel.solve.training import DONATED, batch_symbol, largest_batch, step_memory
+from costmodel.rules.work import DONATED_BY_TRAINING
+from costmodel.solve.training import batch_symbol, largest_batch, step_memory
 
 
 def run(*arguments: str) -> Result:
@@ -29,7 +30,7 @@ AT = {"n": 7, "a": 30, "b": 20, "c": 10, "d": 40}
 def test_the_parts_are_all_that_is_held(step, policy):
     found = step_memory(step, AT, policy)
     assert sum(part.at_peak for part in found.parts) == found.peak
-    assert found.peak == step.at(**AT).live_peak(policy, donate=DONATED)
+    assert found.peak == step.at(**AT).live_peak(policy, donate=DONATED_BY_TRAINING)
     parameters = 40*30 + 30 + 30*20 + 20 + 20*10 + 10
     wholes = {part.name: part.whole for part in found.parts}
     assert wholes["parameters and state"] == 4 * parameters and wholes["optimizer state"] == 8 * parameters + 4  # and a counter
@@ -37,7 +38,7 @@ def test_the_parts_are_all_that_is_held(step, policy):
 
 def test_the_largest_batch_fits_and_the_next_does_not(step):
     found = largest_batch(step, "1MB", AT)
-    at = [step.at(**{**AT, "n": n}).live_peak(donate=DONATED) for n in (found.answer, found.answer + 1)]
+    at = [step.at(**{**AT, "n": n}).live_peak(donate=DONATED_BY_TRAINING) for n in (found.answer, found.answer + 1)]
     assert batch_symbol(step) == "n" and at[0] <= 1e6 < at[1]
 
 

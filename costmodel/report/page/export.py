@@ -73,7 +73,7 @@ def _headline(cost: Symbolic, lines: Forms) -> dict[str, Any]:
     plain = {"params": {}, "buffers": {}, "macs": {}, "flops": {}, "ops": {}, "transcendentals": {},
              "activations": {"rule": "total"}, "activations_peak": {}}
     found: dict[str, Any] = {name: lines.add(cost.price(name, **options)) for name, options in plain.items()}
-    narrow = [_compulsory(retype(cost.program, lambda d, to=to: to if is_floating(d) else d)) for to in ("float16", "int8")]  # type: ignore[misc]
+    narrow = [_compulsory(retype(cost.program, to)) for to in ("float16", "int8")]
     found["compulsory"] = lines.all([cost.price("bytes", form="compulsory"), *narrow])
     return found
 

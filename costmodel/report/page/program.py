@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from costmodel.fusion import Kernel, policies, policy
@@ -13,11 +14,7 @@ from costmodel.pricing.workload import computed, needless, strictest
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
-from costmodel.rules.work import Array, CostTable, Equation, OpKind, Work, is_floating, retype, total
-
-
-def _in(table: CostTable, dtype: str) -> CostTable:
-    return retype(table, lambda name: dtype if is_floating(name) else name)
+from costmodel.rules.work import DONATED_BY_TRAINING, Array, CostTable, Equation, OpKind, Work, retype, total
 
 
 class Program:
@@ -70,20 +67,21 @@ class Program:
         more in types of 16 bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
         kernels, table = self.cost.kernels(name), self.cost.program
         made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name)}
-        if self._needs_by_width(name):
-            made["wide"], made["half"] = (self._held(_in(table, to), name) for to in ("float32", "float16"))
+        needs = [total(policy(name).workspace(e) for e in each) for each in self._by_width]
+        if needs[0] != needs[1]:
+            made["wide"], made["half"] = (self._held(each, name) for each in self._by_width)
         return made
 
-    def _needs_by_width(self, name: str) -> bool:
-        """Whether kernels of a policy need other memory beside their operands in types of 16 bits."""
-        wide, half = (total(policy(name).workspace(e) for e in _in(self.cost.program, to)) for to in ("float32", "float16"))
-        return wide != half
+    @cached_property
+    def _by_width(self) -> tuple[CostTable, CostTable]:
+        """The program in a type of 32 bits, and in one of 16, in which kernels may need other memory beside their operands."""
+        return retype(self.cost.program, "float32"), retype(self.cost.program, "float16")
 
     def _held(self, table: CostTable, name: str) -> list[list[int]]:
         """A program's buffers under a policy, and those with parameters and optimizer donated, if it has an optimizer."""
         found = [self._buffers(table, name, ())]
         if any(v.origin == "optimizer" for v in table.inputs):
-            found.append(self._buffers(table, name, ("optimizer", "parameter")))
+            found.append(self._buffers(table, name, DONATED_BY_TRAINING))
         return found
 
     def _kernel(self, k: Kernel) -> list[Any]:
