@@ -5,7 +5,6 @@ All text is parsed as data; nothing is evaluated.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 
 from costmodel.cache.derivations import Cache, Derived
 from costmodel.cost import Cost, CostAt
-from costmodel.errors import CostModelError, DomainError, TraceError
+from costmodel.errors import CostModelError, TraceError
 from costmodel.models import FOLDERS, ModelEntry, model
 from costmodel.points import inside, sample_points
 
@@ -48,12 +47,8 @@ class Asked:
         derived = self.cache.get(self._said(train), lambda: self._derive(train), lambda: self._request(train))
         cost = derived.cost
         if quoted is not False and not self.points and set(derived.at) == set(cost.symbols) - set(cost.domain.defaults):
-            given = dict(derived.at)
-            if quoted is None:  # it is nice to have: one example is not shared by the devices of a mesh
-                with contextlib.suppress(DomainError):
-                    cost.domain.bind(given)
-                    quoted = True
-                given = given if quoted else {}
+            # Where no point is needed it must hold: one example is not shared by the devices of a mesh.
+            given = dict(derived.at) if quoted or inside(cost.domain, derived.at) else {}
         if given or quoted:
             cost.domain.bind(given)
         verified = _verify(cost, derived.at, given) if self.verify else ""

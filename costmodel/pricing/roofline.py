@@ -8,7 +8,7 @@ overhead where it states one. A kernel's operands come from the main memory and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, prod
@@ -335,7 +335,13 @@ def batch(values: Mapping[str, Any], tokens: Sequence[str] = ()) -> Any:
     """What throughput counts, at a point or on a grid; ``tokens`` are the symbols whose product it is in a language model."""
     if tokens and set(tokens) <= set(values):
         return prod(values[name] for name in tokens)
-    return next((values[name] for name in BATCH if name in values), 1)
+    counted = counts_examples(values)
+    return 1 if counted is None else values[counted]
+
+
+def counts_examples(symbols: Container[str]) -> str | None:
+    """The symbol among these that counts examples: n, b or batch; None where there is none."""
+    return next((name for name in BATCH if name in symbols), None)
 
 
 def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:

@@ -11,7 +11,7 @@ from costmodel.hardware import Hardware
 from costmodel.memory import liveness, saved
 from costmodel.pictures import Bars
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.roofline import BATCH, counts_examples
 from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
 from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.solve.fits import Fit, max_fit
@@ -93,7 +93,7 @@ def _wholes(table: CostTable) -> dict[str, Expr]:
 
 def batch_symbol(cost: Symbolic) -> str:
     """The symbol that counts examples: n, b or batch. Raises CostModelError where there is none."""
-    found = next((name for name in BATCH if name in cost.symbols), None)
+    found = counts_examples(cost.symbols)
     if found is None:
         raise CostModelError(f"{cost.name} has no symbol {', '.join(BATCH[:-1])} or {BATCH[-1]} that counts examples: call the "
                              "first dimension of an input so")

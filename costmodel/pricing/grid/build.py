@@ -15,7 +15,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import WIDEST, Grid
 from costmodel.pricing.grid.meshes import mesh_of
 from costmodel.pricing.grid.plan import Plan
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.roofline import counts_examples
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined
@@ -41,7 +41,7 @@ def plan_of(cost: Symbolic, grid: Grid, metrics: Sequence[str], devices: Sequenc
     bits = dict(grid.axes_of) | {figure_symbol(name).name: 1 << (len(grid.axes) + i) for i, name in enumerate(figures)}
     _check_clashes(grid, figures)
     tokens = cost.tokens if set(cost.tokens) <= set(grid.values) else ()
-    items = " ".join(tokens) or next((name for name in BATCH if name in grid.values), "")
+    items = " ".join(tokens) or counts_examples(grid.values) or ""
     names = tuple(figure_symbol(name).name for name in figures)
     return Plan(tuple(grid.axes), names, bits, tuple(entries), tuple(clocks), units, items)
 
