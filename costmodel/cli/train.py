@@ -32,10 +32,11 @@ def train(asked: Asked, optimizer: str, names: str, fit: str | None, policy: str
     form than text, and as a picture, it is the memory that is given.
     """
     from costmodel.cli.price import devices_named
-    from costmodel.solve import largest_batch, step_memory
+    from costmodel.solve import capacity, largest_batch, step_memory
     from costmodel.text import si
 
     found = devices_named(names, precision) if names else []
+    room = capacity(fit) if fit else None  # before the model, which takes longer
     answer = asked.answer(quoted=True, train=optimizer)
     cost, point = answer.cost, answer.cost.at(**answer.at)
     own = {device.name: policy or device.fusion for device in found}
@@ -46,7 +47,7 @@ def train(asked: Asked, optimizer: str, names: str, fit: str | None, policy: str
         say(f"{point.table(by='phase').text(width())}\n")
     give(memory, form)
     if form is None:
-        sizes: list[tuple[str | Hardware, str]] = [(fit, policy or "unfused")] if fit else []
+        sizes: list[tuple[int | Hardware, str]] = [(room, policy or "unfused")] if room else []
         sizes += [(device, own[device.name]) for device in found if device.capacity is not None]
         for where, used in sizes:
             say(str(largest_batch(cost, where, answer.at, used)))

@@ -54,10 +54,11 @@ def test_what_is_printed():
 @pytest.mark.parametrize(("arguments", "message"), [
     (("resnet5",), "did you mean"), (("mlp", "--optimizer", "adamx"), "'adamw', 'sgd'"),
     (("mlp", "--hw", "h200x"), "unknown device"), (("mlp", "--csv", "--json"), "give one of them"),
+    (("mlp", "--fit", "10bananas"), "80GB"), (("mlp", "--json", "--fit", "3"), "80GB"),
 ])
 def test_bad_input_is_one_line(arguments, message):
     result = run(*arguments)
-    assert result.exit_code == 2 and message in result.output
+    assert result.exit_code == 2 and message in result.output and result.stdout == ""
 
 
 def test_a_forward_pass_is_no_step():
