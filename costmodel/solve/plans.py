@@ -8,20 +8,19 @@ from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
+from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.solve.fits import capacity
 from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import GIB, Composer, Plan, StepCost
-from costmodel.tables import grid, printed, titled
-from costmodel.text import si
 
 ZERO = (0, 1, 2, 3)
 NEAR = 0.05  # of a step: other numbers of chunks that are told
 
 
 @dataclass(frozen=True)
-class Plans:
+class Plans(Result):
     """The fastest plans that fit, the fastest first, and how many were tried and how many fit."""
 
     title: str
@@ -36,21 +35,15 @@ class Plans:
     def __len__(self) -> int:
         return len(self.best)
 
-    def text(self, width: int | None = None) -> str:
+    def sheet(self) -> Sheet:
         """A row a plan; of chunks the best number, then those within 5 %."""
-        out = grid("dp", "tp", "pp", "chunks", "micro-\nbatch", "recompute", "ZeRO", "step", "memory\n[GiB]", "bubble",
-                   "what binds", left=("recompute", "what binds"))
-        for cost in self.best:
-            p = cost.plan
-            idle = f"{100 * cost.by['bubble'] / cost.seconds:.0f} %"
-            chunks = ", ".join(map(str, cost.chunks))
-            out.add_row(*map(str, (p.data, p.tensor, p.pipeline, chunks, p.microbatch)), p.recompute, str(p.zero),
-                        si(cost.seconds, "s"), f"{cost.bytes / GIB:.1f}", idle, cost.binds)
-        said = f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}"
-        return f"{printed(titled(self.title, out), width)}\n{said}"
-
-    def __str__(self) -> str:
-        return self.text()
+        columns = (Column("dp"), Column("tp"), Column("pp"), Column("chunks"), Column("micro-batch"),
+                   Column("recompute", style="text"), Column("ZeRO"), Column("step", "s", "si"), Column("memory", "GiB", "ratio"),
+                   Column("bubble", "of the step", "share"), Column("what binds", style="text"))
+        rows = tuple(Line(str(c.plan.data), (c.plan.tensor, c.plan.pipeline, ", ".join(map(str, c.chunks)), c.plan.microbatch,
+                                             c.plan.recompute, c.plan.zero, c.seconds, c.bytes / GIB, c.by["bubble"] / c.seconds,
+                                             c.binds)) for c in self.best)
+        return Sheet(self.title, columns, rows, (), (f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}",))
 
     def as_dict(self) -> dict[str, Any]:
         """The plans as JSON has them: seconds and bytes, whole and by what takes them."""

@@ -36,7 +36,7 @@ def test_a_program_beside_what_the_compiler_made(monkeypatch):
     monkeypatch.setattr(judging, "compile_over", lambda sharded, compiler: compiling.from_record(RECORDS["sequence_parallel"]))
     found = run("sequence_parallel", "--mesh", "data=2,model=4")
     assert found.exit_code == 0, found.output
-    rows = {line.split("  ")[1].strip(): line for line in found.output.splitlines() if line.startswith("  ") and line.strip()}
+    rows = {line.split("  ")[0].strip(): line for line in found.output.splitlines() if line.startswith(" ")}
     assert "one device of the mesh data=2 x model=4" in found.output
     for row in ("all-gather", "all-reduce", "sent in all", "arguments", "results"):
         assert rows[row].rstrip().endswith("1.000"), row

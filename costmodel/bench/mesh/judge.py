@@ -10,8 +10,7 @@ from costmodel.bench.compilers import target
 from costmodel.bench.lines import append
 from costmodel.bench.mesh.compile import Partitioned, compile_over
 from costmodel.errors import CostModelError
-from costmodel.tables import grid, printed
-from costmodel.text import si
+from costmodel.sheets import Column, Line, OneSheet, Sheet
 
 if TYPE_CHECKING:
     from costmodel.bench.mesh.programs import Program
@@ -123,27 +122,25 @@ def render(j: OverMesh) -> str:
     at = ", ".join(f"{k}={v}" for k, v in j.point.items() if k not in theirs.mesh)
     mesh = " x ".join(f"{k}={v}" for k, v in theirs.mesh.items())
     versions = ", ".join(f"{name} {version}" for name, version in theirs.versions.items())
-    out = grid("one device's bytes", "compiler", "runs", "costmodel", "ours/theirs", left=("one device's bytes",))
-    for kind in sorted({*theirs.collectives, *j.ours}):
-        (count, a), (_, b) = theirs.collectives.get(kind, (0, 0.0)), j.ours.get(kind, (0, 0.0))
-        out.add_row(kind, si(a, "B"), str(count), si(b, "B"), _ratio(b, a))
-    out.add_section()
-    rows: Sequence[tuple[str, float, float]] = (
-        ("sent in all", theirs.wire, j.wire), ("arguments", theirs.argument, j.argument), ("results", theirs.output, j.output),
-        ("temporaries", theirs.temporary, j.peak - j.argument - j.output), ("live peak", theirs.peak, j.peak))
-    for label, a, b in rows:
-        out.add_row(label, si(a, "B"), "", si(b, "B"), _ratio(b, a))
+    sent_each = [(kind, *theirs.collectives.get(kind, (0, 0.0)), j.ours.get(kind, (0, 0.0))[1])
+                 for kind in sorted({*theirs.collectives, *j.ours})]
+    held = (("sent in all", theirs.wire, j.wire), ("arguments", theirs.argument, j.argument), ("results", theirs.output, j.output),
+            ("temporaries", theirs.temporary, j.peak - j.argument - j.output), ("live peak", theirs.peak, j.peak))
+    rows = (*(Line(kind, (a, count, b, _ratio(b, a))) for kind, count, a, b in sent_each),
+            *(Line(label, (a, None, b, _ratio(b, a))) for label, a, b in held))
+    columns = (Column("one device's bytes"), Column("compiler", "B", "si"), Column("runs"), Column("costmodel", "B", "si"),
+               Column("ours/theirs"))
     head = (f"{j.name} at {at or 'its fixed shapes'}, one device of the mesh {mesh}\n"
-            f"compiled by {theirs.compiler} ({versions}), and by costmodel\n")
-    return head + printed(out) + "".join(f"\nnote: {line}" for line in j.doubtful)
+            f"compiled by {theirs.compiler} ({versions}), and by costmodel\n\n")
+    return head + OneSheet(Sheet("", columns, rows, (), tuple(f"note: {line}" for line in j.doubtful))).text()
 
 
 def summary(judged: Sequence[OverMesh]) -> str:
     """Of several judgements, a row each: bytes sent and live peak, ours over theirs."""
-    out = grid("program", "sent, compiler", "costmodel", "ours/theirs", "peak, ours/theirs", left=("program",))
-    for j in judged:
-        out.add_row(j.name, si(j.theirs.wire, "B"), si(j.wire, "B"), f"{j.wire_ratio:.3f}", f"{j.peak_ratio:.2f}")
-    return printed(out)
+    columns = (Column("program"), Column("sent, compiler", "B", "si"), Column("costmodel", "B", "si"), Column("ours/theirs"),
+               Column("peak, ours/theirs"))
+    rows = tuple(Line(j.name, (j.theirs.wire, j.wire, f"{j.wire_ratio:.3f}", f"{j.peak_ratio:.2f}")) for j in judged)
+    return OneSheet(Sheet("", columns, rows)).text()
 
 
 def _ratio(ours: float, theirs: float) -> str:
