@@ -22,6 +22,8 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
+PICTURES = (".svg", ".png", ".pdf")  # how the name of a picture's file ends
+
 
 def write_text(path: str | os.PathLike[str], text: str, *, new: bool = False) -> None:
     """Make ``text``, in UTF-8, the content of the file; its mode stays, and a link goes on pointing to it.

@@ -13,12 +13,12 @@ import click
 
 from costmodel.cli.options import one_form, width
 from costmodel.errors import CostModelError
+from costmodel.files import PICTURES
 
 if TYPE_CHECKING:
     from costmodel.arguments import Answer
     from costmodel.sheets import Result
 
-PICTURES = (".svg", ".png", ".pdf")
 _FORMS = (
     click.option("--csv", "as_csv", is_flag=True, help="The result as CSV."),
     click.option("--json", "as_json", is_flag=True, help="The result as JSON."),

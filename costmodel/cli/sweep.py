@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.forms import PICTURES, end, forms, give, say
+from costmodel.cli.forms import end, forms, give, say
 from costmodel.cli.options import model_options, width
 from costmodel.errors import CostModelError
+from costmodel.files import PICTURES
 
 if TYPE_CHECKING:
     from costmodel.arguments import Asked

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from costmodel.errors import CostModelError
-from costmodel.files import write_bytes
+from costmodel.files import PICTURES, write_bytes
 from costmodel.text import shown, si
 
 # Okabe and Ito's colours, which readers who confuse red and green tell apart; yellow is left out, it is pale on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo")
-SUFFIXES = (".svg", ".png", ".pdf")
 _SETTINGS: Mapping[str, Any] = {
     "svg.hashsalt": "costmodel", "font.size": 12, "axes.titlesize": 14, "axes.labelsize": 12, "legend.fontsize": 11,
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "hatch.linewidth": 1.0, "axes.titlepad": 12,
@@ -50,8 +49,8 @@ def styled(draw: Callable[[], Any]) -> Any:
 def save_picture(draw: Callable[[], Any], path: str) -> None:
     """Draw into a file of a kind that its name says; the same picture gives the same file."""
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise CostModelError(f"{path!r} names no kind of picture: end it in {', '.join(SUFFIXES)}")
+    if suffix not in PICTURES:
+        raise CostModelError(f"{path!r} names no kind of picture: end it in {', '.join(PICTURES)}")
     drawn, metadata = io.BytesIO(), {"Date": None} if suffix == ".svg" else None
     styled(lambda: draw().savefig(drawn, format=suffix[1:], dpi=160, bbox_inches="tight", metadata=metadata))
     write_bytes(path, drawn.getvalue())

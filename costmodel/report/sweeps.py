@@ -26,18 +26,17 @@ def sheet(data: Any, rows: int | None = ROWS) -> Sheet:
     axes = list(dict.fromkeys(name for name in ("hardware", *data.sizes) if name in data.sizes and name != "point"))
     names = [name for name in data.data_vars if name != "meets"]
     total = math.prod(data.sizes.values())
-    made = []
+    made: list[tuple[Any, ...]] = []
     for place in _places(data, total if rows is None else rows):
         here = data.isel(place)
         if "meets" in data and not bool(here["meets"]):
             continue
-        made.append((*(here[name].item() for name in axes), *(_value(here[name].item()) for name in names)))
-    first, *columns = [*(Column(name, style="text") for name in axes),
-                       *(_column(name, data[name].attrs.get("unit", "")) for name in names)] if axes else \
-                      [Column("point", style="text"), *(_column(name, data[name].attrs.get("unit", "")) for name in names)]
+        where = [here[name].item() for name in axes] or [len(made) + 1]
+        made.append((*where, *(_value(here[name].item()) for name in names)))
+    first, *columns = [*(Column(name, style="text") for name in axes or ["point"]),
+                       *(_column(name, data[name].attrs.get("unit", "")) for name in names)]
     lines = [Line(str(row[0]), tuple(str(v) if c.style == "text" and not isinstance(v, int | float) else v
-                                     for c, v in zip(columns, row[1:], strict=True))) if axes else Line(str(i), row)
-             for i, row in enumerate(made, 1)]
+                                     for c, v in zip(columns, row[1:], strict=True))) for row in made]
     more = (f"{len(lines)} of {total:,} points; -o writes all of them",) if len(lines) < total and rows is not None else ()
     title = f"{data.attrs.get('model', '')}    domain: {data.attrs.get('domain') or 'no symbols'}"
     return Sheet(title, (first, *columns), tuple(lines), (), more)
