@@ -1,5 +1,7 @@
 """Predictions judged on this machine: `python -m costmodel.bench.here [--save FILE]` after `costmodel calibrate`.
 
+`--judge RECORDS --device FILE` times nothing: it judges stored records by a stored device file.
+
 Networks of the zoo, most of which the calibration has not seen, are timed one after another and set beside what the user's device
 ``local`` predicts for them: a line each, then the median of the errors, of all and of those that are new. The records are those of
 :mod:`costmodel.bench.timing`.
@@ -63,9 +65,16 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser = argparse.ArgumentParser(description="Time networks of the zoo here and judge what the device `local` predicts.")
     parser.add_argument("--save", help="append the records to this file of JSON lines")
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--judge", help="judge these records instead of timing anything", metavar="RECORDS")
+    parser.add_argument("--device", default="local", help="the calibrated device, by name or file")
     asked = parser.parse_args(arguments)
-    device = load("local")
+    if asked.judge and asked.save:
+        parser.error("--judge reads records and --save writes them: give one")
+    device = load(asked.device)
     judged(device, [])
+    if asked.judge:
+        say(page(device, load_runs([Path(asked.judge)])))
+        return
     with tempfile.TemporaryDirectory() as folder:
         save = Path(asked.save or Path(folder) / "runs.jsonl")
         earlier = len(load_runs([save])) if save.exists() else 0

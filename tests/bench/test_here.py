@@ -1,0 +1,25 @@
+"""Predictions of a calibrated CPU against its stored measurements: networks that the calibration has not seen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from costmodel.bench import here
+
+STORED = Path(__file__).parents[2] / "docs/measurements/here"
+
+
+@pytest.mark.slow
+def test_a_calibrated_cpu_predicts_new_networks_within_a_fifth_in_the_median():
+    said: list[str] = []
+    here.main(["--judge", str(STORED / "epyc-2026-11-26.jsonl"), "--device", str(STORED / "epyc-2026-11-26.toml")], said.append)
+    told = re.search(r"median error of (\d+) networks \(new\): ([\d.]+) %", said[0])
+    assert told and int(told[1]) >= 12 and float(told[2]) <= 20
+
+
+def test_records_are_judged_or_saved():
+    with pytest.raises(SystemExit):
+        here.main(["--judge", "a.jsonl", "--save", "b.jsonl"])
