@@ -189,7 +189,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     from costmodel.trace.training import training_request
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
-                            compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
+                            compute_dtype=compute_dtype, remat=remat, method=method, kwargs=kwargs, rngs=rngs, params=params)
     stated = Shardings(data_sharding, None, param_shardings, data_sharding)
     return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit, mesh=mesh,
                            stated=stated)

@@ -102,11 +102,15 @@ def _needed(function: Any) -> list[str]:
     """The parameters that have no default."""
     try:
         # What makes NNX's modules hides what their constructor takes.
-        told = functools.partial(function.__init__, None) if isinstance(function, type) and _is_nnx(function) else function
+        told = functools.partial(vars(function)["__init__"], None) if _hidden(function) else function
         parameters = inspect.signature(told).parameters.values()
     except ValueError:  # a class of C's
         return []
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _hidden(kind: Any) -> bool:
+    return isinstance(kind, type) and _is_nnx(kind) and "__init__" in vars(kind)
 
 
 def _is_nnx(kind: type) -> bool:

@@ -80,11 +80,11 @@ class ModelEntry:
 
     def _make(self, others: Iterable[str] = ()) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
         """The model, its inputs, and other arrays over the same dimensions."""
-        given, others = tuple(map(Input, self.inputs)), tuple(map(Input, others))
-        made = _dimensions([*self.dims.split(), *(name for each in (*given, *others) for name in each.names)], self.where)
+        given, beside = [Input(text) for text in self.inputs], [Input(text) for text in others]
+        made = _dimensions([*self.dims.split(), *(name for each in (*given, *beside) for name in each.names)], self.where)
         wanted = inspect.signature(self.build).parameters
         model = self.build(**{name: dim for name, dim in made.items() if name in wanted})
-        return model, tuple(each.over(made) for each in given), tuple(each.over(made) for each in others)
+        return model, tuple(each.over(made) for each in given), tuple(each.over(made) for each in beside)
 
     def analyze(self, **options: Any) -> Any:
         """The model's :class:`~costmodel.cost.Cost`; options go to :func:`costmodel.analyze`."""

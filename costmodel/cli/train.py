@@ -43,13 +43,15 @@ def train(asked: Asked, loss: str, targets: tuple[str, ...], optimizer: str, rem
     memory under the first one's.
     """
     from costmodel.cli.price import devices_named
+    from costmodel.rules.work import DTYPE_ALIASES
     from costmodel.sheets import facts, joined
     from costmodel.solve import capacity, largest_batch, step_memory, step_time
     from costmodel.trace.recipe import Recipe
 
     found = devices_named(names, precision) if names else []
     room = capacity(fit) if fit else None  # before the model, which takes longer
-    answer = asked.answer(quoted=True, train=Recipe(optimizer, loss, targets, remat, microbatches, compute_dtype))
+    computed = compute_dtype and DTYPE_ALIASES.get(compute_dtype, compute_dtype)
+    answer = asked.answer(quoted=True, train=Recipe(optimizer, loss, targets, remat, microbatches, computed))
     cost, point = answer.cost, answer.cost.at(**answer.at)
     own = {device.name: policy or device.fusion for device in found}
     memories = [step_memory(cost, answer.at, used) for used in dict.fromkeys(own.values()) or [policy or "unfused"]]
