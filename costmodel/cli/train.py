@@ -63,7 +63,7 @@ def train(asked: Asked, loss: str, targets: tuple[str, ...], optimizer: str, rem
     times = [(device.name, step_time(point, device, policy)) for device in found]
     if form is None:
         say("\n".join([f"{point.table(by='phase').text(width())}\n", *(f"{each.text(width())}\n" for each in memories),
-                       *(str(each) for _, each in (*answers, *times))]).removesuffix("\n"))
+                       *(f"{name}: {each}" for name, each in answers), *(str(each) for _, each in times)]).removesuffix("\n"))
     else:
         parts = [(each.policy, each.sheet()) for each in memories]
         parts += [(what, facts(rows, what).sheet()) for what, rows in (("largest batch", answers), ("time", times)) if rows]

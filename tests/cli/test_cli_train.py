@@ -145,6 +145,5 @@ def test_every_device_has_its_memory_its_batch_and_its_time_in_every_form():
     text, told = run(*at).stdout, json.loads(run(*at, "--json").stdout)
     policies = [load(name).fusion for name in ("h100-sxm", "lecture")]
     assert len(set(policies)) == 2 and all(f"policy {used!r}; parameters" in text for used in policies)
-    parts = {part for row in told["rows"] for part in row.values() if isinstance(part, str)} if isinstance(told["rows"][0], dict) \
-        else {cell for row in told["rows"] for cell in row if isinstance(cell, str)}
+    parts = {cell for row in told["rows"] for cell in (row.values() if isinstance(row, dict) else row) if isinstance(cell, str)}
     assert {*policies, "largest batch", "time", "1MB", "h100-sxm", "lecture"} <= parts
