@@ -32,7 +32,7 @@ from costmodel.solve.speed import (
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import Composer, Plan, StepCost
-from costmodel.solve.training import StepMemory, largest_batch, step_memory
+from costmodel.solve.training import StepMemory, StepTime, largest_batch, step_memory, step_time
 
 __all__ = [
     "TRAINED",
@@ -50,6 +50,7 @@ __all__ = [
     "Stages",
     "StepCost",
     "StepMemory",
+    "StepTime",
     "Within",
     "capacity",
     "communication_bound",
@@ -68,4 +69,5 @@ __all__ = [
     "saturation",
     "seconds_of",
     "step_memory",
+    "step_time",
 ]
