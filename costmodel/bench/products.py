@@ -8,16 +8,21 @@ prints the table ``[[products]]`` of a device's file. A file of products has the
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from costmodel.hardware import TILES, ProductCalibration, Quantity
+from costmodel.hardware import TILES, Hardware, ProductCalibration, Quantity, load
 from costmodel.hardware.write import product_lines
+from costmodel.pricing.core import Point
+from costmodel.pricing.roofline import roofline
 from costmodel.pricing.tiles import Chip, Products, Shaped, shaped
+from costmodel.text import si
+from costmodel.trace.requests import spec
 
 CHIPS = {"h100-sxm": Chip(132, 989.4e12, 3.35e12), "a100-sxm-80gb": Chip(108, 312e12, 2.039e12)}  # bfloat16
 SOURCE, DATE = "ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS", "2025-01-01"
@@ -106,6 +111,74 @@ def beaten(chip: Chip, measured: Measured) -> int:
     return int((measured.seconds < 2.0 * measured.m * measured.n * measured.k / chip.peak).sum())
 
 
+@dataclass(frozen=True)
+class Program:
+    """``count`` independent products of bfloat16 matrices in one program, as XLA runs it: seconds where calls follow each other
+    without a wait, as predicted by their shape and by the efficiency that all products have."""
+
+    m: int
+    n: int
+    k: int
+    count: int
+    seconds: float
+    shaped: float
+    flat: float
+
+    @property
+    def told(self) -> str:
+        """As a table names it: 16 x (128 x 4096 x 14336)."""
+        return f"{self.count} x ({self.m} x {self.n} x {self.k})"
+
+
+def load_programs(path: str | Path, device: str) -> list[Program]:
+    """The measured programs of a file of JSON lines, least of their samples, and what the device's file predicts without the time
+    of a call, which a queue hides."""
+    from costmodel.cost import analyze
+
+    stated, found = load(device), []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        m, n, k, count = (row[key] for key in ("m", "n", "k", "count"))
+        cost = analyze(lambda xs, ws: [x @ w for x, w in zip(xs, ws, strict=True)],
+                       [spec((m, k), "bfloat16")] * count, [spec((k, n), "bfloat16")] * count).at()
+        by_shape, flat = (_kernels(cost, on) for on in (stated, replace(stated, products=())))
+        found.append(Program(m, n, k, count, min(row["stream"]), by_shape, flat))
+    return found
+
+
+def _kernels(cost: Point, device: Hardware) -> float:
+    """Seconds of the kernels of a program as predicted."""
+    bounds = roofline(cost, device)
+    assert bounds.predicted is not None and bounds.stands is not None
+    call = bounds.stands.calibration.call
+    return bounds.predicted - (call.value if call else 0.0)
+
+
+def launched(programs: list[Program]) -> list[Program]:
+    """Those that are expected to take longer than the shortest program takes, which is what the host needs to launch one."""
+    least = min(program.seconds for program in programs)
+    return [program for program in programs if program.shaped > least]
+
+
+def programs_page(path: Path, device: str) -> Iterator[str]:
+    """Programs of products, measured here after the device's file was written."""
+    every = load_programs(path, device)
+    some = launched(every)
+    yield (f"## Products of bfloat16 matrices, one {device} of ours\n\nThe device's file was fitted to the published products, by cuBLAS. "
+           "These are programs of independent\nproducts that XLA compiled, on another such device, with no number fitted to them. "
+           f"{len(every) - len(some)} of {len(every)} are\nleft out: their kernels take less than the host needs to launch any program.\n")
+    yield "| predicted by | programs | median % | within 10 % |\n|---|---|---|---|"
+    for how in ("shaped", "flat"):
+        errors = np.abs([getattr(each, how) / each.seconds - 1 for each in some])
+        name = {"shaped": "shape", "flat": "the efficiency of all products"}[how]
+        yield f"| {name} | {len(some)} | {100 * np.median(errors):.1f} | {100 * np.mean(errors <= 0.1):.0f} |"
+    yield "\nThe rows, worst first:\n\n| program | measured | by shape | error |\n|---|---|---|---|"
+    for each in sorted(some, key=lambda each: -abs(np.log(each.shaped / each.seconds))):
+        yield (f"| {each.told} | {si(each.seconds, 's')} | {si(each.shaped, 's')} | "
+               f"{100 * (each.shaped / each.seconds - 1):+.0f} % |")
+    yield ""
+
+
 def page(path: Path) -> Iterator[str]:
     """Products of bfloat16 matrices: a random half by a fit to the other; and a device by the other's fit."""
     yield ("## Products of bfloat16 matrices, published\n\nSource: ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS on H100 SXM and\n"
@@ -126,7 +199,8 @@ def page(path: Path) -> Iterator[str]:
     yield "\n".join(lines) + "\n"
 
 
-__all__ = ["CHIPS", "Shaped", "beaten", "fit_products", "halves", "held_out", "load_products", "page"]
+__all__ = ["CHIPS", "Shaped", "beaten", "fit_products", "halves", "held_out", "launched", "load_products", "load_programs", "page",
+           "programs_page"]
 
 if __name__ == "__main__":
     print("\n".join(product_lines(calibration(sys.argv[2], load_products(sys.argv[1])[sys.argv[2]]))))

@@ -8,7 +8,7 @@ import pytest
 from sympy import Symbol
 
 from costmodel.bench.fitting import Fit, by_kind, calibration, fit, left_out, spread
-from costmodel.bench.products import CHIPS, Measured, beaten, fit_products, held_out, load_products
+from costmodel.bench.products import CHIPS, Measured, beaten, fit_products, held_out, launched, load_products, load_programs
 from costmodel.bench.runs import Busy, Run, busy, load_runs
 from costmodel.errors import CostModelError
 from costmodel.hardware import load
@@ -113,6 +113,14 @@ def test_products_of_a_device_by_the_numbers_of_another(products: dict[str, Meas
 @pytest.mark.parametrize("device", CHIPS)
 def test_no_product_is_faster_than_the_peak(products: dict[str, Measured], device: str) -> None:
     assert beaten(CHIPS[device], products[device]) == 0
+
+
+def test_programs_of_products_on_another_card_are_predicted_by_their_shape() -> None:
+    """No number was fitted to them; see docs/truth.md."""
+    programs = launched(load_programs(MEASUREMENTS / "h100-products-2026-11-26.jsonl", "h100-sxm"))
+    errors, flat = (np.abs([getattr(each, how) / each.seconds - 1 for each in programs]) for how in ("shaped", "flat"))
+    assert len(programs) >= 24 and np.median(errors) <= 0.08 and np.mean(errors <= 0.1) >= 0.65
+    assert np.median(errors) < 0.6 * np.median(flat)
 
 
 def test_the_closed_form_of_a_product_is_what_is_evaluated(products: dict[str, Measured]) -> None:
