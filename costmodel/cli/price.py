@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from costmodel.pricing.roofline import Roofline
 
 _POLICY = click.option("--policy", metavar="NAME",
-                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own).")
+                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own); compulsory: "
+                            "all in one, which moves what it must.")
 _DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
                       help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 
