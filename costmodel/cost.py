@@ -18,7 +18,8 @@ from costmodel.pricing.core import Point, Symbolic, regions_of
 from costmodel.pricing.grown import Grown, sampled
 from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, retype, skip_masked
+from costmodel.rules.types import Types, retype
+from costmodel.rules.work import CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
@@ -297,13 +298,12 @@ class Cost(Face, Symbolic):
         return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
 
     def reprice(self, dtype: str) -> Cost:
-        """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
-        stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
-        wanted = DTYPE_ALIASES.get(dtype, dtype)
-        if wanted not in BITS:
-            known = sorted([*BITS, *DTYPE_ALIASES])
-            raise CostModelError(f"{dtype!r} is not a dtype to price in;{did_you_mean(dtype, known)} use one of {', '.join(known)}")
-        return self._derived(f"{self.name} in {wanted}", lambda table: retype(table, wanted))
+        """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …), or by role:
+        ``"weights=int8,activations=bf16"``. Products of integers are added up in int32; see :mod:`costmodel.rules.types`. The
+        program stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
+        types = Types.of(dtype)
+        name = f"{self.name} in {types}" if types.state else f"{self.name}, {types}"
+        return self._derived(name, lambda table: retype(table, types))
 
     def skip_masked(self) -> Cost:
         """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and

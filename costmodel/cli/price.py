@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from costmodel.pricing.roofline import Roofline
 
 _POLICY = click.option("--policy", metavar="NAME",
-                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own).")
-_DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
+                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own); compulsory: "
+                            "all in one, which moves what it must.")
+_DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+                      help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 
 
 @click.command()

@@ -33,7 +33,8 @@ _TABLES = (".csv", ".nc")
 @click.option("--best", metavar="NAME[,AXIS…]", help="The best value over axes (default: all), e.g. throughput,n.")
 @click.option("--pareto", metavar="NAME,NAME…", help="The points that no other beats, e.g. time,energy,live_peak.")
 @click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own).")
-@click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
+@click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+              help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 @click.option("-o", "--output", metavar="FILE",
               help=".zarr or .parquet (written as it goes, resumed if killed), .csv, .nc, or a picture (.png, .svg, .pdf).")
 def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str, devices: str | None, varied: tuple[str, ...],

@@ -67,5 +67,8 @@ def train(asked: Asked, loss: str, targets: tuple[str, ...], optimizer: str, rem
     else:
         parts = [(each.policy, each.sheet()) for each in memories]
         parts += [(what, facts(rows, what).sheet()) for what, rows in (("largest batch", answers), ("time", times)) if rows]
-        give(joined([sheet for _, sheet in parts], [name for name, _ in parts], "part"), form)
+        whole = joined([sheet for _, sheet in parts], [name for name, _ in parts], "part")
+        for i, each in enumerate(whole.parts if form in ("latex", "markdown") else (whole,)):  # people read a table at a time
+            say("\n" * (i > 0), nl=False)
+            give(each, form)
     end(answer, form, output)

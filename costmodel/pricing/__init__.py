@@ -20,6 +20,7 @@ __all__ = [
     "products",
     "regional",
     "roofline",
+    "rows",
     "sweep",
     "table",
     "tiles",

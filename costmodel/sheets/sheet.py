@@ -27,6 +27,7 @@ class Amount(NamedTuple):
 _COUNTED = ("elements", "MAC", "FLOP", "B", "evaluations")
 
 
+_SMALL = 1000.0  # what is no count and less has six digits, wherever its point is
 _DIGITS = {"ratio": 3, "rate": 4}
 
 
@@ -55,8 +56,12 @@ class Column(NamedTuple):
             return ""
         if isinstance(value, str | Amount):
             return str(value)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
         if isinstance(value, Expr) and not value.is_number:
             return cell(value)
+        if self.style == "exact" and isinstance(value, float) and abs(value) < _SMALL and not value.is_integer():
+            return f"{value:.6g}"
         if self.style == "si":
             return si(float(value), self.unit)
         if self.style == "share":

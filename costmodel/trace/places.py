@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 # Whose lines are not the model's. Each counts where the process has it.
-_LIBRARIES = ("chex", "costmodel", "einops", "equinox", "flax", "haiku", "jax", "jaxlib", "numpy", "optax", "sympy")
+_LIBRARIES = ("beartype", "chex", "costmodel", "einops", "equinox", "flax", "haiku", "jax", "jaxlib", "jaxtyping", "ml_dtypes",
+              "numpy", "opt_einsum", "optax", "scipy", "sympy")
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__))
 _LONGEST = 80  # characters of source in a message
 

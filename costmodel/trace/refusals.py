@@ -19,6 +19,10 @@ from costmodel.trace.places import Place
 
 # jax's errors for data that is used as a Python bool, int or numpy array.
 _VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
+_CONSTANT = re.compile(r"Symbolic dimension '([^']*)' used in a context that requires a constant")
+_SIZED_BY_DATA = frozenset({"nonzero", "flatnonzero", "argwhere", "where", "unique", "unique_all", "unique_counts",
+                            "unique_inverse", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "extract",
+                            "compress"})
 _INTEGER = "that place needs an integer: give the dimension as one"
 
 
@@ -51,8 +55,14 @@ def _cures(mistake: UsersMistake) -> Iterator[str]:
         yield from (cure for applies, cure in _OF_SOURCE if applies(place))
         if (numpy := _numpy(place)) is not None:
             yield numpy
+    if place is not None and place.calls().split(".")[-1] in _SIZED_BY_DATA:
+        yield f"how long the result of `{place.calls()}` is depends on data: give it size=…, or use a mask instead"
     if isinstance(error, _VALUE_NEEDED):
         yield "the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
+    elif (constant := _CONSTANT.search(text)) is not None:
+        n = user_text(constant[1])
+        yield (f"that place takes {n} for an integer: give it as one, or write the place for an array (lax.scan or jax.vmap over "
+               "an axis, jnp in place of Python's numbers)")
     elif "_DimExpr" in text:
         yield _INTEGER
     elif isinstance(error, compat.InconclusiveDimensionOperation) or any(word in text for word in ("nconclusive", "divisib",

@@ -147,3 +147,4 @@ def test_every_device_has_its_memory_its_batch_and_its_time_in_every_form():
     assert len(set(policies)) == 2 and all(f"policy {used!r}; parameters" in text for used in policies)
     parts = {cell for row in told["rows"] for cell in (row.values() if isinstance(row, dict) else row) if isinstance(cell, str)}
     assert {*policies, "largest batch", "time", "1MB", "h100-sxm", "lecture"} <= parts
+    assert run(*at, "--markdown").stdout.count("|:--|") == 4  # two memories, the batches, the times
