@@ -15,9 +15,9 @@ import pytest
 REPETITIONS = 5
 MAX_RATIO = 1.5
 
-# In a fresh process, because jax and costmodel remember what they have seen; imports are not timed, which is why a small network goes
-# first. ``function``: of a function of its variables' shapes and the input's, which both are given. ``module``: of the Flax module,
-# whose variables both must ask it for.
+# In a fresh process, because jax and costmodel remember what they have seen; imports are not timed, which is why a small network
+# goes first. ``function``: of a function of its variables' shapes and the input's, which both are given. ``module``: of the Flax
+# module, whose variables both must ask it for.
 SCRIPT = """
 import json, sys, time
 import flax.linen as nn

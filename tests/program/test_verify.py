@@ -84,8 +84,8 @@ def test_the_order_of_an_einsum_is_that_of_the_sizes():
 
 
 def test_where_a_symbol_is_1_there_is_a_closed_form_in_the_others():
-    """The product with one row is one with a vector; jax writes another sum. From the second such point on it is traced once, with m
-    as a symbol."""
+    """The product with one row is one with a vector; jax writes another sum. From the second such point on it is traced once,
+    with m as a symbol."""
     traced = []
 
     def function(x):
