@@ -21,8 +21,8 @@ ROWS = 32  # of a table on a terminal
 
 
 def sheet(data: Any, rows: int | None = ROWS) -> Sheet:
-    """A Dataset, or a :class:`~costmodel.pricing.grid.swept.Swept`, as rows, one a point that meets the conditions asked for; of more
-    than ``rows`` points those of some values of each axis, its ends among them."""
+    """A Dataset, or a :class:`~costmodel.pricing.grid.swept.Swept`, as rows, one a point that meets the conditions asked for; of
+    more than ``rows`` points those of some values of each axis, its ends among them."""
     axes = list(dict.fromkeys(name for name in ("hardware", *data.sizes) if name in data.sizes and name != "point"))
     names = [name for name in data.data_vars if name != "meets"]
     total = math.prod(data.sizes.values())
