@@ -196,7 +196,7 @@ def _of_one_zoo(name: str) -> ModelEntry | None:
     if len(points) != 1:
         return None
     module = points[0].module
-    with _importing(module.split(".")[0], _installed()):
+    with importing(module.split(".")[0], installed()):
         named = getattr(importlib.import_module(module), "named", None)
         return None if named is None else named(name)
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import figure_of, figure_symbol
+from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
 from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
+from costmodel.pricing.grid.figures import check_figure
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
@@ -36,7 +37,8 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
 
     grid:    a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     metrics: names, with a form as ``bytes:xla-gpu``; ``energy`` is by hardware.
-    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, or a peak as ``matrix.bfloat16``.
+    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, a peak as ``matrix.bfloat16``,
+             capacity (for conditions), or an energy as ``energy.DRAM`` and ``energy.mac.float32``.
     where:   conditions such as ``live_peak <= 80GB``. Alone: a variable ``meets`` says where they hold.
     best:    a variable and the axes over which its least value is sought (of throughput, and of ``max NAME``, the greatest);
              without axes, over all. ``time`` is the upper bound.
@@ -113,7 +115,7 @@ def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
     if not devices:
         raise CostModelError("vary= varies figures of devices: name one with hardware=")
     for device in devices:
-        figure_of(device, name)
+        check_figure(device, name)
     found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
     if not len(found) or not (found > 0).all():
         raise CostModelError(f"vary={{{name!r}: …}} takes one or more positive numbers")
