@@ -1,7 +1,8 @@
 """Named models: what a zoo file declares, and how the command line finds it.
 
 A *zoo* is any package that registers under the entry-point group ``costmodel.models`` a callable returning an iterable of
-:class:`ModelEntry`. Our own zoo does exactly that; third parties do the same.
+:class:`ModelEntry`. Our own zoo does exactly that; third parties do the same. Beside that callable its module may have ``named``,
+from a name to the entry or None, which need not import every model for one.
 """
 
 from __future__ import annotations
@@ -178,11 +179,26 @@ def model(name: str) -> ModelEntry:
     """
     if ":" in name:
         return _attribute(name)
+    found = _of_one_zoo(name)
+    if found is not None:
+        return found
     known = zoo()
     if name not in known:
         raise CostModelError(f"unknown model {name!r}:{did_you_mean(name, known, cutoff=0.4)} `costmodel list` shows all; or give "
                              "package.module:attribute")
     return known[name]
+
+
+def _of_one_zoo(name: str) -> ModelEntry | None:
+    """What the only installed zoo has under a name, where it can tell that without all its models. Names of several zoos are
+    compared, for which every model is asked."""
+    points = tuple(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
+    if len(points) != 1:
+        return None
+    module = points[0].module
+    with importing(module.split(".")[0], installed()):
+        named = getattr(importlib.import_module(module), "named", None)
+        return None if named is None else named(name)
 
 
 def _attribute(name: str) -> ModelEntry:

@@ -45,6 +45,8 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
 
     from costmodel.arguments import point
     from costmodel.points import axes, figures, ties
+    from costmodel.pricing.grown import Grown
+    from costmodel.pricing.sweep import swept
 
     suffix = _suffix(output)
     hardware = [name.strip() for name in devices.split(",") if name.strip()] if devices else []
@@ -58,8 +60,12 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     stored = suffix in _STORES
     if form and stored:
         raise CostModelError(f"--{form} is for what is shown: leave it out where a store is written with -o")
-    data = cost.sweep(**grid, metrics=_listed(names), hardware=hardware, policy=policy, vary=figured, where=kept,
-                      best=_listed(best), pareto=_listed(pareto), out=output if stored else None)
+    options: dict[str, Any] = {"metrics": _listed(names), "hardware": hardware, "policy": policy, "vary": figured, "where": kept,
+                               "best": _listed(best), "pareto": _listed(pareto)}
+    if output or isinstance(cost, Grown):
+        data = cost.sweep(**grid, **options, out=output if stored else None)
+    else:  # without xarray, which takes as long to import as all the rest
+        data = swept(cost, grid, **options)
     if output and not stored:
         _write(data, output, suffix)
     if form:

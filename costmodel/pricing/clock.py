@@ -119,13 +119,10 @@ class Rates:
         return _inverse(seconds)
 
     def _faster(self, name: str) -> Hardware | None:
-        """The device with a figure that prices operations doubled."""
-        device = self.device
-        if name in ("bandwidth", "launch_overhead", "link"):
-            return None
-        engine, dtype = name.split(".")
-        return replace(device, peaks={**device.peaks, (engine, dtype): _doubled(device.peaks[engine, dtype])})
-
+        """The device with a figure that prices operations doubled; None for one that does not price them."""
+        engine, _, dtype = name.partition(".")
+        peak = self.device.peaks.get((engine, dtype))
+        return None if peak is None else replace(self.device, peaks={**self.device.peaks, (engine, dtype): _doubled(peak)})
 
     def exchange(self, each: Sent, layout: Layout) -> dict[Leg, Expr]:
         """Seconds of what is sent, by leg; the bandwidth of the first link may be a symbol."""

@@ -1,5 +1,5 @@
 """Models of libraries that costmodel does not need: Equinox's modules and Haiku's transformed functions. Neither library is
-imported here; a model of one exists only where its user has imported it.
+imported here; a model of one exists only where its user has imported it. So it is with NNX, which takes long to import.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ def equinox_module() -> type | None:
     return getattr(sys.modules.get("equinox"), "Module", None)
 
 
-def is_nnx(value: Any) -> bool:
+def nnx_module() -> type | None:
+    """``flax.nnx.Module``, if NNX was imported."""
+    return getattr(sys.modules.get("flax.nnx"), "Module", None)
+
+
+def is_nnx(model: Any) -> bool:
     """Whether it is an NNX module."""
-    base = getattr(sys.modules.get("flax.nnx"), "Module", None)
-    return base is not None and isinstance(value, base)
+    base = nnx_module()
+    return base is not None and isinstance(model, base)
 
 
 def is_equinox(model: Any) -> bool:
