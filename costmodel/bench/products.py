@@ -1,20 +1,26 @@
 """Measured products of two matrices, and a fit of :mod:`~costmodel.pricing.tiles` to them.
 
-A file of products has the columns device, m, n, k and seconds.
+    python -m costmodel.bench.products docs/measurements/runs/products-published.csv h100-sxm
+
+prints the table ``[[products]]`` of a device's file. A file of products has the columns device, m, n, k and seconds.
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from costmodel.pricing.tiles import TILES, Chip, Products, Shaped, shaped
+from costmodel.hardware import TILES, ProductCalibration, Quantity
+from costmodel.hardware.write import product_lines
+from costmodel.pricing.tiles import Chip, Products, Shaped, shaped
 
 CHIPS = {"h100-sxm": Chip(132, 989.4e12, 3.35e12), "a100-sxm-80gb": Chip(108, 312e12, 2.039e12)}  # bfloat16
+SOURCE, DATE = "ai-dynamo/aiconfigurator (Apache-2.0), cuBLAS", "2025-01-01"
 ROUNDS = 80
 
 
@@ -41,7 +47,7 @@ def fit_products(chip: Chip, measured: Measured) -> Products:
     """The numbers of :class:`~costmodel.pricing.tiles.Products`, by a search along each of them for the least mean
     of |log error|."""
     forms = shaped(chip, measured.m, measured.n, measured.k)
-    logs = np.log(np.array([*[0.75] * len(TILES), 1.0, 1.0, 5e-7, 3e-6, 1e-6, 1.5]))
+    logs = np.log(np.array([*[0.75] * len(TILES), 1.0, 1.0, 5e-7, 3e-6, 1e-6, 0.2]))
 
     def loss(x: np.ndarray) -> float:
         errors = np.abs(np.log(forms.seconds(_products(chip, x)) / measured.seconds))
@@ -61,11 +67,9 @@ def fit_products(chip: Chip, measured: Measured) -> Products:
 
 
 def _products(chip: Chip, logs: np.ndarray) -> Products:
-    values = np.exp(logs)
-    count = len(TILES)
-    rest = [float(v) for v in values[count:]]
-    memory, sums, start, launch, again, above = rest
-    return Products(chip, tuple(values[:count].tolist()), memory, sums, start, launch, again, 1 + above)
+    reached, rest = np.split(np.exp(logs), [len(TILES)])
+    memory, sums, start, launch, again, apart = rest.tolist()
+    return Products(chip, tuple(np.minimum(reached, 1).tolist()), memory, sums, start, launch, again, min(apart, 1.0))
 
 
 def halves(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +83,22 @@ def held_out(chip: Chip, measured: Measured, seed: int = 0) -> np.ndarray:
     mine, other = halves(len(measured.seconds), seed)
     how = fit_products(chip, Measured(*(getattr(measured, name)[mine] for name in ("m", "n", "k", "seconds"))))
     return how.seconds(measured.m[other], measured.n[other], measured.k[other]) / measured.seconds[other] - 1
+
+
+def calibration(device: str, measured: Measured) -> ProductCalibration:
+    """What a device's file states of them: a fit to all, with the spread of a half by a fit to the other."""
+    chip = CHIPS[device]
+    how, errors = fit_products(chip, measured), held_out(chip, measured)
+    source = f"fitted to {len(measured.seconds)} products"
+
+    def figure(value: float, unit: str) -> Quantity:
+        return Quantity(float(f"{value:.4g}"), unit, source, measured=True)
+
+    spread = float(f"{np.sqrt(np.mean(np.log1p(errors) ** 2)):.4g}")
+    reached = tuple(float(f"{part:.4g}") for part in how.reached)
+    return ProductCalibration("bfloat16", chip.multiprocessors, f"NVIDIA's architecture whitepaper; {source}", reached,
+                              figure(how.memory, "1"), figure(how.sums, "1"), figure(how.start, "s"), figure(how.launch, "s"),
+                              figure(how.again, "s"), figure(how.apart, "1"), spread, len(measured.seconds), DATE, SOURCE)
 
 
 def beaten(chip: Chip, measured: Measured) -> int:
@@ -99,7 +119,7 @@ def page(path: Path) -> Iterator[str]:
         errors = np.abs(held_out(CHIPS[device], each))
         other = next(how for name, how in whole.items() if name != device)
         foreign = Products(CHIPS[device], other.reached, other.memory, other.sums, other.start, other.launch,
-                           other.again, other.order)
+                           other.again, other.apart)
         away = np.abs(foreign.seconds(each.m, each.n, each.k) / each.seconds - 1)
         lines.append(f"| {device} | {len(each.seconds)} | {100 * np.median(errors):.1f} / {100 * np.mean(errors <= 0.1):.0f} | "
                      f"{100 * np.median(away):.1f} | {beaten(CHIPS[device], each)} |")
@@ -107,3 +127,6 @@ def page(path: Path) -> Iterator[str]:
 
 
 __all__ = ["CHIPS", "Shaped", "beaten", "fit_products", "halves", "held_out", "load_products", "page"]
+
+if __name__ == "__main__":
+    print("\n".join(product_lines(calibration(sys.argv[2], load_products(sys.argv[1])[sys.argv[2]]))))

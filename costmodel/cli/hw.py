@@ -141,6 +141,10 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
         for label, part in (("a call", found.call), ("while it runs", found.power)):
             if part is not None:
                 yield _figure(f"{policy}: {label}", part, "")
+    for product in device.products:
+        on = f"{product.runs} products, ±{100 * product.error:.0f} %"
+        yield _figure(f"products of {product.dtype}, a wave of tiles", product.start, on)
+        yield _figure(f"products of {product.dtype}: bandwidth reached", product.memory, "")
     if device.energies is not None:
         yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
 

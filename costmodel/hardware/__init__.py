@@ -16,30 +16,28 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
-    Calibration,
     Energies,
     Hardware,
     HardwareFileError,
     Level,
     Link,
-    LinkCalibration,
     Measurement,
     MissingEnergy,
     MissingPeak,
     Passes,
-    Protocol,
-    Quantity,
-    Standing,
     UnknownHardware,
 )
+from costmodel.hardware.quantity import Quantity
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
 from costmodel.text import did_you_mean, shown
 
 __all__ = [
+    "TILES",
     "Calibration",
     "Energies",
     "Hardware",
@@ -51,6 +49,7 @@ __all__ = [
     "MissingEnergy",
     "MissingPeak",
     "Passes",
+    "ProductCalibration",
     "Protocol",
     "Quantity",
     "Standing",

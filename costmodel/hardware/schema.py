@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from costmodel.hardware.calibration import calibrations, link_calibrations
+from costmodel.hardware.calibration import calibrations, link_calibrations, product_calibrations
 from costmodel.hardware.fields import UNITS as UNITS
 from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
@@ -23,8 +23,8 @@ from costmodel.hardware.model import (
     Link,
     Measurement,
     Passes,
-    Quantity,
 )
+from costmodel.hardware.quantity import Quantity
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ENERGY = "energy"  # the kind of a file that states energies only
@@ -37,8 +37,8 @@ _LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at mos
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
-_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "sustained", "calibration", "collectives", "energy",
-                "policy")
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "sustained", "calibration", "collectives", "products",
+                "energy", "policy")
 _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
@@ -86,6 +86,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
     calibration = calibrations(root.table("calibration"))
     collectives = link_calibrations(root, [link.name for link in links])
+    products = product_calibrations(root, [dtype for engine, dtype in peaks if engine == "matrix"])
     sustained = root.table("sustained")
     sustained.only("clock")
     lasting = sustained.quantity("clock", "Hz", required="sustained" in data)
@@ -131,6 +132,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         energies=energies,
         calibration=calibration,
         collectives=collectives,
+        products=products,
         fusion=fusion,
     )
 

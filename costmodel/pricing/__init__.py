@@ -17,6 +17,7 @@ __all__ = [
     "links",
     "metrics",
     "predict",
+    "products",
     "regional",
     "roofline",
     "sweep",

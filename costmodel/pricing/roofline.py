@@ -421,8 +421,8 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
         follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
         yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
-    launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
-              else "the device states no launch overhead: none is added")
+    launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel in both" if device.launch_overhead
+              else "launches are in what is predicted only" if roofline.stands else "no launch overhead is known: none is added")
     policy = "unfused" if by == "equation" else roofline.policy
     yield (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {policy!r}; "
            f"2 operations a multiply-accumulate; padding taps are not computed; {launch}")
@@ -450,8 +450,9 @@ def _told(roofline: Roofline) -> str:
     found, (low, high) = roofline.stands.calibration, roofline.interval
     call = f" + {si(found.call.value, 's')} a call" if found.call else ""
     reached = f"{100 * found.efficiency.value:.0f} % of the ceilings" + (" or what its kind reaches" if found.kinds else "")
+    shaped = "".join(f"; products of {each.dtype} by their shape, ±{100 * each.error:.0f} %" for each in roofline.hardware.products)
     return (f"predicted {si(roofline.predicted, 's')}, 90 % between {si(low, 's')} and {si(high, 's')}: {roofline.basis} "
-            f"((compute + memory) at {reached} + {si(found.launch.value, 's')} a kernel{call})")
+            f"((compute + memory) at {reached} + {si(found.launch.value, 's')} a kernel{call}{shaped})")
 
 
 def _follows(roofline: Roofline) -> str:

@@ -14,12 +14,13 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Integer
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel
 from costmodel.memory.saved import residuals
 from costmodel.pricing.collectives import axes_of, sent
+from costmodel.pricing.products import sizes_of
 from costmodel.pricing.workload import Formulas
 from costmodel.rules.params import Contraction
 from costmodel.rules.work import BITS, Value, total
@@ -196,13 +197,8 @@ def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
 
 def _product(kernel: Kernel) -> Product:
     dot = kernel.main
-    assert isinstance(dot.params, Contraction)
-    left, right = (v.array.shape for v in dot.ins[:2])
-    (summed, along), (batch, also) = dot.params.contracting, dot.params.batch
-    return Product(Mul(dot.times, *(left[i] for i in batch)),
-                   Mul(*(size for i, size in enumerate(left) if i not in (*summed, *batch))),
-                   Mul(*(size for i, size in enumerate(right) if i not in (*along, *also))),
-                   Mul(*(left[i] for i in summed)), dot.ins[0].array.dtype)
+    m, n, k, batch = sizes_of(dot)
+    return Product(dot.times * batch, m, n, k, dot.ins[0].array.dtype)
 
 
 def _compiled(exprs: list[Expr]) -> Callable[[Mapping[Any, np.ndarray]], list[np.ndarray]]:

@@ -18,6 +18,12 @@ def equinox_module() -> type | None:
     return getattr(sys.modules.get("equinox"), "Module", None)
 
 
+def is_nnx(value: Any) -> bool:
+    """Whether it is an NNX module."""
+    base = getattr(sys.modules.get("flax.nnx"), "Module", None)
+    return base is not None and isinstance(value, base)
+
+
 def is_equinox(model: Any) -> bool:
     """Whether it is an Equinox module."""
     base = equinox_module()

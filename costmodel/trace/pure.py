@@ -211,7 +211,11 @@ def _function(request: Asked) -> Pure:
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         given: Sequence[Any] = inputs if position is None else (*inputs[:position], params, *inputs[position:])
         with module_scopes():
-            return guard.call(request.model, *given, **static, **kw), {}
+            outputs = guard.call(request.model, *given, **static, **kw)
+        if foreign.is_nnx(outputs):
+            raise CostModelError(f"{getattr(request.model, '__name__', 'it')} returns an NNX module, and is no model itself: "
+                                 "give cm.abstract(lambda: …) of it, or on the command line a function without parameters")
+        return outputs, {}
 
     # An input is named by its place among the function's arguments.
     data = [Leaf(Origin.INPUT, (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]

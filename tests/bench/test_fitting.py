@@ -106,7 +106,7 @@ def test_products_of_held_out_shapes(products: dict[str, Measured], device: str)
 
 def test_products_of_a_device_by_the_numbers_of_another(products: dict[str, Measured]) -> None:
     how, (chip, each) = fit_products(CHIPS["h100-sxm"], products["h100-sxm"]), (CHIPS["a100-sxm-80gb"], products["a100-sxm-80gb"])
-    other = Products(chip, how.reached, how.memory, how.sums, how.start, how.launch, how.again, how.order)
+    other = Products(chip, how.reached, how.memory, how.sums, how.start, how.launch, how.again, how.apart)
     assert np.median(np.abs(other.seconds(each.m, each.n, each.k) / each.seconds - 1)) <= 0.25
 
 
