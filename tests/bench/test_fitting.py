@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from sympy import Symbol
 
+from costmodel.bench import micro
+from costmodel.bench.calibrate import FLOOR
 from costmodel.bench.fitting import Fit, by_kind, calibration, fit, left_out, spread
 from costmodel.bench.products import CHIPS, Measured, beaten, fit_products, held_out, launched, load_products, load_programs
 from costmodel.bench.runs import Busy, Run, busy, load_runs
@@ -160,3 +162,12 @@ def test_networks_of_an_h100_are_predicted_from_the_others() -> None:
     rows = by_device(load_runs([MEASUREMENTS / "h100-times-2026-11-26.jsonl"]), "h100-sxm", call=True)["h100-sxm"]
     errors = np.abs([row.error("predicted") for row in rows])
     assert errors.mean() <= 0.2 and all(row.run.seconds >= row.busy.lower for row in rows)
+
+
+def test_an_accelerators_microbenchmarks_of_convolutions_are_longer_than_a_call() -> None:
+    """An H200 takes 68 microseconds for any call: what is not some times longer even at its peak says nothing of convolutions."""
+    device = load("h200-sxm")
+    peak = device.peak("matrix", "float32")
+    found = [2 * at["n"] * at["h"] * at["w"] * at["c"] * at["f"] * at["k"] ** 2 / peak
+             for name, at in micro.POINTS if name == "micro_conv"]
+    assert sum(seconds > FLOOR * 68e-6 for seconds in found) >= 3
