@@ -167,8 +167,8 @@ def programs_page(path: Path, device: str) -> Iterator[str]:
     out = len(every) - len(some)
     yield (f"## Products of bfloat16 matrices, one {device} of ours\n\n"
            "The device's file was fitted to the published products, by cuBLAS. These are programs of independent products that\n"
-           f"XLA compiled, on another such device, with no number fitted to them. {out} of {len(every)} are left out: their kernels\n"
-           "take less than the host needs to launch any program.\n")
+           f"XLA compiled, on another such device, with no number fitted to them. {out} of {len(every)} are left out:\n"
+           "their kernels take less than the host needs to launch any program.\n")
     yield "| predicted by | programs | median % | within 10 % |\n|---|---|---|---|"
     for how in ("shaped", "flat"):
         errors = np.abs([getattr(each, how) / each.seconds - 1 for each in some])
