@@ -197,13 +197,14 @@ def hw_check(context: click.Context, files: tuple[str, ...]) -> None:
 
 @hw.command("new")
 @click.argument("name")
+@click.option("--kind", metavar="KIND", help="gpu, tpu, cpu, npu, mcu or example; of an npu or mcu only integers are asked for.")
 @click.option("--output", "-o", metavar="FILE", help="Where to write it (default: NAME.toml here).")
-def hw_new(name: str, output: str | None) -> None:
+def hw_new(name: str, kind: str | None, output: str | None) -> None:
     """Write a device file to be filled in; `hw check` says what is missing."""
     from costmodel.files import write_text
     from costmodel.hardware import template
 
-    text, path = template(name), output or f"{name}.toml"
+    text, path = template(name, kind), output or f"{name}.toml"
     try:
         write_text(path, text, new=True)
     except CostModelError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
+    FUSION,
     Energies,
     Hardware,
     HardwareFileError,
@@ -69,6 +70,7 @@ __all__ = [
     "write",
 ]
 
+INTEGER_KINDS = ("npu", "mcu")  # of which a new file asks for peaks of integers
 _ENERGIES = "energies"
 
 
@@ -125,14 +127,19 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return ()
 
 
-def template(name: str) -> str:
-    """The text of a device file whose figures are to be filled in. Raises HardwareFileError for a name that is none, or is taken:
-    the new file would stand before the device that has it."""
+def template(name: str, kind: str | None = None) -> str:
+    """The text of a device file whose figures are to be filled in; for a ``kind`` that computes in integers ("npu", "mcu") it asks
+    for no float. Raises HardwareFileError for a name that is none, or is taken (the new file would stand before the device that has
+    it), and for an unknown kind."""
+    if kind is not None and kind not in FUSION:
+        raise HardwareFileError(f"{kind!r} is no kind of device;{did_you_mean(kind, FUSION)} choose {', '.join(FUSION)}")
     if not NAME.fullmatch(name):
         raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
     if name in (*available(), *energy_tables()):
         raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
-    return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
+    file = "template-integer.txt" if kind in INTEGER_KINDS else "template.txt"
+    text = files(__name__).joinpath(file).read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
+    return text.replace('"KIND"', f'"{kind}"') if kind in INTEGER_KINDS else text.replace('kind = "?"', f'kind = "{kind or "?"}"')
 
 
 def user_directory() -> Path:

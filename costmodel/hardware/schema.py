@@ -98,7 +98,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     weight = figures.get("transcendental_weight") or policy.quantity("transcendental_weight", "FLOP")
     _needed(root, "policy.transcendental_weight", weight, "{ value = …, unit = 'FLOP', source = … }")
     source, fusion = policy.text("source"), policy.text("fusion", "")
-    float32 = _float32_policy(policy)
+    float32 = _float32_policy(policy, peaks)
     runs_as, vector_source = _vector_policy(policy.table("vector_runs_as"))
     root.stop_if_wrong()
     # What follows compares figures with each other: it makes sense of figures that are right in themselves.
@@ -237,7 +237,9 @@ def _parts(table: Table, key: str) -> dict[str, float]:
     return dict(parts)
 
 
-def _float32_policy(policy: Table) -> dict[str, Passes]:
+def _float32_policy(policy: Table, peaks: Mapping[tuple[str, str], Quantity]) -> dict[str, Passes]:
+    """What float32 contractions run as; where a device multiplies integers only, as nothing else, and so not at all."""
+    floats = any(engine == "matrix" and dtype in FLOATS for engine, dtype in peaks)
     found = {}
     for precision, key in _PRECISION_KEYS.items():
         if isinstance(policy.data.get(key), dict):
@@ -245,7 +247,7 @@ def _float32_policy(policy: Table) -> dict[str, Passes]:
             inner.only("dtype", "passes")
             dtype, passes = inner.text("dtype", among=FLOATS), inner.whole("passes", 1, 100, "a positive integer", 1)
         else:
-            dtype, passes = policy.text(key, among=FLOATS), 1
+            dtype, passes = policy.text(key, None if floats else "float32", among=FLOATS), 1
         found[precision] = Passes(dtype, passes)
     return found
 
