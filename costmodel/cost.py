@@ -209,11 +209,11 @@ class CostAt(Face, Point):
     """A cost at a point: every metric is an exact number."""
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
-                 topology: Mapping[str, str] | None = None) -> Roofline:
+                 topology: Mapping[str, str] | None = None, near: str | float | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.pricing.roofline import roofline
 
-        return roofline(self, hardware, policy=policy, precision=precision, topology=topology)
+        return roofline(self, hardware, policy=policy, precision=precision, topology=topology, near=near)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
@@ -315,12 +315,13 @@ class Cost(Face, Symbolic):
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
-                 topology: Mapping[str, str] | None = None, **values: int) -> Roofline:
+                 topology: Mapping[str, str] | None = None, near: str | float | None = None, **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, what is predicted, latency and throughput.
         ``policy`` says which equations share a kernel (by default the device's own), ``precision`` ("highest", "high", "default")
         what float32 contractions that ask for none run at, ``topology`` which links the axes of a mesh are laid on (by default the
-        innermost on the nearest), as in ``{"data": "InfiniBand", "model": "ICI 2"}``."""
-        return self.at(**values).roofline(hardware, policy=policy, precision=precision, topology=topology)
+        innermost on the nearest), as in ``{"data": "InfiniBand", "model": "ICI 2"}``; ``near`` the memory that tiles have to fit
+        into, by name or in bytes (see :mod:`costmodel.pricing.blocking`)."""
+        return self.at(**values).roofline(hardware, policy=policy, precision=precision, topology=topology, near=near)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
               vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),

@@ -18,6 +18,7 @@ import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.pictures import Roof, Roofs, Spot
+from costmodel.pricing.blocking import near_bytes, nearer
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.rows import RooflineRow, compulsory, together
@@ -66,7 +67,8 @@ class Communication:
 @dataclass(frozen=True)
 class Roofline(Result):
     """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
-    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
+    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name.
+    ``near``: bytes of nearer memory, where tiles have to fit into it."""
 
     name: str
     hardware: Hardware
@@ -79,6 +81,7 @@ class Roofline(Result):
     stands: Standing | None = field(default=None, repr=False, compare=False)
     item: str = "items"
     communication: Communication | None = None
+    near: float | None = None
 
     @cached_property
     def total(self) -> RooflineRow:
@@ -205,12 +208,15 @@ class Roofline(Result):
 
 
 def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None,
-             topology: Mapping[str, str] | None = None) -> Roofline:
+             topology: Mapping[str, str] | None = None, near: str | float | None = None) -> Roofline:
     """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware);
     ``compulsory``: the whole program as one kernel.
 
     precision: "highest", "high" or "default": what float32 contractions that ask for none run at (default: the device's policy).
     topology:  which links the axes of a mesh are laid on, as :func:`costmodel.pricing.topology.lay` has it.
+
+    near:      nearer memory by name ("SRAM") or in bytes, into which the tiles of products and convolutions have to fit: they move
+               no less than :mod:`costmodel.pricing.blocking` says (default: whatever is used again is near).
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -223,15 +229,19 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
         raise CostModelError(f"{cost.name} is of one device: no axis is to be laid on links; give it a mesh, or no topology")
     device = device.laid(topology) if topology else device
     policy = policy_of(device, policy)
+    if policy == COMPULSORY and near is not None:
+        raise CostModelError("near= is of the tiles of kernels, and compulsory has none: give another policy")
     if policy == COMPULSORY:
         return _compulsory(cost, device)
     work = workload(cost.program, policy)
-    counts = work.at(cost.env)
+    counts, room = work.at(cost.env), None if near is None else near_bytes(device, near)
+    if room is not None:
+        counts = nearer(counts, work.kernels, room)
     times = price(counts, device)
     rows = _rows(work, counts, times)
     tokens = cost.cost.tokens
     return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
-                    times.stands, item_of(tokens), _communication(times))
+                    times.stands, item_of(tokens), _communication(times), room)
 
 
 def _compulsory(cost: Point, device: Hardware) -> Roofline:
@@ -347,7 +357,7 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None else ""
         yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel in both" if device.launch_overhead
@@ -355,6 +365,9 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     policy = "unfused" if by == "equation" else roofline.policy
     yield (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {policy!r}; "
            f"2 operations a multiply-accumulate; padding taps are not computed; {launch}")
+    if roofline.near is not None:
+        yield (f"tiles of products and convolutions fit into {si(roofline.near, 'B')}: each moves at least "
+               "2 · MACs / √(R · S) - 2 · S elements, S of which have room there")
     if roofline.communication is not None and by != "equation":
         yield from _sent(roofline.communication)
     nearer = [f"{level.name} ({si(level.capacity.value, 'B')}, {si(level.bandwidth.value, 'B/s')})"
