@@ -42,6 +42,7 @@ class StepMemory(Result):
     peak:   the most that is held at once, in bytes.
     where:  the module in which that is.
     policy: which equations share a kernel, and so what never reaches memory.
+    carries: whether a loop hands values on, which stand among the activations at the peak: gradients added up over microbatches.
     """
 
     title: str
@@ -49,6 +50,7 @@ class StepMemory(Result):
     peak: int
     where: str
     policy: str
+    carries: bool = False
 
     def sheet(self) -> Sheet:
         """A row a part: its closed form, its whole, and what of it is held at the peak."""
@@ -57,7 +59,8 @@ class StepMemory(Result):
         rows = tuple(Line(p.name, (p.formula, p.whole, p.at_peak, p.at_peak / self.peak)) for p in self.parts)
         note = (f"the peak is in {self.where or '(root)'}, policy {self.policy!r}; parameters and optimizer state are updated in "
                 "place")
-        return Sheet(self.title, columns, rows, (None, None, self.peak, 1.0), (note,))
+        carried = ("what a loop carries, such as gradients added up over microbatches, is among the activations at the peak",)
+        return Sheet(self.title, columns, rows, (None, None, self.peak, 1.0), (note, *(carried if self.carries else ())))
 
     def chart(self) -> Bars:
         """What is held at the peak, a bar a part."""
@@ -80,7 +83,8 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
              for name, kind in _HELD.items()]
     rest = sum(int(held) for kind, held in highest.split.items() if kind not in _HELD.values())
     parts.append(Part("gradients, temporaries", None, None, rest))
-    return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy)
+    return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy,
+                      bool(point.program.carried))
 
 
 def _wholes(table: CostTable) -> dict[str, Expr]:

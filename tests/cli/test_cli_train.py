@@ -50,6 +50,7 @@ def test_the_largest_batch_fits_and_the_next_does_not(step):
 def test_what_is_printed():
     result = run("mlp", "--at", "n=7,a=30,b=20,c=10,d=40", "--hw", "lecture", "--fit", "1MB", "--policy", "unfused")
     assert result.exit_code == 0, result.output
+    assert "microbatches" not in result.output
     for part in ("backward", "update", "optimizer state", "memory of a step", "n = ", "lecture:", "items/s", "verified"):
         assert part in result.output
     told = json.loads(run("mlp", "--at", "n=7,a=30,b=20,c=10,d=40", "--json").stdout)
@@ -129,6 +130,7 @@ def test_microbatches_need_a_divisible_batch_and_say_so_where_publications_quote
     entry = ENTRIES["mlp"].in_microbatches(4)
     assert entry.where.endswith("4 | n") and entry.at == {**ENTRIES["mlp"].at, "n": 4}
     named = entry.analyze_step(Recipe(microbatches=4, compute_dtype="bfloat16"))
+    assert "gradients added up over microbatches" in step_memory(named, {**AT, "n": 8}).text()
     assert named.macs == ENTRIES["mlp"].analyze_step("adamw").macs.subs("n", cm.symbols("n"))
     assert {k.dtype for e in named.program for k, *_ in e.work.ops if k.name == "mac"} == {"bfloat16"}
 
