@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
 from costmodel.trace import foreign, guard
 from costmodel.trace.scopes import module_scopes
@@ -79,7 +80,8 @@ class Pure:
 
 def pure(request: Asked) -> Pure:
     """The pure form of a request's call. With ``mutable`` the state that the call updates is among its results."""
-    return _FORMS[request.kind](request)
+    with compat.initialisers_accept_symbolic_fans():  # where nothing is traced, too: partitions of what a module holds
+        return _FORMS[request.kind](request)
 
 
 def paths(tree: Any) -> list[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from costmodel.symbolic.domain import Domain, user_text
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.translate import internal
 from costmodel.trace.guard import UsersMistake
-from costmodel.trace.places import Place
+from costmodel.trace.places import ITERATED, Place
 
 # jax's errors for data that is used as a Python bool, int or numpy array.
 _VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
@@ -23,6 +23,8 @@ _CONSTANT = re.compile(r"Symbolic dimension '([^']*)' used in a context that req
 _SIZED_BY_DATA = frozenset({"nonzero", "flatnonzero", "argwhere", "where", "unique", "unique_all", "unique_counts",
                             "unique_inverse", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "extract",
                             "compress"})
+# Words of its errors about dimensions; the last from jax 0.12 on, where a loop over an axis asks for the axis's value untraced.
+_OF_DIMENSIONS = ("_DimExpr", "Symbolic dimension", "concrete values", "'process_primitive'")
 _INTEGER = "that place needs an integer: give the dimension as one"
 
 
@@ -49,7 +51,7 @@ def _cures(mistake: UsersMistake) -> Iterator[str]:
     if mistake.undecided is not None:
         yield from _deciding(*mistake.undecided)
     about_dimensions = (isinstance(error, compat.InconclusiveDimensionOperation)
-                        or any(words in text for words in ("_DimExpr", "Symbolic dimension", "concrete values"))
+                        or any(words in text for words in _OF_DIMENSIONS)
                         or isinstance(error, IndexError | jax.errors.TracerBoolConversionError) or _repeats_a_list(place))
     if place is not None and about_dimensions:
         yield from (cure for applies, cure in _OF_SOURCE if applies(place))
@@ -101,7 +103,7 @@ _OF_SOURCE: tuple[tuple[Callable[[Place], bool], str], ...] = (
      "Python's floats take no dimension: use jnp, e.g. `jnp.sqrt(n)`"),
     (lambda place: isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.Pow),
      "a root of a dimension: use `jnp.sqrt(n)`"),
-    (lambda place: place.called in ("__iter__", "_chunk_iter"),
+    (lambda place: place.called in ITERATED,
      "a Python loop over a symbolic axis: use lax.scan or jax.vmap, or give the dimension as an integer"),
     (_repeats_a_list, "a list as long as a dimension: use jnp.broadcast_to or jnp.repeat"),
     (_makes_no_integer, "a size is made of integers: use `//` in place of `/`, `round` or a factor such as 0.5"),

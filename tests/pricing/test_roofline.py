@@ -228,7 +228,8 @@ def test_what_fits_a_nearer_memory_may_be_found_there():
 
 
 def test_a_program_that_communicates_needs_a_link():
-    mesh, whole = jax.sharding.AbstractMesh((4,), ("d",)), jax.sharding.PartitionSpec()
+    mesh = jax.sharding.AbstractMesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole = jax.sharding.PartitionSpec()
     summed = cm.analyze(jax.shard_map(lambda x: jax.lax.psum(x, "d"), mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False),
                         (2, 16))
     with pytest.raises(CostModelError, match="lecture states no link"):

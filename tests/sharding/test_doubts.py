@@ -7,7 +7,7 @@ import warnings
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 import costmodel as cm
 
@@ -33,7 +33,7 @@ def test_a_mean_over_many_elements_is_partitioned():
 
 
 def cumulative(after):
-    over = NamedSharding(AbstractMesh((2, 4), ("data", "model")), P(*after))
+    over = NamedSharding(AbstractMesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2), P(*after))
     return lambda x: lax.with_sharding_constraint(jnp.cumsum(x, 1), over)
 
 
