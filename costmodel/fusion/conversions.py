@@ -9,12 +9,12 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
-from costmodel.rules.params import Convolution
+from costmodel.rules.params import Along, Convolution
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
-from costmodel.symbolic.forms import ONE
+from costmodel.symbolic.forms import ONE, ZERO
 
-_COPY, _ELEMENTWISE, _WINDOW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW))
+_COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -84,6 +84,24 @@ def every_pair(table: CostTable) -> CostTable:
             replace(e, primitive="reduce_window_sum", ins=(masked,), rule="reduce_window", detail="",
                     traits=_WINDOW, params=None,
                     work=Work((), (pairs.size,), (e.outs[0].array.size,)))]
+    return replace(table, equations=tuple(equations))
+
+
+def put_back(table: CostTable) -> CostTable:
+    """The program in which what was joined and is split again at the same places is what it was (XLA, AlgebraicSimplifier on slices
+    of concatenations)."""
+    joined: dict[Value, Equation] = {}
+    equations: list[Equation] = []
+    for e in table:
+        if Trait.CONCATENATE in e.traits and isinstance(e.params, Along):
+            joined[e.outs[0]] = e
+        whole = joined.get(e.ins[0]) if len(e.ins) == 1 and isinstance(e.params, Along) else None
+        if (whole is not None and whole.runs_with(e) and whole.params == e.params
+                and [v.array for v in whole.ins] == [v.array for v in e.outs]):
+            equations += [replace(e, ins=(part,), outs=(out,), work=Work((), (ZERO,), (ZERO,)), traits=_VIEW, params=None)
+                          for part, out in zip(whole.ins, e.outs, strict=True)]
+        else:
+            equations.append(e)
     return replace(table, equations=tuple(equations))
 
 

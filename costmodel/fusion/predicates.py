@@ -110,6 +110,16 @@ def folds(producer: Equation, consumer: Equation) -> bool:
     return Trait.TRANSPOSE in producer.traits and product(consumer)
 
 
+def dear(e: Equation) -> bool:
+    """Compilers do not compute it twice; to divide by a number is to multiply (XLA, AlgebraicSimplifier)."""
+    return Trait.EXPENSIVE in e.traits and not (computes(e, frozenset({"div"})) and e.work.read[-1] is ZERO)
+
+
+def finds_places(e: Equation) -> bool:
+    """A reduction that gives places, argmax or argmin."""
+    return isinstance(e.params, Reduction) and e.params.operation in ("argmax", "argmin")
+
+
 def bias(graph: Graph, e: Equation, operand: int) -> bool:
     """Adds or scales by something that is one value a line."""
     return arithmetic(e) and all(one_value_per_line(graph, e, i) for i in range(len(e.ins)) if i != operand)

@@ -6,11 +6,13 @@ from sympy import Expr
 
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
-from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, relaid, transposed
+from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, put_back, relaid, transposed
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
     computes,
+    dear,
+    finds_places,
     folds,
     inner_batches,
     loop,
@@ -19,6 +21,7 @@ from costmodel.fusion.predicates import (
     rejoins,
 )
 from costmodel.fusion.registry import register
+from costmodel.fusion.uniform import uniform
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, is_floating, total
@@ -30,18 +33,18 @@ _WORD = 4  # bytes of a random number generator's counter, and of a float that h
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
-    return folds(producer, consumer) or loop(consumer)
+    return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often (XLA,
     InstructionFusion::ComputeGloballyUnfusible)."""
-    return Trait.EXPENSIVE not in e.traits and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
+    return not dear(e) and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
 
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
+    return relaid(every_pair(uniform(put_back(hoisted(table)))), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
