@@ -36,7 +36,7 @@ def live_peak(table: CostTable, policy: str = "unfused", order: str = "program",
     """The maximum over the schedule of live bytes; see :meth:`costmodel.cost.Cost.live_peak`."""
     held = memory(table, policy, donate)
     ran = schedule(held, order)
-    steps = _sweep(lifetimes(held, ran), _terms)
+    steps = _sweep(lifetimes(held, ran, early=order == "breadth"), _terms)
     if table.branches is Branches.MIN and any(k.branch for k in held.kernels):  # what is held on other sides does not count
         return highest(table, [(held.kernels[k].branch, _expression(_add({}, *live.values())))
                                for k, (live, _) in zip(ran, steps, strict=False)])
@@ -214,7 +214,7 @@ def live_profile(program: CostTable, name: str, evaluate: Callable[[Expr], Any],
     :meth:`costmodel.cost.Cost.live_profile`."""
     held = memory(program, policy, donate)
     ran = schedule(held, order)
-    buffers = lifetimes(held, ran)
+    buffers = lifetimes(held, ran, early=order == "breadth")
     values = {b.bytes: evaluate(b.bytes) for b in buffers}
     numeric = not any(isinstance(value, Expr) for value in values.values())
     sizes = {size: _terms(value) if not numeric else {ONE: value} if value else {} for size, value in values.items()}
