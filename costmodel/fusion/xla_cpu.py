@@ -10,11 +10,13 @@ from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, p
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
+    chooses,
     computes,
     dear,
     finds_places,
     folds,
     inner_batches,
+    joins_lines,
     loop,
     not_channels_last,
     product,
@@ -32,7 +34,11 @@ _WORD = 4  # bytes of a random number generator's counter, and of a float that h
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
-    does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
+    does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
+    kernel of its own, and what chooses between its operands by place enters a kernel only once (XLA, CpuInstructionFusion and
+    FusionNodeIndexingEvaluation)."""
+    if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
+        return False
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
 
 
