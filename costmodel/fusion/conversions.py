@@ -11,10 +11,11 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
 from costmodel.rules.params import Along, Convolution
 from costmodel.rules.traits import Trait, traits_of
-from costmodel.rules.work import Array, CostTable, Equation, Value, Work
+from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 from costmodel.symbolic.forms import ONE, ZERO
 
 _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
+_CAST = traits_of((Trait.COPY, Trait.ELEMENTWISE))
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -84,6 +85,33 @@ def every_pair(table: CostTable) -> CostTable:
             replace(e, primitive="reduce_window_sum", ins=(masked,), rule="reduce_window", detail="",
                     traits=_WINDOW, params=None,
                     work=Work((), (pairs.size,), (e.outs[0].array.size,)))]
+    return replace(table, equations=tuple(equations))
+
+
+def widened(table: CostTable, computed: Callable[[Equation], bool]) -> CostTable:
+    """The program with operands and results of 16 bits in 32 for what is ``computed`` so (XLA, FloatNormalization)."""
+    wide: dict[tuple[Value, tuple[int, ...], object], Value] = {}
+    equations: list[Equation] = []
+
+    def narrow(v: Value) -> bool:
+        return is_floating(v.array.dtype) and v.array.bits == 16
+
+    def convert(e: Equation, into: Value, out: Value) -> Equation:
+        size = into.array.size
+        return replace(e, primitive="convert_element_type", ins=(into,), outs=(out,), work=Work((), (size,), (size,)),
+                       rule="copy", status="free", detail="", traits=_CAST, params=None)
+
+    for e in table:
+        if not computed(e) or not any(map(narrow, (*e.ins, *e.outs))):
+            equations.append(e)
+            continue
+        for v in dict.fromkeys(filter(narrow, e.ins)):
+            if (v, e.loops, e.branch) not in wide:
+                wide[v, e.loops, e.branch] = Value(replace(v.array, dtype="float32"))
+                equations.append(convert(e, v, wide[v, e.loops, e.branch]))
+        outs = tuple(Value(replace(v.array, dtype="float32")) if narrow(v) else v for v in e.outs)
+        equations.append(replace(e, ins=tuple(wide.get((v, e.loops, e.branch), v) for v in e.ins), outs=outs))
+        equations += [convert(e, made, out) for made, out in zip(outs, e.outs, strict=True) if made is not out]
     return replace(table, equations=tuple(equations))
 
 
