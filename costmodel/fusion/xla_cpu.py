@@ -73,5 +73,6 @@ def _workspace(e: Equation) -> Expr:
 
 XLA_CPU = register(compiler(
     name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
+    reserves_results=True,
     fusion=Fusion(producer=_producer, duplication=_duplication, epilogue=transposed, epilogue_chain=only_transposes,
                   reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))
