@@ -11,11 +11,11 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
 from costmodel.rules.params import Along, Convolution
 from costmodel.rules.traits import Trait, traits_of
-from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
+from costmodel.rules.work import Array, CostTable, Equation, Value, Work
 from costmodel.symbolic.forms import ONE, ZERO
 
 _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
-_CAST = traits_of((Trait.COPY, Trait.ELEMENTWISE))
+_MOVE = traits_of(Trait.MOVE)
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -88,30 +88,18 @@ def every_pair(table: CostTable) -> CostTable:
     return replace(table, equations=tuple(equations))
 
 
-def widened(table: CostTable, computed: Callable[[Equation], bool]) -> CostTable:
-    """The program with operands and results of 16 bits in 32 for what is ``computed`` so (XLA, FloatNormalization)."""
-    wide: dict[tuple[Value, tuple[int, ...], object], Value] = {}
+def tiled(table: CostTable) -> CostTable:
+    """The program with each cumulative operation as one over tiles, whose results are written, and a loop that puts them together
+    (XLA, ReduceWindowRewriter)."""
     equations: list[Equation] = []
-
-    def narrow(v: Value) -> bool:
-        return is_floating(v.array.dtype) and v.array.bits == 16
-
-    def convert(e: Equation, into: Value, out: Value) -> Equation:
-        size = into.array.size
-        return replace(e, primitive="convert_element_type", ins=(into,), outs=(out,), work=Work((), (size,), (size,)),
-                       rule="copy", status="free", detail="", traits=_CAST, params=None)
-
     for e in table:
-        if not computed(e) or not any(map(narrow, (*e.ins, *e.outs))):
+        if Trait.CUMULATIVE not in e.traits:
             equations.append(e)
             continue
-        for v in dict.fromkeys(filter(narrow, e.ins)):
-            if (v, e.loops, e.branch) not in wide:
-                wide[v, e.loops, e.branch] = Value(replace(v.array, dtype="float32"))
-                equations.append(convert(e, v, wide[v, e.loops, e.branch]))
-        outs = tuple(Value(replace(v.array, dtype="float32")) if narrow(v) else v for v in e.outs)
-        equations.append(replace(e, ins=tuple(wide.get((v, e.loops, e.branch), v) for v in e.ins), outs=outs))
-        equations += [convert(e, made, out) for made, out in zip(outs, e.outs, strict=True) if made is not out]
+        tiles = tuple(Value(out.array) for out in e.outs)
+        equations.append(replace(e, outs=tiles))
+        equations += [replace(e, ins=(tile,), outs=(out,), work=Work((), (tile.array.size,), (tile.array.size,)), traits=_MOVE,
+                              params=None) for tile, out in zip(tiles, e.outs, strict=True)]
     return replace(table, equations=tuple(equations))
 
 

@@ -6,7 +6,7 @@ from sympy import Expr
 
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
-from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, put_back, relaid, transposed, widened
+from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, put_back, relaid, tiled, transposed
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -26,7 +26,7 @@ from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, Equation
+from costmodel.rules.work import CostTable, Equation, is_floating, total
 from costmodel.symbolic.forms import ZERO
 
 _WORD = 4  # bytes of a random number generator's counter, and of a float that holds narrower ones
@@ -49,13 +49,9 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 
 
 def _passes(table: CostTable) -> CostTable:
-    """Convolutions are brought into one layout (XLA, ConvCanonicalization), and what is no loop over elements computes in 32 bits
-    (XLA, FloatNormalization)."""
-    table = widened(uniform(put_back(hoisted(table))), lambda e: product(e) or e.has(*_IN_32_BITS))
-    return relaid(every_pair(table), lambda e: (*inner_batches(e), *not_channels_last(e)))
-
-
-_IN_32_BITS = (Trait.CONVOLUTION, Trait.WINDOW, Trait.SCATTER, Trait.CUMULATIVE, Trait.SORT)
+    """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
+    table = every_pair(tiled(uniform(put_back(hoisted(table)))))
+    return relaid(table, lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
@@ -64,11 +60,16 @@ def _fresh(e: Equation) -> bool:
 
 
 def _workspace(e: Equation) -> Expr:
-    """Random bits are made in a loop over two counters, which is given copies. A cumulative operation goes over tiles, padded and
-    written (XLA, ReduceWindowRewriter)."""
+    """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
+    What is no loop over elements computes 16-bit types in 32 bits (XLA, FloatNormalization with the processor's FloatSupport):
+    products and convolutions get copies of their operands, and give their result, in these; what is written for others is so."""
     if computes(e, GENERATORS) and not derives_keys(e):
         return 3 * e.outs[0].array.size * _WORD
-    return 2 * e.outs[0].bytes if Trait.CUMULATIVE in e.traits else ZERO
+    narrow = [v.array.size for v in dict.fromkeys((*e.ins, *e.outs)) if is_floating(v.array.dtype) and v.array.bits == 16]
+    if product(e) or Trait.CONVOLUTION in e.traits:
+        return _WORD * total(narrow)
+    wider = _WORD // 2 * total(narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ZERO
+    return wider + (total(v.bytes for v in e.outs) if Trait.CUMULATIVE in e.traits else ZERO)
 
 
 XLA_CPU = register(compiler(

@@ -226,7 +226,7 @@ class _Reader:
     def _branch_result(self, e: Equation) -> None:
         """The result is made where the last branch's is; a branch's result that is a constant or from outside is copied there."""
         results = [c for c in (self.content(v, e.loops) for v in e.ins[1:]) if c is not None]
-        made = [c.maker for c in results if c.maker is not None]
+        made = [c.maker for c in results if c.maker is not None and self.kernels[c.maker].main.branch != e.branch]
         # Without a kernel in any branch: before the first kernel that follows.
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
         joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
@@ -253,7 +253,7 @@ class _Reader:
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
                     self.updates.append((read, self.contents[e.outs[0]]))
                 if Trait.SORT in e.traits and position < len(e.outs):
-                    self._sorts(read, e.outs[position])
+                    self._sorts(read, v.array, e.outs[position])
                 dying[read] = None
         for v, _ in k.writes:
             for old in dying:
@@ -262,9 +262,9 @@ class _Reader:
                                and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[v]))
 
-    def _sorts(self, old: Content, new: Value) -> None:
+    def _sorts(self, old: Content, array: Array, new: Value) -> None:
         """Compilers sort in place; what is still read is copied first (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
-        if self._may_be_overwritten(old) and new in self.contents and _same_places(old.value.array, new.array):
+        if self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
             self.updates.append((old, self.contents[new]))
 
     def _may_be_overwritten(self, old: Content) -> bool:
