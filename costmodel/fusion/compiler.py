@@ -7,7 +7,7 @@ An equation is computed inside the kernels that use its result where that is all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sympy import Add, Expr
 
@@ -41,6 +41,7 @@ class Fusion:
     reduction_diamond:  (graph, reduction) -> whether a reduction may share a kernel with what uses its result.
     passes:             what the compiler changes in the program before it fuses.
     library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters such a kernel.
+    emissions:          how often a kernel's code may have an equation, if there is a limit: once for each way in which it is indexed.
     rematerialisation:  whether a producer may be computed in a kernel although it must be written for another one.
     multi_output:       whether reductions of the same array, and what makes it, share a kernel that has several results.
     """
@@ -52,6 +53,7 @@ class Fusion:
     reduction_diamond: Callable[[Graph, Equation], bool] = _nothing
     passes: Callable[[CostTable], CostTable] = as_is
     library_calls: Callable[[Graph], Mapping[Equation, int]] = lambda graph: {}
+    emissions: Callable[[Equation], int] | None = None
     rematerialisation: bool = False
     multi_output: bool = False
 
@@ -73,11 +75,15 @@ def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
 
 @dataclass(eq=False)
 class _Growing:
-    """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window."""
+    """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window.
+    ``indexing`` are those that compute an index for a member's elements (a root's are asked for as they are: by itself), ``emitted``
+    is how often its code has a member."""
 
     roots: list[Equation]
     members: dict[Equation, None]
     anchor: Equation | None = None
+    indexing: dict[Equation, set[Equation]] = field(default_factory=dict)
+    emitted: dict[Equation, int] = field(default_factory=dict)
 
 
 class _Growth:
@@ -95,6 +101,9 @@ class _Growth:
                 made.append(_Growing([e], {}))
                 homes = [made[-1], *(self._besides_writing(e) if self.fusion.rematerialisation else ())]
             for kernel in homes:
+                if self.fusion.emissions is not None:
+                    kernel.indexing[e] = {e} if e in kernel.roots else self._indexing(e, kernel)
+                    kernel.emitted[e] = self._emitted(e, kernel)
                 kernel.members[e] = None
                 if _is_anchor(e):
                     kernel.anchor = e
@@ -107,6 +116,8 @@ class _Growth:
         if not uses or self.graph.is_result(e) or not all(self._allowed(e, *use) for use in uses):
             return None
         found = self._of(consumer for consumer, _ in uses)
+        if e not in self.library and not all(self._fits(e, kernel) for kernel in found):
+            return None
         if _is_anchor(e) and e not in self.library and not all(
                 k.anchor is None and self.fusion.epilogue_chain(self.graph, k.members) for k in found):
             return None
@@ -118,7 +129,27 @@ class _Growth:
         """The kernels that compute ``e`` themselves although it is written for another one."""
         if not loop(e) or not self.fusion.duplication(self.graph, e):
             return []
-        return self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
+        found = self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
+        return [kernel for kernel in found if self._fits(e, kernel)]
+
+    def _fits(self, e: Equation, kernel: _Growing) -> bool:
+        """Whether a kernel's code would not have the equation too often."""
+        limit = self.fusion.emissions
+        return limit is None or self._emitted(e, kernel) <= limit(e)
+
+    def _emitted(self, e: Equation, kernel: _Growing) -> int:
+        return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))
+
+    def _indexing(self, e: Equation, kernel: _Growing) -> set[Equation]:
+        """The members that compute an index for elements of ``e``: users of its result, or those who do for a user that goes on with
+        the index that it gets (XLA, FusionNodeIndexingEvaluation)."""
+        found: set[Equation] = set()
+        for user, operand in self.graph.users(e):
+            if user in kernel.members:
+                passed_on = Trait.TRANSPOSE in user.traits or (
+                    arithmetic(user) and user.ins[operand].array.shape == user.outs[0].array.shape and user.ins[operand] in e.outs)
+                found |= kernel.indexing[user] if passed_on else {user}
+        return found
 
     def _of(self, equations: Iterable[Equation]) -> list[_Growing]:
         return list({k: None for e in equations for k in self.homes[e]})

@@ -35,11 +35,16 @@ _WORD = 4  # bytes of a random number generator's counter, and of a float that h
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
-    kernel of its own, and what chooses between its operands by place enters a kernel only once (XLA, CpuInstructionFusion and
-    FusionNodeIndexingEvaluation)."""
+    kernel of its own (XLA, CpuInstructionFusion)."""
     if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
         return False
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
+
+
+def _emissions(e: Equation) -> int:
+    """Code is not repeated more than fifteen times; what chooses between its operands by place opens blocks, and is there once (XLA,
+    FusionNodeIndexingEvaluation::CodeDuplicationTooHigh)."""
+    return 10**9 if Trait.BROADCAST in e.traits else 1 if chooses(e) else 15
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:
@@ -75,5 +80,5 @@ def _workspace(e: Equation) -> Expr:
 XLA_CPU = register(compiler(
     name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
     reserves_results=True,
-    fusion=Fusion(producer=_producer, duplication=_duplication, epilogue=transposed, epilogue_chain=only_transposes,
+    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, epilogue=transposed, epilogue_chain=only_transposes,
                   reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))
