@@ -9,7 +9,7 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
-from costmodel.rules.params import Along, Convolution
+from costmodel.rules.params import Along, Convolution, Places
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
 from costmodel.symbolic.forms import ONE, ZERO
@@ -100,6 +100,22 @@ def tiled(table: CostTable) -> CostTable:
         equations.append(replace(e, outs=tiles))
         equations += [replace(e, ins=(tile,), outs=(out,), work=Work((), (tile.array.size,), (tile.array.size,)), traits=_MOVE,
                               params=None) for tile, out in zip(tiles, e.outs, strict=True)]
+    return replace(table, equations=tuple(equations))
+
+
+def located(table: CostTable) -> CostTable:
+    """The program with the places of each scatter written as it wants them: cut to what exists, and with a place for each batched
+    dimension (XLA, BatchedGatherScatterNormalizer)."""
+    equations: list[Equation] = []
+    for e in table:
+        if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) > 1:
+            places = e.ins[1].array
+            whole = Value(Array((*places.shape[:-1], places.shape[-1] + e.params.batched), places.dtype))
+            equations.append(replace(e, primitive="concatenate", ins=(e.ins[1],), outs=(whole,), rule="copy", status="free", detail="",
+                                     work=Work((), (e.work.read[1],), (whole.array.size,)), traits=_MOVE, params=None))
+            e = replace(e, ins=(e.ins[0], whole, *e.ins[2:]),
+                        work=replace(e.work, read=(e.work.read[0], whole.array.size, *e.work.read[2:])))
+        equations.append(e)
     return replace(table, equations=tuple(equations))
 
 

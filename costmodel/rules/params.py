@@ -160,6 +160,18 @@ class Slice(Params):
 
 
 @dataclass(frozen=True)
+class Places(Params):
+    """Elements at places that are data: ``batched`` dimensions have places of their own."""
+
+    batched: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Places:
+        """From jax's parameters of the primitive."""
+        return cls(len(getattr(params["dimension_numbers"], "operand_batching_dims", ())))
+
+
+@dataclass(frozen=True)
 class Collective(Params):
     """An exchange between the devices along mesh axes: how many take part along each, where the program says, and who sends to whom
     (by number along the axes, the last one's fastest) where it names them."""
