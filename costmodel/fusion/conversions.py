@@ -123,16 +123,24 @@ def put_back(table: CostTable) -> CostTable:
     """The program in which what was joined and is split again at the same places is what it was (XLA, AlgebraicSimplifier on slices
     of concatenations)."""
     joined: dict[Value, Equation] = {}
+    whole: dict[Equation, Equation] = {}  # what is split -> what was joined there
+    needed = {*table.outputs, *(after for _, after in table.carried)}
+    for e in table:
+        if isinstance(e.params, Along) and Trait.CONCATENATE in e.traits:
+            joined[e.outs[0]] = e
+        found = joined.get(e.ins[0]) if isinstance(e.params, Along) and len(e.ins) == 1 else None
+        if (found is not None and found.runs_with(e) and found.params == e.params
+                and [v.array for v in found.ins] == [v.array for v in e.outs]):
+            whole[e] = found
+        else:
+            needed.update(e.ins)
+    nowhere = {e for e in whole.values() if e.outs[0] not in needed}
     equations: list[Equation] = []
     for e in table:
-        if Trait.CONCATENATE in e.traits and isinstance(e.params, Along):
-            joined[e.outs[0]] = e
-        whole = joined.get(e.ins[0]) if len(e.ins) == 1 and isinstance(e.params, Along) else None
-        if (whole is not None and whole.runs_with(e) and whole.params == e.params
-                and [v.array for v in whole.ins] == [v.array for v in e.outs]):
+        if e in whole:
             equations += [replace(e, ins=(part,), outs=(out,), work=Work((), (ZERO,), (ZERO,)), traits=_VIEW, params=None)
-                          for part, out in zip(whole.ins, e.outs, strict=True)]
-        else:
+                          for part, out in zip(whole[e].ins, e.outs, strict=True)]
+        elif e not in nowhere:
             equations.append(e)
     return replace(table, equations=tuple(equations))
 

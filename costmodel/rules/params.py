@@ -194,7 +194,7 @@ class Collective(Params):
 
 Family = Callable[[Mapping[str, Any]], Params]
 FAMILIES: dict[str, type[Params]] = {
-    family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
+    family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice, Places,
                                            Collective)}
 
 
