@@ -253,7 +253,7 @@ class _Reader:
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
                     self.updates.append((read, self.contents[e.outs[0]]))
                 if Trait.SORT in e.traits and position < len(e.outs):
-                    self._sorts(read, v.array, e.outs[position])
+                    self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None
         for v, _ in k.writes:
             for old in dying:
@@ -262,9 +262,10 @@ class _Reader:
                                and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[v]))
 
-    def _sorts(self, old: Content, array: Array, new: Value) -> None:
-        """Compilers sort in place; what is still read is copied first (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
-        if self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
+    def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
+        """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
+        alone = {user for user, _ in old.users} == {kernel}
+        if alone and self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
             self.updates.append((old, self.contents[new]))
 
     def _may_be_overwritten(self, old: Content) -> bool:
