@@ -42,6 +42,7 @@ class Fusion:
     passes:             what the compiler changes in the program before it fuses.
     library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters such a kernel.
     emissions:          how often a kernel's code may have an equation, if there is a limit: once for each way in which it is indexed.
+    once:               what a kernel does not compute that uses its elements several times.
     rematerialisation:  whether a producer may be computed in a kernel although it must be written for another one.
     multi_output:       whether reductions of the same array, and what makes it, share a kernel that has several results.
     """
@@ -54,6 +55,7 @@ class Fusion:
     passes: Callable[[CostTable], CostTable] = as_is
     library_calls: Callable[[Graph], Mapping[Equation, int]] = lambda graph: {}
     emissions: Callable[[Equation], int] | None = None
+    once: Callable[[Equation], bool] = _nothing
     rematerialisation: bool = False
     multi_output: bool = False
 
@@ -84,6 +86,7 @@ class _Growing:
     anchor: Equation | None = None
     indexing: dict[Equation, set[Equation]] = field(default_factory=dict)
     emitted: dict[Equation, int] = field(default_factory=dict)
+    repeated: set[Equation] = field(default_factory=set)
 
 
 class _Growth:
@@ -104,6 +107,8 @@ class _Growth:
                 if self.fusion.emissions is not None:
                     kernel.indexing[e] = {e} if e in kernel.roots else self._indexing(e, kernel)
                     kernel.emitted[e] = self._emitted(e, kernel)
+                if self._is_repeated(e, kernel):
+                    kernel.repeated.add(e)
                 kernel.members[e] = None
                 if _is_anchor(e):
                     kernel.anchor = e
@@ -135,7 +140,14 @@ class _Growth:
     def _fits(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel's code would not have the equation too often."""
         limit = self.fusion.emissions
+        if self.fusion.once(e) and self._is_repeated(e, kernel):
+            return False
         return limit is None or self._emitted(e, kernel) <= limit(e)
+
+    def _is_repeated(self, e: Equation, kernel: _Growing) -> bool:
+        """Whether a kernel uses each element of an equation's result several times (XLA, HloInstruction::ReusesOperandElements)."""
+        return any(user in kernel.repeated or Trait.BROADCAST in user.traits for user in self.graph.consumers(e)
+                   if user in kernel.members)
 
     def _emitted(self, e: Equation, kernel: _Growing) -> int:
         return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))

@@ -41,6 +41,11 @@ def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
 
 
+def _once(e: Equation) -> bool:
+    """What is dear to compute, and elements at places that are data (XLA, CpuInstructionFusion::IsExpensive)."""
+    return dear(e) or Trait.GATHER in e.traits
+
+
 def _emissions(e: Equation) -> int:
     """Code is not repeated more than fifteen times; what chooses between its operands by place opens blocks, and is there once (XLA,
     FusionNodeIndexingEvaluation::CodeDuplicationTooHigh)."""
@@ -80,5 +85,5 @@ def _workspace(e: Equation) -> Expr:
 XLA_CPU = register(compiler(
     name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
     reserves_results=True,
-    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, epilogue=transposed, epilogue_chain=only_transposes,
+    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed, epilogue_chain=only_transposes,
                   reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))
