@@ -9,13 +9,13 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
-from costmodel.rules.params import Along, Convolution, Places
+from costmodel.rules.params import Along, Convolution, Largest, Places
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
 from costmodel.symbolic.forms import ONE, ZERO
 
 _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
-_MOVE = traits_of(Trait.MOVE)
+_MOVE, _SORT = traits_of(Trait.MOVE), traits_of(Trait.SORT)
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -105,17 +105,41 @@ def tiled(table: CostTable) -> CostTable:
 
 def located(table: CostTable) -> CostTable:
     """The program with the places of each scatter written as it wants them: cut to what exists, and with a place for each batched
-    dimension (XLA, BatchedGatherScatterNormalizer)."""
+    dimension; and with its updates, where they are computed for others, too, or in another order (XLA,
+    BatchedGatherScatterNormalizer and ScatterSimplifier)."""
+    equations: list[Equation] = []
+    loops = {out for e in table if e.has(Trait.ELEMENTWISE, Trait.MOVE, Trait.VIEW) for out in e.outs}
+    for e in table:
+        if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) == 3:
+            old, places, updates = e.ins
+            whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
+            ins = [old, _moved(equations, e, 1, whole)]
+            ins.append(_moved(equations, e, 2, updates.array) if e.params.batched or updates in loops else updates)
+            e = replace(e, ins=tuple(ins), work=replace(e.work, read=(e.work.read[0], whole.size, updates.array.size)))
+        equations.append(e)
+    return replace(table, equations=tuple(equations))
+
+
+def _moved(equations: list[Equation], user: Equation, operand: int, array: Array) -> Value:
+    """What a loop of its own makes of an operand, for one user."""
+    made = Value(array)
+    equations.append(replace(user, primitive="copy", ins=(user.ins[operand],), outs=(made,), rule="copy", status="free", detail="",
+                             work=Work((), (user.work.read[operand],), (array.size,)), traits=_MOVE, params=None))
+    return made
+
+
+def sorted_first(table: CostTable) -> CostTable:
+    """The program in which all is sorted where the largest values are asked for without their places (XLA, TopkDecomposer)."""
+    used = {v for e in table for v in e.ins} | set(table.outputs)
     equations: list[Equation] = []
     for e in table:
-        if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) > 1:
-            places = e.ins[1].array
-            whole = Value(Array((*places.shape[:-1], places.shape[-1] + e.params.batched), places.dtype))
-            equations.append(replace(e, primitive="concatenate", ins=(e.ins[1],), outs=(whole,), rule="copy", status="free", detail="",
-                                     work=Work((), (e.work.read[1],), (whole.array.size,)), traits=_MOVE, params=None))
-            e = replace(e, ins=(e.ins[0], whole, *e.ins[2:]),
-                        work=replace(e.work, read=(e.work.read[0], whole.array.size, *e.work.read[2:])))
-        equations.append(e)
+        if not isinstance(e.params, Largest) or len(e.outs) != 2 or e.outs[1] in used:
+            equations.append(e)
+            continue
+        ordered, size = Value(e.ins[0].array), e.outs[0].array.size
+        equations += [replace(e, outs=(ordered,), traits=_SORT, params=Along(e.params.axis),
+                              work=replace(e.work, written=(ordered.array.size,))),
+                      replace(e, ins=(ordered,), outs=e.outs[:1], traits=_MOVE, params=None, work=Work((), (size,), (size,)))]
     return replace(table, equations=tuple(equations))
 
 

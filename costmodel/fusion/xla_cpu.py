@@ -6,7 +6,7 @@ from sympy import Expr
 
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
-from costmodel.fusion.conversions import every_pair, hoisted, located, only_transposes, put_back, relaid, tiled, transposed
+from costmodel.fusion.conversions import every_pair, hoisted, located, only_transposes, put_back, relaid, sorted_first, tiled, transposed
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -60,7 +60,8 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = every_pair(located(tiled(uniform(put_back(hoisted(table))))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(table)))))
+    table = located(every_pair(table))
     return relaid(table, lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 

@@ -172,6 +172,18 @@ class Places(Params):
 
 
 @dataclass(frozen=True)
+class Largest(Params):
+    """The largest of each line along an axis, and their places."""
+
+    axis: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Largest:
+        """From jax's parameters of the primitive."""
+        return cls(int(params.get("axis", params.get("reduction_dimension", -1))))
+
+
+@dataclass(frozen=True)
 class Collective(Params):
     """An exchange between the devices along mesh axes: how many take part along each, where the program says, and who sends to whom
     (by number along the axes, the last one's fastest) where it names them."""
@@ -195,7 +207,7 @@ class Collective(Params):
 Family = Callable[[Mapping[str, Any]], Params]
 FAMILIES: dict[str, type[Params]] = {
     family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice, Places,
-                                           Collective)}
+                                           Largest, Collective)}
 
 
 def _axes(dims: Any) -> Axes:
