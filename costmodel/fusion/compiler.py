@@ -106,7 +106,8 @@ class _Growth:
             for kernel in homes:
                 if self.fusion.emissions is not None:
                     kernel.indexing[e] = {e} if e in kernel.roots else self._indexing(e, kernel)
-                    kernel.emitted[e] = self._emitted(e, kernel)
+                    results = sum(any(u in kernel.members for u, _ in self.graph.uses(out)) for out in e.outs)
+                    kernel.emitted[e] = self._emitted(e, kernel) * max(1, results)
                 if self._is_repeated(e, kernel):
                     kernel.repeated.add(e)
                 kernel.members[e] = None

@@ -29,7 +29,6 @@ from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value, total
-from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
@@ -84,7 +83,7 @@ class Memory:
     carries: tuple[Carry, ...]
     updates: tuple[tuple[Content, Content], ...]  # (old, new), where old dies in the kernel that makes new
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
-    in_place: tuple[tuple[Content, Content], ...]  # those of the updates whose new content is the old one, changed
+    copied: tuple[Content, ...]  # copies of inputs that are changed in place
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
 
@@ -130,7 +129,7 @@ class _Reader:
         self.contents: dict[Value, Content] = {}
         self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
-        self.in_place: list[tuple[Content, Content]] = []
+        self.copied: list[Content] = []
         self.branches: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
         for v in table.inputs:
@@ -149,7 +148,7 @@ class _Reader:
             self._reads(number, k)
         self._outputs()
         contents = (*self.contents.values(), *(c.place for c in carries), *self.copies, *self._workspaces())
-        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches), tuple(self.in_place))
+        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches), tuple(self.copied))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -254,7 +253,9 @@ class _Reader:
                 if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
-                    self._updates(read, self.contents[e.outs[0]], e, computed)
+                    self.updates.append((read, self.contents[e.outs[0]]))
+                    if not read.given_up:
+                        self.copied.append(self.contents[e.outs[0]])
                 if Trait.SORT in e.traits and position < len(e.outs):
                     self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None
@@ -264,14 +265,6 @@ class _Reader:
                 if donated or ((self._may_be_overwritten(old) or self._alone(computed, old))
                                and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[v]))
-
-    def _updates(self, old: Content, new: Content, e: Equation, computed: Sequence[Equation]) -> None:
-        """An update in place; not one by a kernel that reads elsewhere what it writes into, if that is a compiler's."""
-        elsewhere = any(self.root(v) is old.value for other in computed for position, v in enumerate(other.ins)
-                        if (other is not e or position > 0) and other.work.read[position] is not ZERO)
-        if self.policy.buffer_sharing is None or not elsewhere:
-            self.updates.append((old, new))
-            self.in_place.append((old, new))
 
     def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
         """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
@@ -376,11 +369,10 @@ class _Lifetimes:
         return first, max(first, last)
 
     def _copied(self) -> None:
-        """What is changed in place and may not be, since it is an input that the caller keeps, is copied before anything else."""
-        for old, new in self.held.in_place:
-            if not old.given_up:
-                first, last = self.interval[new]
-                self.interval[new] = min(first, self._loop(new.loops[-1])[0] if new.loops else 0), last
+        """An input that is changed in place and may not be is copied as soon as anything may run."""
+        for new in self.held.copied:
+            first, last = self.interval[new]
+            self.interval[new] = min(first, self._loop(new.loops[-1])[0] if new.loops else 0), last
 
     def _opened(self, c: Content) -> int:
         """The step at which the memory of a loop's carried value or stacked result (which has a maker) is first needed."""
