@@ -40,9 +40,9 @@ class Fusion:
     epilogue_chain:     (graph, equations) -> whether a contraction's kernel may go on with all of these.
     reduction_diamond:  (graph, reduction) -> whether a reduction may share a kernel with what uses its result.
     passes:             what the compiler changes in the program before it fuses.
-    library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters such a kernel.
-    emissions:          how often a kernel's code may have an equation, if there is a limit: once for each way in which it is indexed.
-    once:               what a kernel does not compute that uses its elements several times.
+    library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters it.
+    emissions:          equation -> how often a kernel's code may have it, once for each way to index it; None: no limit.
+    once:               equation -> whether no kernel computes it that uses its elements several times.
     rematerialisation:  whether a producer may be computed in a kernel although it must be written for another one.
     multi_output:       whether reductions of the same array, and what makes it, share a kernel that has several results.
     """
@@ -78,8 +78,8 @@ def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
 @dataclass(eq=False)
 class _Growing:
     """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window.
-    ``indexing`` are those that compute an index for a member's elements (a root's are asked for as they are: by itself), ``emitted``
-    is how often its code has a member."""
+    ``indexing`` are those that compute an index for a member's elements (a root itself), ``emitted`` is how often its code has a
+    member, ``repeated`` are members whose elements it uses several times."""
 
     roots: list[Equation]
     members: dict[Equation, None]
@@ -154,8 +154,8 @@ class _Growth:
         return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))
 
     def _indexing(self, e: Equation, kernel: _Growing) -> set[Equation]:
-        """The members that compute an index for elements of ``e``: users of its result, or those who do for a user that goes on with
-        the index that it gets (XLA, FusionNodeIndexingEvaluation)."""
+        """The members that compute an index for elements of ``e``: users of its result, or those who do for a user that goes on
+        with the index that it gets (XLA, FusionNodeIndexingEvaluation)."""
         found: set[Equation] = set()
         for user, operand in self.graph.users(e):
             if user in kernel.members:

@@ -6,7 +6,17 @@ from sympy import Expr
 
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
-from costmodel.fusion.conversions import every_pair, hoisted, located, only_transposes, put_back, relaid, sorted_first, tiled, transposed
+from costmodel.fusion.conversions import (
+    every_pair,
+    hoisted,
+    located,
+    only_transposes,
+    put_back,
+    relaid,
+    sorted_first,
+    tiled,
+    transposed,
+)
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -47,8 +57,8 @@ def _once(e: Equation) -> bool:
 
 
 def _emissions(e: Equation) -> int:
-    """Code is not repeated more than fifteen times; what chooses between its operands by place opens blocks, and is there once (XLA,
-    FusionNodeIndexingEvaluation::CodeDuplicationTooHigh)."""
+    """Code is not repeated more than fifteen times; what chooses between its operands by place opens blocks, and is there once
+    (XLA, FusionNodeIndexingEvaluation::CodeDuplicationTooHigh)."""
     return 10**9 if Trait.BROADCAST in e.traits else 1 if chooses(e) else 15
 
 
@@ -84,7 +94,7 @@ def _workspace(e: Equation) -> Expr:
 
 
 XLA_CPU = register(compiler(
-    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
-    reserves_results=True,
-    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed, epilogue_chain=only_transposes,
-                  reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))
+    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace, reserves_results=True,
+    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed,
+                  epilogue_chain=only_transposes, reduction_diamond=rejoins, passes=_passes, library_calls=clusters,
+                  rematerialisation=True)))

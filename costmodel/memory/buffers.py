@@ -352,7 +352,7 @@ class _Lifetimes:
     def _interval(self, c: Content) -> tuple[int, int]:
         if not c.given_up:
             return 0, self.end
-        first = self._opened(c) if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
+        first = self._opened(c, c.opens) if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
         uses = [(self.step[kernel], loops) for kernel, loops in c.users]
         uses += [(self._loop(loop)[0], loops) for loop, loops in c.starts]
         uses += [(self.end, ())] if c.output else []
@@ -372,13 +372,15 @@ class _Lifetimes:
         """An input that is changed in place and may not be is copied as soon as anything may run."""
         for new in self.held.copied:
             first, last = self.interval[new]
-            self.interval[new] = min(first, self._loop(new.loops[-1])[0] if new.loops else 0), last
+            self.interval[new] = min(first, self._start(new)), last
 
-    def _opened(self, c: Content) -> int:
-        """The step at which the memory of a loop's carried value or stacked result (which has a maker) is first needed."""
-        if self.early and c.maker is not None:
-            return self._loop(c.loops[-1])[0] if c.loops else 0
-        return self._loop(c.opens)[0]
+    def _start(self, c: Content) -> int:
+        """The first step of what surrounds a content: the body of a loop, or the program."""
+        return self._loop(c.loops[-1])[0] if c.loops else 0
+
+    def _opened(self, c: Content, loop: int) -> int:
+        """The step at which the memory of a loop's carried value, or stacked result (which has a maker), is first needed."""
+        return self._start(c) if self.early and c.maker is not None else self._loop(loop)[0]
 
     def buffers(self) -> list[Buffer]:
         for carry in self.held.carries:
@@ -413,7 +415,7 @@ class _Lifetimes:
             self._join(old, new)
 
     def _apart(self, part: Content, joined: Content) -> bool:
-        """Whether nothing in a branch's result's buffer is held while something that was put where the branches' result will be is."""
+        """Whether nothing that shares the memory of a branch's result is held while the memory of the branches' is."""
         spans = [self.interval[c] for c in self.members[self.home[joined]] if c is not joined]
         return all(last < start or end < first for first, last in spans
                    for start, end in (self.interval[c] for c in self.members[self.home[part]]))

@@ -206,8 +206,8 @@ class Collective(Params):
 
 Family = Callable[[Mapping[str, Any]], Params]
 FAMILIES: dict[str, type[Params]] = {
-    family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice, Places,
-                                           Largest, Collective)}
+    family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
+                                           Places, Largest, Collective)}
 
 
 def _axes(dims: Any) -> Axes:
