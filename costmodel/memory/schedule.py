@@ -68,8 +68,8 @@ def _breadth(held: Memory, kernels: Sequence[int], around: tuple[int, ...]) -> t
 
 class _Dependencies:
     """What runs after what among ``kernels``, which are those inside the loops ``around``. An item is a kernel, or a loop or
-    ``cond`` outside all others there, known by its first kernel. ``maker`` of a content is the item that makes it (None: the caller, or
-    what runs before), ``readers`` are those that read it."""
+    ``cond`` outside all others there, known by its first kernel. ``maker`` of a content is the item that makes it (None: the
+    caller, or what runs before), ``readers`` are those that read it."""
 
     def __init__(self, held: Memory, kernels: Sequence[int], around: tuple[int, ...]) -> None:
         self.around = around
