@@ -267,8 +267,9 @@ class _Reader:
                     self.updates.append((old, self.contents[v]))
 
     def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
-        """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
-        alone = {user for user, _ in old.users} == {kernel}
+        """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser), and what is no
+        loop's carried value."""
+        alone = {user for user, _ in old.users} == {kernel} and (old.opens is None or old.maker is not None)
         if alone and self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
             self.updates.append((old, self.contents[new]))
 
