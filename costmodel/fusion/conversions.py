@@ -104,18 +104,23 @@ def tiled(table: CostTable) -> CostTable:
 
 
 def located(table: CostTable) -> CostTable:
-    """The program with the places of each scatter written as it wants them: cut to what exists, and with a place for each batched
-    dimension; and with its updates, where they are computed for others, too, or in another order (XLA,
+    """The program with the places of each scatter written as it wants them: with a place for each batched dimension, and constants
+    in memory; and with its updates, where they are cheaply computed for others, too, or in another order (XLA,
     BatchedGatherScatterNormalizer and ScatterSimplifier)."""
     equations: list[Equation] = []
-    loops = {out for e in table if e.has(Trait.ELEMENTWISE, Trait.MOVE, Trait.VIEW) for out in e.outs}
+    cheap: set[Value] = set()
     for e in table:
+        if (Trait.ELEMENTWISE in e.traits and Trait.EXPENSIVE not in e.traits) or (Trait.VIEW in e.traits and e.ins[0] in cheap):
+            cheap.update(e.outs)
         if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) == 3:
             old, places, updates = e.ins
             whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
-            ins = [old, _moved(equations, e, 1, whole)]
-            ins.append(_moved(equations, e, 2, updates.array) if e.params.batched or updates in loops else updates)
-            e = replace(e, ins=tuple(ins), work=replace(e.work, read=(e.work.read[0], whole.size, updates.array.size)))
+            if e.params.batched or e.work.read[1] is ZERO:
+                places = _moved(equations, e, 1, whole)
+            if e.params.batched or updates in cheap:
+                updates = _moved(equations, e, 2, updates.array)
+            e = replace(e, ins=(old, places, updates),
+                        work=replace(e.work, read=(e.work.read[0], whole.size, updates.array.size)))
         equations.append(e)
     return replace(table, equations=tuple(equations))
 
