@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser walks mutants bench judge judge-mesh truth plans lint docs clean
+.PHONY: demo test test-slow browser walks notebooks mutants bench judge judge-mesh truth plans lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ browser: $(READY)
 
 walks: $(READY)
 	$(BIN)/python tests/walks/run.py
+
+notebooks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
+	$(BIN)/python tests/notebooks/run.py
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
