@@ -30,7 +30,7 @@ def doubts(program: RawProgram, local: Local | None = None) -> tuple[str, ...]:
 def _unsent(local: Local) -> Iterator[str]:
     for op in local.unsent:
         shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in op.operands)
-        yield (f"the partitioner sends by {op.collective} something of {shapes} elements that belongs to no equation of this program: "
+        yield (f"the partitioner sends by {op.collective} something of {shapes} elements that belongs to no equation: "
                "a device sends more than these formulas say")
 
 
