@@ -274,7 +274,7 @@ def undecided(error: BaseException) -> tuple[str, Any, Any] | None:
     at least b; ("|", a, b), whether a divides b; None if it was neither."""
     found: tuple[str, Any, Any] | None = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        code, values = frame.f_code.co_name, frame.f_locals
+        code, values = frame.f_code.co_name, dict(frame.f_locals)  # from Python 3.13 on it is no dict, and its keys are a list
         if code == "_geq_decision" and frame.f_globals is vars(_shape_poly) and {"e1", "e2"} <= values.keys():
             found = ">=", values["e1"], values["e2"]
         elif code == "divide_shape_sizes" and frame.f_globals is vars(_core) and {"sz1", "sz2"} <= values.keys():

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from costmodel.cache.derivations import Cache, Derived
 from costmodel.cost import Cost, CostAt
 from costmodel.errors import CostModelError, TraceError
-from costmodel.models import FOLDERS, ModelEntry, model
+from costmodel.finding import FOLDERS
+from costmodel.inputs import Input
+from costmodel.models import ModelEntry, model
 from costmodel.points import inside, sample_points
+from costmodel.trace.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,15 @@ class Asked:
     shards: tuple[str, ...] = ()
     cache: Cache = field(default_factory=lambda: Cache(used=False))
 
-    def answer(self, quoted: bool | None = False, train: str | None = None) -> Answer:
+    def answer(self, quoted: bool | None = False, train: Recipe | str | None = None) -> Answer:
         """Analyse, and verify if asked to. ``quoted``: a point is needed; without ``--at`` it is the one that publications quote,
         which with None is taken where there is one.
-        ``train``: a training step with this optimizer.
+        ``train``: a training step by a recipe in texts, or with this optimizer.
 
         Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
         """
         given = point(self.points)
+        train = Recipe(optimizer=train) if isinstance(train, str) else train
         derived = self.cache.get(self._said(train), lambda: self._derive(train), lambda: self._request(train))
         cost = derived.cost
         if quoted is not False and not self.points and set(derived.at) == set(cost.symbols) - set(cost.domain.defaults):
@@ -55,21 +59,24 @@ class Asked:
         self.cache.keep()
         return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified, derived.at)
 
-    def _said(self, train: str | None) -> dict[str, Any]:
+    def _said(self, train: Recipe | None) -> dict[str, Any]:
         """All of it that a derivation depends on."""
-        own = (os.getcwd(), os.environ.get(FOLDERS, "")) if ":" in self.model else ()
-        return {"model": self.model, "inputs": self.inputs, "where": self.where, "keywords": self.keywords, "rngs": self.rngs,
-                "mutable": self.mutable, "fit": self.fit, "mesh": self.mesh, "shards": self.shards, "train": train, "folders": own}
+        given = [*map(Input, self.inputs), *map(Input, train.targets if train else ())]
+        users = ":" in self.model or any(each.factory for each in given) or (train is not None and ":" in str(train.loss))
+        own = (os.getcwd(), os.environ.get(FOLDERS, "")) if users else ()
+        return {"model": self.model, "inputs": [each.said for each in given], "where": self.where, "keywords": self.keywords,
+                "rngs": self.rngs, "mutable": self.mutable, "fit": self.fit, "mesh": self.mesh, "shards": self.shards,
+                "train": train and asdict(train), "folders": own}
 
-    def _entry(self) -> ModelEntry:
+    def _entry(self, train: Recipe | None = None) -> ModelEntry:
         entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
         if not entry.inputs:
             raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
                                  "--input 'n,h,w,3:float32'")
-        return entry
+        return entry.in_microbatches(train.microbatches) if train and train.microbatches > 1 else entry
 
-    def _derive(self, train: str | None) -> Derived:
-        entry = self._entry()
+    def _derive(self, train: Recipe | None) -> Derived:
+        entry = self._entry(train)
         over = self._over("data_sharding" if train else "in_shardings")
         try:
             if train:
@@ -80,10 +87,10 @@ class Asked:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
         return Derived(cost, entry.at)
 
-    def _request(self, train: str | None) -> Any:
+    def _request(self, train: Recipe | None) -> Any:
         """What the derivation traced."""
         if train:
-            return self._entry().step_request(train, rngs=self.rngs)
+            return self._entry(train).step_request(train, rngs=self.rngs)
         return self._entry().request(rngs=self.rngs, mutable=self.mutable or False)
 
     def _over(self, what: str) -> dict[str, Any]:

@@ -12,28 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Symbol
 
+from costmodel import collector
 from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
-from costmodel.pricing.core import Point, Priced, Symbolic, regions_of
+from costmodel.face import Face
+from costmodel.pricing.core import Point, Symbolic, regions_of
 from costmodel.pricing.grown import Grown, sampled
-from costmodel.pricing.metrics import get
-from costmodel.program.coverage import Coverage
 from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import BITS, DTYPE_ALIASES, CostTable, retype, skip_masked
+from costmodel.rules.types import Types, retype
+from costmodel.rules.work import CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
-from costmodel.sheets import html, latex
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
 from costmodel.trace.words import Phase
 
 if TYPE_CHECKING:
-    from costmodel.hardware import Energies, Hardware
-    from costmodel.memory.liveness import LiveProfile
-    from costmodel.memory.per_block import Blocks
-    from costmodel.pricing.collectives import Collectives
-    from costmodel.pricing.energy import Energy
-    from costmodel.pricing.explain import Explanation
+    from costmodel.hardware import Hardware
     from costmodel.pricing.regional import Listed
     from costmodel.pricing.roofline import Roofline
     from costmodel.pricing.table import Table
@@ -98,7 +93,8 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    made, asked = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
+    with collector.rare():
+        made, asked = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
     if isinstance(made, Grows):
         return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))
@@ -160,21 +156,25 @@ def _made(asked: Traceable, mesh: Any, given: Shardings | None, *, fit: str, tra
     return sharded.made, sharded
 
 
-def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
-                     microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
-                     kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None,
-                     unknown: str = "error", branches: str = "max", verify: bool = True, fit: str = "auto",
-                     trace_limit: float | None = TRACE_LIMIT, mesh: Any = None, param_shardings: Any = None,
+def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] | Callable[[Any], Any] = (),
+                     optimizer: Any = None, microbatches: int = 1, compute_dtype: str | None = None, remat: str = "none",
+                     method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
+                     params: int | None = None, unknown: str = "error", branches: str = "max", verify: bool = True,
+                     fit: str = "auto", trace_limit: float | None = TRACE_LIMIT, mesh: Any = None, param_shardings: Any = None,
                      data_sharding: Any = None) -> Cost:
     """Closed-form cost of one training step of ``model``.
 
     model, inputs, method, kwargs, rngs, params, unknown, branches, verify, fit, trace_limit: as for
                    :func:`costmodel.analyze`.
     loss:          ``loss(outputs, *targets)`` -> scalar.
-    targets:       abstract arrays like ``inputs``, given to the loss.
+    targets:       abstract arrays like ``inputs``, given to the loss; or a function that makes them from the model's abstract
+                   outputs.
     optimizer:     an optax transformation, e.g. ``optax.adamw(1e-3)``; None stops at the gradients.
     microbatches:  the batch (first dimension of inputs and targets) is split so many times, gradients are accumulated in a scan.
     compute_dtype: parameters and floating inputs are cast to this type for the forward and backward pass (mixed precision).
+    remat:         what of the forward pass is held: all that the backward pass reads ("none": nothing is computed again), only what
+                   the model is given ("full"), or the results of products too ("dots"; "dots-no-batch": of those without batch
+                   dimensions), as policies of ``jax.checkpoint`` around the model's call.
     mesh, param_shardings: as for :func:`costmodel.analyze`. An array of the optimizer's state that stands for a parameter is
                    sharded as it is, and so are gradients and what is updated.
     data_sharding: the partition of every input and target.
@@ -192,7 +192,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     from costmodel.trace.training import training_request
 
     step = training_request(model, *inputs, loss=loss, targets=targets, optimizer=optimizer, microbatches=microbatches,
-                            compute_dtype=compute_dtype, method=method, kwargs=kwargs, rngs=rngs, params=params)
+                            compute_dtype=compute_dtype, remat=remat, method=method, kwargs=kwargs, rngs=rngs, params=params)
     stated = Shardings(data_sharding, None, param_shardings, data_sharding)
     return analyze_request(step, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit, mesh=mesh,
                            stated=stated)
@@ -202,175 +202,20 @@ def _name(model: Any) -> str:
     return getattr(model, "__name__", type(model).__name__)
 
 
-class _Face(Priced):
-    """The methods that a symbolic cost and a cost at a point share."""
-
-    @property
-    def params(self) -> Any:
-        """Elements of trainable parameters."""
-        return self.metric("params")
-
-    @property
-    def buffers(self) -> Any:
-        """Elements of non-trainable state, such as batch statistics."""
-        return self.metric("buffers")
-
-    @property
-    def macs(self) -> Any:
-        """Multiply-accumulates of contractions, every kernel tap counted (``metric("macs", taps="valid")`` for the others)."""
-        return self.metric("macs")
-
-    @property
-    def flops(self) -> Any:
-        """Floating-point operations: 2 per MAC + 1 per element of elementwise arithmetic; transcendentals apart."""
-        return self.metric("flops")
-
-    @property
-    def ops(self) -> Any:
-        """Operations on integer and boolean types."""
-        return self.metric("ops")
-
-    @property
-    def transcendentals(self) -> Any:
-        """Evaluations of special functions."""
-        return self.metric("transcendentals")
-
-    def model_size(self, bits: int | None = None) -> Any:
-        """Bytes of the parameters at their own width, or at ``bits`` each."""
-        return self.metric("model_size", bits=bits)
-
-    def bytes(self, form: str) -> Any:
-        """Memory traffic in bytes: ``compulsory``, or the name of a fusion policy (``unfused``, ``layer``, ``eager``,
-        ``xla-cpu``, ``xla-gpu``, ``xla-tpu``, ``ideal``, or one that you registered)."""
-        return self.metric("bytes", form=form)
-
-    def activations(self, rule: str = "total") -> Any:
-        """Elements of activations: ``total`` (input + every layer's output), ``peak`` (max over layers of in + out), or what MCUNet
-        counts: ``mcunet``, ``mcunet-residual``, ``mcunet-inplace``."""
-        return self.metric("activations", rule=rule)
-
-    def live_peak(self, policy: str = "unfused", order: str = "program", donate: Sequence[str] = ()) -> Any:
-        """The most bytes that are held at once: parameters, state, inputs, outputs and all between; docs/memory.md has the rules.
-
-        policy: which equations share a kernel, and so which values never reach memory (a fusion policy's name).
-        order:  in which kernels run: ``program``; ``memory``, of program order and a greedy one that of the lower peak (where every
-                symbol is 16); ``breadth``, each as soon as its operands are there.
-        donate: origins of inputs that the caller gives up, such as ``("parameter", "optimizer")`` in a training step: an output may
-                be made in their place, and they are released after their last use.
-        """
-        return self.metric("live_peak", policy=policy, order=order, donate=_origins(donate))
-
-    def live_profile(self, policy: str = "unfused", order: str = "program", donate: Sequence[str] = ()) -> LiveProfile:
-        """Live bytes at every step of the schedule, split by what they are held for; arguments as for :meth:`live_peak`."""
-        from costmodel.memory.liveness import live_profile
-
-        return live_profile(self.program, self.name, self.evaluate, policy, order, _origins(donate))
-
-    def saved(self, rule: str = "residuals") -> Any:
-        """Bytes that a training step holds for its backward pass, under a counting rule (``residuals``, ``tinytl`` …)."""
-        return self.metric("saved", rule=rule)
-
-    def intensity(self, form: str = "compulsory") -> Any:
-        """Operational intensity: FLOP per byte at the stated form of bytes."""
-        return self.metric("intensity", form=form)
-
-    def energy(self, hardware: str | Hardware | Energies, /, *, policy: str | None = None, weights: str | None = None,
-               activations: str | None = None) -> Energy:
-        """Joules of one run, by operation and by memory; see :func:`costmodel.pricing.energy.energy`."""
-        from costmodel.pricing.energy import energy
-
-        return energy(self, hardware, policy=policy, weights=weights, activations=activations)
-
-    def table(self, depth: int | None = None, by: str = "module", collapse: bool = True, policy: str | None = None) -> Table:
-        """Rows per ``module`` (to ``depth`` levels), ``layer``, ``op``, ``phase`` or, under a fusion policy, ``kernel``; they sum
-        exactly to the total row."""
-        from costmodel.pricing.table import build
-
-        return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
-
-    def blocks(self, depth: int = 1, policy: str = "layer") -> Blocks:
-        """Activations and weights of every block (module to ``depth`` levels), in bytes; at a point."""
-        from costmodel.memory.per_block import per_block
-
-        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy), depth)
-
-    def wire_bytes(self, axis: str | None = None) -> Any:
-        """Bytes that a device sends in collectives: in all, or in those over an axis of the mesh."""
-        return self.metric("wire_bytes", **({} if axis is None else {"axis": axis}))
-
-    def collectives(self) -> Collectives:
-        """What a device exchanges with others: kind, axes, module, phase, how often, bytes that it sends."""
-        from costmodel.pricing.collectives import collectives
-
-        return collectives(self)
-
-    @property
-    def all_devices(self) -> AllDevices:
-        """The same over all devices of the mesh: every metric summed."""
-        return AllDevices(self)
-
-    def explain(self, path: str) -> Explanation:
-        """Every equation of a module or layer: its rule, its formula, and what it comes to."""
-        from costmodel.pricing.explain import explain
-
-        return explain(self, path)
-
-    def _repr_html_(self) -> str:
-        return html.to_html(self.table(depth=2).sheet().for_people(), str(self))
-
-    def latex(self) -> str:
-        """The headline metrics as LaTeX equations."""
-        return latex.equations(self.headline())
-
-
-def _origins(donate: Sequence[str]) -> Any:
-    """As a key; text is left to be refused."""
-    return donate if isinstance(donate, str) else tuple(sorted(donate))
-
-
 def _one_of(mesh: Mesh | None) -> str:
     """What a headline says of a cost that is one device's."""
     return "" if mesh is None else f"\n  one device of the mesh {mesh}; cost.all_devices sums over them"
 
 
-class AllDevices(_Face):
-    """A cost of one device of a mesh, times their number: the sums over all devices. What is a ratio stays as it is."""
-
-    def __init__(self, cost: Priced) -> None:
-        if cost.mesh is None:
-            raise CostModelError(f"{cost.name} is a program of one device: give mesh=… to analyse it over several")
-        self.cost, self.count = cost, cost.mesh.count
-        self.program, self.domain, self.name = cost.program, cost.domain, f"{cost.name}, all devices"
-
-    def evaluate(self, expr: Expr) -> Any:
-        return self.cost.evaluate(expr * self.count)
-
-    def price(self, metric: str, **options: Any) -> Expr:
-        return self.cost.price(metric, **options)
-
-    def metric(self, name: str, **options: Any) -> Any:
-        return self.cost.metric(name, **options) if "/" in get(name).unit else super().metric(name, **options)
-
-    @property
-    def coverage(self) -> Coverage:
-        return self.cost.coverage
-
-    def __str__(self) -> str:
-        lines = [f"{self.name} ({self.cost.mesh})", *(f"  {label:<22} {value} {unit}" for label, value, unit in self.headline())]
-        return "\n".join((*lines, f"  {self.coverage}"))
-
-    __repr__ = __str__
-
-
-class CostAt(_Face, Point):
+class CostAt(Face, Point):
     """A cost at a point: every metric is an exact number."""
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
-                 topology: Mapping[str, str] | None = None) -> Roofline:
+                 topology: Mapping[str, str] | None = None, near: str | float | None = None) -> Roofline:
         """Time per kernel on a device at this point; see :meth:`Cost.roofline`."""
         from costmodel.pricing.roofline import roofline
 
-        return roofline(self, hardware, policy=policy, precision=precision, topology=topology)
+        return roofline(self, hardware, policy=policy, precision=precision, topology=topology, near=near)
 
     def __str__(self) -> str:
         point = ", ".join(f"{k}={v}" for k, v in self.values.items())
@@ -384,7 +229,7 @@ class CostAt(_Face, Point):
     __repr__ = __str__
 
 
-class Cost(_Face, Symbolic):
+class Cost(Face, Symbolic):
     """Closed-form cost of a program over a domain. Every metric is a sympy expression in the user's symbols."""
 
     at_a_point = CostAt
@@ -455,13 +300,12 @@ class Cost(_Face, Symbolic):
         return self._derived(f"{self.name}, {phase or 'forward'}", lambda table: table.filter_by(lambda e: e.phase == phase))
 
     def reprice(self, dtype: str) -> Cost:
-        """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …). The program
-        stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
-        wanted = DTYPE_ALIASES.get(dtype, dtype)
-        if wanted not in BITS:
-            known = sorted([*BITS, *DTYPE_ALIASES])
-            raise CostModelError(f"{dtype!r} is not a dtype to price in;{did_you_mean(dtype, known)} use one of {', '.join(known)}")
-        return self._derived(f"{self.name} in {wanted}", lambda table: retype(table, wanted))
+        """This cost with all floating-point arrays and arithmetic in ``dtype`` (``bfloat16`` or ``bf16``, ``int8`` …), or by role:
+        ``"weights=int8,activations=bf16"``. Products of integers are added up in int32; see :mod:`costmodel.rules.types`. The
+        program stays the one that was traced; tracing the model in that type anew is :func:`analyze`'s business."""
+        types = Types.of(dtype)
+        name = f"{self.name} in {types}" if types.state else f"{self.name}, {types}"
+        return self._derived(name, lambda table: retype(table, types))
 
     def skip_masked(self) -> Cost:
         """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
@@ -473,12 +317,13 @@ class Cost(_Face, Symbolic):
         return Cost(change(self.program), self.domain, name=name, source=self, change=change)
 
     def roofline(self, hardware: str | Hardware, /, *, policy: str | None = None, precision: str | None = None,
-                 topology: Mapping[str, str] | None = None, **values: int) -> Roofline:
+                 topology: Mapping[str, str] | None = None, near: str | float | None = None, **values: int) -> Roofline:
         """Time per kernel on a device: compute and memory bounds, which of them binds, what is predicted, latency and throughput.
         ``policy`` says which equations share a kernel (by default the device's own), ``precision`` ("highest", "high", "default")
         what float32 contractions that ask for none run at, ``topology`` which links the axes of a mesh are laid on (by default the
-        innermost on the nearest), as in ``{"data": "InfiniBand", "model": "ICI 2"}``."""
-        return self.at(**values).roofline(hardware, policy=policy, precision=precision, topology=topology)
+        innermost on the nearest), as in ``{"data": "InfiniBand", "model": "ICI 2"}``; ``near`` the memory that tiles have to fit
+        into, by name or in bytes (see :mod:`costmodel.pricing.blocking`)."""
+        return self.at(**values).roofline(hardware, policy=policy, precision=precision, topology=topology, near=near)
 
     def sweep(self, *, metrics: Sequence[str] = ("macs", "flops", "params"), hardware: Any = (), policy: str | None = None,
               vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),

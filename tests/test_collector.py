@@ -19,10 +19,24 @@ def test_pauses_nest_and_an_error_ends_them():
 
 
 def test_a_command_collects_rarely_and_leaves_it_as_it_was():
-    before = gc.get_threshold()
-    with pytest.raises(ValueError, match="inside"), collector.rare():
-        assert gc.isenabled() and gc.get_threshold()[0] > 100*before[0]
-        raise ValueError("inside")
+    of_the_suite = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)  # Python's own
+    try:
+        with pytest.raises(ValueError, match="inside"), collector.rare():
+            assert gc.isenabled() and gc.get_threshold()[0] > 100*700
+            raise ValueError("inside")
+        assert gc.get_threshold() == (700, 10, 10)
+    finally:
+        gc.set_threshold(*of_the_suite)
+
+
+def test_the_last_of_many_rare_times_sets_back_what_the_first_found():
+    before, first, second = gc.get_threshold(), collector.rare(), collector.rare()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold() != before
+    second.__exit__(None, None, None)
     assert gc.get_threshold() == before
 
 

@@ -21,13 +21,27 @@ def models() -> Iterable[ModelEntry]:
     """
     owners: dict[str, str] = {}
     entries: list[ModelEntry] = []
-    for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith("_"):
-            continue
-        for entry in importlib.import_module(f"{__name__}.{module.name}").MODELS:
+    for file in _files():
+        for entry in importlib.import_module(f"{__name__}.{file}").MODELS:
             if entry.name in owners:
                 first = owners[entry.name]
-                raise ValueError(f"two models are named {entry.name!r}: in {first}.py and in {module.name}.py")
-            owners[entry.name] = module.name
+                raise ValueError(f"two models are named {entry.name!r}: in {first}.py and in {file}.py")
+            owners[entry.name] = file
             entries.append(entry)
     return tuple(entries)
+
+
+def named(name: str) -> ModelEntry | None:
+    """The entry of that name, for which only files that write it are imported: some libraries take long. None where no file writes
+    it as it is; :func:`models` may have it nevertheless."""
+    for file in _files():
+        if f'"{name}"'.encode() in (pkgutil.get_data(__name__, f"{file}.py") or b""):
+            for entry in importlib.import_module(f"{__name__}.{file}").MODELS:
+                if entry.name == name:
+                    return entry
+    return None
+
+
+def _files() -> list[str]:
+    """The modules of this package that have models, by file name."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]

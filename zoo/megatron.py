@@ -30,7 +30,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from costmodel.models import ModelEntry, Published
 from costmodel.solve import Stack
@@ -86,7 +86,7 @@ class Config:
         return jax.checkpoint(lambda x, kernel: jnp.einsum(indices, self.placed(x, "data", None, None), kernel))(x, kernel)
 
 
-_MESH = AbstractMesh((2, 2), ("data", "model"))
+_MESH = AbstractMesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 MEGATRON_22B = Config(layers=48, width=6144, heads=64, head_width=96)
 MEGATRON_175B = Config(layers=96, width=12288, heads=96, head_width=128)
 

@@ -23,6 +23,10 @@ from costmodel.hardware import Calibration, Hardware, Quantity, load, user_direc
 NETWORKS: tuple[tuple[str, Mapping[str, int]], ...] = (
     ("resnet18", {"n": 1, "h": 224, "w": 224}), ("mobilenet_v2", {"n": 1, "h": 224, "w": 224}),
     ("bert_base", {"b": 1, "s": 128}), ("vgg11_bn", {"n": 1, "h": 224, "w": 224}))
+# An accelerator waits for its host in small batches: kernels show in large ones, launches and calls in small ones.
+LARGE: tuple[tuple[str, Mapping[str, int]], ...] = (
+    ("resnet18", {"n": 16, "h": 224, "w": 224}), ("mobilenet_v2", {"n": 1, "h": 224, "w": 224}),
+    ("mobilenet_v2", {"n": 32, "h": 224, "w": 224}), ("bert_base", {"b": 8, "s": 512}), ("vgg11_bn", {"n": 32, "h": 224, "w": 224}))
 PROBE = ("micro_dot_float32", {"m": 512, "n": 512, "k": 512})  # what is timed first and last
 QUIET = 0.15  # quartiles of a quiet machine are not further apart, nor is its first median from its last
 AGREE = 0.2  # two runs of a network on a quiet machine do not differ by more
@@ -109,9 +113,15 @@ def typical(devices: Mapping[Hardware, Sequence[Run]], policy: str) -> Calibrati
                        len({run.family for run in runs}), _date(), environment(runs), None, kinds)
 
 
+def networks(device: Hardware) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    """The networks that a machine of this kind is calibrated on."""
+    return NETWORKS if device.kind == "cpu" else LARGE
+
+
 def programs_here(device: Hardware) -> tuple[tuple[str, Mapping[str, int]], ...]:
     """What is measured: the networks, the microbenchmarks, and the networks again."""
-    return (*NETWORKS, *(micro.SMALL if device.kind == "cpu" else micro.POINTS), *NETWORKS)
+    small = micro.SMALL if device.kind == "cpu" else micro.POINTS
+    return (*networks(device), *small, *networks(device))
 
 
 def measure_here(device: Hardware, save: str | Path, seconds: float, say: Callable[[str], None] = print,
@@ -125,12 +135,12 @@ def measure_here(device: Hardware, save: str | Path, seconds: float, say: Callab
     first, begun = measure(*PROBE)["samples"], time.perf_counter()
     if (doubt := _restless(first)):
         say(f"this machine is busy: {doubt}; what is measured now is not to be trusted")
-    programs = programs_here(device)
-    suite(programs[:-len(NETWORKS)], str(save), seconds, say, step)
+    programs, again = programs_here(device), networks(device)
+    suite(programs[:-len(again)], str(save), seconds, say, step)
     if (wait := apart - (time.perf_counter() - begun)) > 0:
         say(f"waiting {wait:.0f} s: two runs {apart:g} s apart must agree")
         time.sleep(wait)
-    suite(NETWORKS, str(save), seconds, say, step)
+    suite(again, str(save), seconds, say, step)
     last = measure(*PROBE)["samples"]
     drift = abs(math.log(statistics.median(last) / statistics.median(first)))
     if drift > QUIET:
@@ -169,4 +179,4 @@ def _date() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-__all__ = ["calibrated", "device_of", "measure_here", "of_policy", "own_file", "spread", "told", "typical"]
+__all__ = ["calibrated", "device_of", "measure_here", "networks", "of_policy", "own_file", "spread", "told", "typical"]

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from costmodel.bench.calibrate import NETWORKS
+from costmodel.bench.calibrate import NETWORKS, networks
 from costmodel.bench.runs import Run, analysed, load_runs
 from costmodel.bench.timing import suite
 from costmodel.errors import CostModelError
@@ -31,6 +31,15 @@ CHECKED: tuple[tuple[str, Mapping[str, int]], ...] = (
     ("unet", {"n": 1, "h": 128, "w": 128}), ("gpt2", {"b": 1, "s": 128}), ("bert_large", {"b": 1, "s": 128}),
     ("t5_small", {"b": 1, "s": 128, "t": 32}), ("tiny_mobilenet_v1", {"n": 8, "h": 96, "w": 96}),
     ("tiny_resnet8", {"n": 16, "h": 32, "w": 32}))
+_TEXT = {"b": 8, "s": 512}
+LARGE: tuple[tuple[str, Mapping[str, int]], ...] = (  # of accelerators
+    ("resnet34", {**_IMAGE, "n": 64}), ("resnet50", {**_IMAGE, "n": 32}), ("resnet101", {**_IMAGE, "n": 8}),
+    ("vgg16", {**_IMAGE, "n": 8}), ("vit_b_16", {**_IMAGE, "n": 32}), ("vit_l_16", {**_IMAGE, "n": 8}),
+    ("bert_large", _TEXT), ("gpt2", {"b": 4, "s": 1024}), ("gpt2_medium", {"b": 1, "s": 1024}),
+    ("alexnet_torchvision", {**_IMAGE, "n": 32}), ("convnext_tiny", {**_IMAGE, "n": 16}), ("unet", {"n": 4, "h": 256, "w": 256}),
+    ("t5_small", {"b": 4, "s": 512, "t": 128}), ("efficientnet_b0", {**_IMAGE, "n": 32}), ("resnet50", _IMAGE),
+    ("vit_b_16", _IMAGE), ("gpt2_decode", {"b": 8, "t": 1024}), ("lstm_lm_medium", {"b": 20, "s": 35}),
+    ("mcunet_in3", {"n": 16, "h": 176, "w": 176}), ("convnext_tiny", _IMAGE))
 SECONDS = 600.0
 
 
@@ -48,7 +57,7 @@ def judged(device: Hardware, runs: Sequence[Run]) -> list[tuple[Run, float, tupl
 def page(device: Hardware, runs: Sequence[Run]) -> str:
     """A table of the runs, worst first, and what their errors are in the median."""
     rows = sorted(judged(device, runs), key=lambda row: -abs(math.log(row[1] / row[0].seconds)))
-    seen = {name for name, _ in NETWORKS}
+    seen = {name for name, _ in networks(device)}
     lines = [(run.told, si(run.seconds, "s"), si(guess, "s"), f"{100 * (guess / run.seconds - 1):+.0f} %",
               "yes" if low <= run.seconds <= high else "no", "yes" if run.model in seen else "")
              for run, guess, (low, high) in rows]
@@ -78,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     with tempfile.TemporaryDirectory() as folder:
         save = Path(asked.save or Path(folder) / "runs.jsonl")
         earlier = len(load_runs([save])) if save.exists() else 0
-        suite(CHECKED, str(save), asked.seconds, say)
+        suite(CHECKED if device.kind == "cpu" else LARGE, str(save), asked.seconds, say)
         say(page(device, load_runs([save])[earlier:]))
 
 

@@ -127,7 +127,9 @@ MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in (
 _SQUARE = ((256, 256, 256), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096))
 _SKINNY = ((1, 4096, 4096), (64, 4096, 4096), (512, 768, 3072), (512, 3072, 768), (4096, 64, 4096), (6144, 1000, 2048))
 _IMAGES = ((8, 56, 64, 64, 3), (8, 28, 128, 128, 3), (8, 14, 256, 256, 3), (8, 7, 512, 512, 3), (8, 56, 64, 256, 1),
-           (8, 14, 1024, 256, 1), (32, 56, 64, 64, 3), (32, 14, 256, 256, 3), (1, 14, 256, 256, 3))
+           (8, 14, 1024, 256, 1), (32, 56, 64, 64, 3), (32, 14, 256, 256, 3), (1, 14, 256, 256, 3),
+           (8, 224, 64, 64, 3), (8, 112, 128, 128, 3), (8, 56, 256, 256, 3), (8, 28, 512, 512, 3))  # the last: of VGG
+_MANY = ((512, 56, 64, 64, 3), (64, 112, 128, 128, 3), (256, 28, 256, 256, 3), (64, 28, 512, 512, 3))  # long on an accelerator
 _CHANNELWISE = ((8, 112, 32, 3), (8, 56, 144, 3), (8, 14, 384, 3), (8, 14, 672, 5), (32, 56, 96, 7), (1, 14, 384, 3))
 _LENGTHS = (2**18, 2**22, 2**25)
 _ROWS = ((1024, 1024), (16384, 512), (8192, 4096))
@@ -142,12 +144,13 @@ def _points(large: bool) -> Iterator[tuple[str, dict[str, int]]]:
             yield from ((name, {"m": m, "n": n, "k": k}) for name in ("dot_bfloat16", "dot_highest"))
     for b, m, n, k in ((96 // batches, 512, 512, 64), (96 // batches, 512, 64, 512), (16, 128, 128, 64)):
         yield "dot_batched", {"b": b, "m": m, "n": n, "k": k}
-    for n, h, c, f, k in _IMAGES:
+    for n, h, c, f, k in (*_IMAGES, *(_MANY if large else ())):
         at = {"n": max(1, n // batches), "h": h, "w": h, "c": c, "f": f, "k": k}
         yield from ((name, at) for name in (("conv", "conv_bfloat16") if large else ("conv",)))
     yield from (("conv_strided", {"n": max(1, n // batches), "h": h, "w": h, "c": c, "f": f, "k": k})
                 for n, h, c, f, k in ((8, 224, 3, 64, 7), (8, 56, 128, 128, 3), (32, 224, 3, 64, 7)))
-    yield from (("depthwise", {"n": max(1, n // batches), "h": h, "w": h, "c": c, "k": k}) for n, h, c, k in _CHANNELWISE)
+    channelwise = (*_CHANNELWISE, *((256, h, c, k) for _, h, c, k in _CHANNELWISE[:4] if large))
+    yield from (("depthwise", {"n": max(1, n // batches), "h": h, "w": h, "c": c, "k": k}) for n, h, c, k in channelwise)
     yield from (("grouped", {"n": max(1, n // batches), "h": h, "w": h, "c": c, "k": 3})
                 for n, h, c in ((8, 56, 128), (8, 28, 256), (8, 14, 512), (32, 14, 1024)))
     for name in ("axpy", *(("axpy_bfloat16",) if large else ()), "gelu", *_UNARY, *(f"{name}_deep" for name in _UNARY)):

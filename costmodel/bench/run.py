@@ -16,7 +16,8 @@ from costmodel.bench.checked import CheckResult, KindBounds, Prediction
 from costmodel.bench.kinds import alone
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, available, load, machine, user_directory, write
-from costmodel.pricing.roofline import Roofline, RooflineRow, roofline
+from costmodel.pricing.roofline import Roofline, roofline
+from costmodel.pricing.rows import RooflineRow
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from costmodel.bench.products import CHIPS, fit_products, load_products
 from costmodel.hardware import load
 from costmodel.models import model
+from costmodel.pricing.products import calibrated
 from costmodel.pricing.topology import lay
-from costmodel.solve import Composer, Plan, Rates, Stages, StepCost
+from costmodel.solve import TRAINED, Composer, Plan, Rates, Stages, StepCost
 
 DEVICE = "a100-sxm-80gb"
 TENTH = 10
@@ -145,22 +145,17 @@ def _least(errors: Callable[[np.ndarray], Any], start: Sequence[float]) -> np.nd
 def calibrate(folder: Path) -> Iterator[str]:
     """The text of the device's file."""
     device = load(DEVICE)
-    products = fit_products(CHIPS[DEVICE], load_products(folder / "products-published.csv")[DEVICE])
     protocols, hop, _ = fit_protocols(folder)
     tenth = vtrain(folder)[::TENTH]
-    rates = fit_kernels(Rates(device, products, protocols=protocols, hop=hop), traced(), tenth)
+    rates = fit_kernels(Rates(device, calibrated(device, TRAINED), protocols=protocols, hop=hop), traced(), tenth)
 
     def told(value: Any) -> str:
         return f"[{', '.join(map(told, value))}]" if isinstance(value, tuple) else f"{value:.4g}"
 
     yield ("# What an A100 SXM 80GB reaches in training steps. Written by `make plans` from\n"
-           "# docs/measurements/runs, nothing by hand.\n"
-           f'words = "calibrated on measured products, collectives and {len(tenth)} training steps of other models"\n\n'
-           "[products]  # products-published.csv: ai-dynamo/aiconfigurator, Apache-2.0")
-    yield f"multiprocessors = {products.chip.multiprocessors}"
-    for name in ("reached", "memory", "sums", "start", "launch", "again", "order"):
-        yield f"{name} = {told(getattr(products, name))}"
-    yield "\n[links]  # collectives-a100.csv: ai-dynamo/aiconfigurator, Apache-2.0, within a node"
+           "# docs/measurements/runs, nothing by hand; how long products take stands in the device's own file.\n"
+           f'words = "calibrated on measured products, collectives and {len(tenth)} training steps of other models"\n')
+    yield "[links]  # collectives-a100.csv: ai-dynamo/aiconfigurator, Apache-2.0, within a node"
     yield f"protocols = {told(protocols)}\nhop = {told(hop)}\n"
     yield "[kernels]  # moved: as products stream; seconds from every tenth row of steps-vtrain-a100.csv"
     yield f"moved = {told(rates.moved)}\ndevice = {told(rates.device)}\nhost = {told(rates.host)}\n"

@@ -16,6 +16,7 @@ from costmodel.bench.fitting import RELATIVE, fit, left_out, spread
 from costmodel.bench.microcontrollers import convolution
 from costmodel.bench.microcontrollers import page as microcontrollers
 from costmodel.bench.products import page as products
+from costmodel.bench.products import programs_page
 from costmodel.bench.runs import Busy, Run, busy, load_runs
 from costmodel.hardware import Hardware, load
 from costmodel.text import si, table
@@ -132,6 +133,7 @@ def page(folder: Path) -> Iterator[str]:
     yield from _section("Networks that XLA compiled, one H100 of ours", "Kernels of policy `xla-gpu`; medians of calls with "
                         "the wait for their result.", networks, {})
     yield from products(folder / "products-published.csv")
+    yield from programs_page(folder / "h100-products-2026-11-26.jsonl", "h100-sxm")
     yield ""
     yield from microcontrollers(folder / "mcu-published.csv")
     yield from convolution(folder.parent / "published" / "eyeriss-like.csv")

@@ -20,7 +20,7 @@ from costmodel.cache.circumstances import circumstances
 from costmodel.cache.sources import Imports, same
 from costmodel.cost import Cost
 from costmodel.errors import CostModelError
-from costmodel.models import search_path
+from costmodel.finding import search_path
 from costmodel.pricing.kept import kept, restored, size
 from costmodel.program.kept import kept_data, kept_from
 from costmodel.program.serialize import MAX_TEXT, parsed, refusals

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from costmodel.models import places
+from costmodel.finding import places
 
 _STARTED = time.time_ns()
 

@@ -141,6 +141,10 @@ def _figures(device: Hardware) -> Iterator[tuple[str, ...]]:
         for label, part in (("a call", found.call), ("while it runs", found.power)):
             if part is not None:
                 yield _figure(f"{policy}: {label}", part, "")
+    for product in device.products:
+        on = f"{product.runs} products, ±{100 * product.error:.0f} %"
+        yield _figure(f"products of {product.dtype}, a wave of tiles", product.start, on)
+        yield _figure(f"products of {product.dtype}: bandwidth reached", product.memory, "")
     if device.energies is not None:
         yield from ((label, value, "", source) for label, value, source in _energies(device.energies))
 
@@ -193,13 +197,14 @@ def hw_check(context: click.Context, files: tuple[str, ...]) -> None:
 
 @hw.command("new")
 @click.argument("name")
+@click.option("--kind", metavar="KIND", help="gpu, tpu, cpu, npu, mcu or example; of an npu or mcu only integers are asked for.")
 @click.option("--output", "-o", metavar="FILE", help="Where to write it (default: NAME.toml here).")
-def hw_new(name: str, output: str | None) -> None:
+def hw_new(name: str, kind: str | None, output: str | None) -> None:
     """Write a device file to be filled in; `hw check` says what is missing."""
     from costmodel.files import write_text
     from costmodel.hardware import template
 
-    text, path = template(name), output or f"{name}.toml"
+    text, path = template(name, kind), output or f"{name}.toml"
     try:
         write_text(path, text, new=True)
     except CostModelError as error:

@@ -19,7 +19,8 @@ NO_CACHE = click.option("--no-cache", "cached", is_flag=True, flag_value=False, 
                         help="Derive it anew, and keep nothing; see `costmodel cache info`.")
 _MODEL = (
     click.option("--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
-                 help="One an argument of the call, e.g. 'n,h,w,3:float32'; names become symbols."),
+                 help="One an argument of the call, e.g. 'n,h,w,3:float32'; names become symbols. A pytree as JSON of shapes, "
+                      "a .json file of it, or a function that returns it, as module:function."),
     click.option("--where", metavar="CLAUSES", help="The symbols' domain, e.g. '32 | h, k <= h'."),
     click.option("--kw", "keywords", multiple=True, metavar="NAME=VALUE", help="Keyword argument of the call, e.g. train=false."),
     click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),

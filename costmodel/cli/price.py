@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from costmodel.pricing.roofline import Roofline
 
 _POLICY = click.option("--policy", metavar="NAME",
-                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own).")
-_DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
+                       help="Which operations share a kernel, e.g. layer or unfused (default: the device's own); compulsory: "
+                            "all in one, which moves what it must.")
+_DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+                      help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 
 
 @click.command()
@@ -33,10 +35,11 @@ _DTYPE = click.option("--dtype", help="Price all floating-point arithmetic and a
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
 @click.option("--topology", multiple=True, metavar="AXIS=LINK", help="The link of an axis of the mesh, e.g. data=InfiniBand.")
+@click.option("--near", metavar="MEMORY|SIZE", help="Nearer memory that tiles have to fit into: SRAM, or 256KiB.")
 @click.option("--beside", metavar="MODEL[,MODEL…]", default="", help="Other models, as quoted: each is then one row and one mark.")
 @PICTURE
 def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, precision: str | None, by: str, depth: int | None,
-             topology: tuple[str, ...], beside: str, form: str | None, output: str | None) -> None:
+             topology: tuple[str, ...], near: str | None, beside: str, form: str | None, output: str | None) -> None:
     """Time bounds of MODEL's layers on devices, and what binds them. Without --at: at the point that publications quote.
 
     A range, as --at n=1..256,h=224,w=224, gives the time and the throughput of the whole model over it.
@@ -49,14 +52,16 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     if span:
         if by != "kernel" or depth is not None:
             raise CostModelError("--by and --depth are of a table at a point: give them without a range in --at")
+        if near:
+            raise CostModelError("--near is of a table at a point: give it without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
         _over(asked, fixed, span, wanted, policy, dtype, form)
         return
     answer = asked.answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
-    priced = [point.roofline(device, policy=policy) for device in wanted]
-    others = [each for name in beside.split(",") if beside for each in _beside(name.strip(), wanted, policy, dtype)]
+    priced = [point.roofline(device, policy=policy, near=_near(near)) for device in wanted]
+    others = [each for name in beside.split(",") if beside for each in _beside(name.strip(), wanted, policy, dtype, near)]
     sheets = [each.sheet(by, depth) for each in priced]
     if output:  # before anything is printed, since who reads it may go away
         from costmodel.pictures import plot_rooflines
@@ -69,6 +74,13 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     give(joined(sheets, [each.hardware.name for each in priced], "device"), form,
          lambda: "\n\n".join(OneSheet(each).text(width()) for each in sheets))
     end(answer, form, output)
+
+
+def _near(text: str | None) -> str | float | None:
+    """A memory of the option --near: its name, or its size."""
+    from costmodel.solve import capacity
+
+    return capacity(text) if text and text[:1].isdigit() else text
 
 
 @click.command()
@@ -115,13 +127,13 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     end(answer, form)
 
 
-def _beside(name: str, devices: list[Hardware], policy: str | None, dtype: str | None) -> list[Roofline]:
+def _beside(name: str, devices: list[Hardware], policy: str | None, dtype: str | None, near: str | None) -> list[Roofline]:
     """Another model on the same devices, at the point that publications quote."""
     from costmodel.arguments import Asked
 
     answer = Asked(name, verify=False).answer(quoted=True)
     point = _typed(answer.cost, dtype).at(**answer.at)
-    return [point.roofline(device, policy=policy) for device in devices]
+    return [point.roofline(device, policy=policy, near=_near(near)) for device in devices]
 
 
 def devices_named(names: str, precision: str | None = None) -> list[Hardware]:

@@ -33,7 +33,8 @@ _TABLES = (".csv", ".nc")
 @click.option("--best", metavar="NAME[,AXIS…]", help="The best value over axes (default: all), e.g. throughput,n.")
 @click.option("--pareto", metavar="NAME,NAME…", help="The points that no other beats, e.g. time,energy,live_peak.")
 @click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own).")
-@click.option("--dtype", help="Price all floating-point arithmetic and arrays in this type, e.g. bfloat16.")
+@click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+              help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 @click.option("-o", "--output", metavar="FILE",
               help=".zarr or .parquet (written as it goes, resumed if killed), .csv, .nc, or a picture (.png, .svg, .pdf).")
 def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str, devices: str | None, varied: tuple[str, ...],
@@ -44,6 +45,8 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
 
     from costmodel.arguments import point
     from costmodel.points import axes, figures, ties
+    from costmodel.pricing.grown import Grown
+    from costmodel.pricing.sweep import swept
 
     suffix = _suffix(output)
     hardware = [name.strip() for name in devices.split(",") if name.strip()] if devices else []
@@ -57,8 +60,12 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     stored = suffix in _STORES
     if form and stored:
         raise CostModelError(f"--{form} is for what is shown: leave it out where a store is written with -o")
-    data = cost.sweep(**grid, metrics=_listed(names), hardware=hardware, policy=policy, vary=figured, where=kept,
-                      best=_listed(best), pareto=_listed(pareto), out=output if stored else None)
+    options: dict[str, Any] = {"metrics": _listed(names), "hardware": hardware, "policy": policy, "vary": figured, "where": kept,
+                               "best": _listed(best), "pareto": _listed(pareto)}
+    if output or isinstance(cost, Grown):
+        data = cost.sweep(**grid, **options, out=output if stored else None)
+    else:  # without xarray, which takes as long to import as all the rest
+        data = swept(cost, grid, **options)
     if output and not stored:
         _write(data, output, suffix)
     if form:

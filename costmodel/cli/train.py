@@ -8,6 +8,7 @@ import click
 
 from costmodel.cli.forms import PICTURE, end, forms, give, say
 from costmodel.cli.options import PRECISION, model_options, width
+from costmodel.trace.recipe import LOSSES, OPTIMIZERS
 
 if TYPE_CHECKING:
     from costmodel.arguments import Asked
@@ -17,44 +18,57 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @forms
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True,
-              help="Of optax; sgd has momentum.")
+@click.option("--loss", metavar="NAME", default="squares", show_default=True,
+              help=f"{', '.join(LOSSES)}, or loss(outputs, *targets) as module:function.")
+@click.option("--target", "targets", multiple=True, metavar="SHAPE[:DTYPE]",
+              help="One for each target of a loss of your own, as --input is written.")
+@click.option("--optimizer", metavar="NAME", default="adamw", show_default=True,
+              help=f"Of optax: {', '.join(OPTIMIZERS)}; sgd has momentum, none stops at the gradients.")
+@click.option("--remat", metavar="POLICY", default="none", show_default=True,
+              help="What is held for the backward pass, the rest being computed again: full (nothing), dots, dots-no-batch.")
+@click.option("--microbatch", "microbatches", type=click.IntRange(min=1), metavar="COUNT", default=1,
+              help="Split the batch so many times and add up the gradients.")
+@click.option("--compute-dtype", metavar="DTYPE", help="Cast parameters and inputs to this type for the passes, e.g. bfloat16.")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", default="", help="Devices of `costmodel hw list`, or .toml files.")
 @click.option("--fit", metavar="SIZE", help="Also the largest batch in a memory of this size, e.g. 24GB.")
 @click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own, or unfused).")
 @PRECISION
 @PICTURE
-def train(asked: Asked, optimizer: str, names: str, fit: str | None, policy: str | None, precision: str | None, form: str | None,
+def train(asked: Asked, loss: str, targets: tuple[str, ...], optimizer: str, remat: str, microbatches: int,
+          compute_dtype: str | None, names: str, fit: str | None, policy: str | None, precision: str | None, form: str | None,
           output: str | None) -> None:
     """A training step of MODEL: its phases, what its memory holds, the largest batch that fits, and its time on devices.
 
-    The loss is the mean of squares of the model's first result. Without --at: at the point that publications quote. In another
-    form than text, and as a picture, it is the memory that is given.
+    Without --at: at the point that publications quote. The memory is shown under the policy of each device. A picture is of the
+    memory under the first one's.
     """
     from costmodel.cli.price import devices_named
-    from costmodel.solve import capacity, largest_batch, step_memory
-    from costmodel.text import si
+    from costmodel.rules.work import DTYPE_ALIASES
+    from costmodel.sheets import facts, joined
+    from costmodel.solve import capacity, largest_batch, step_memory, step_time
+    from costmodel.trace.recipe import Recipe
 
     found = devices_named(names, precision) if names else []
     room = capacity(fit) if fit else None  # before the model, which takes longer
-    answer = asked.answer(quoted=True, train=optimizer)
+    computed = compute_dtype and DTYPE_ALIASES.get(compute_dtype, compute_dtype)
+    answer = asked.answer(quoted=True, train=Recipe(optimizer, loss, targets, remat, microbatches, computed))
     cost, point = answer.cost, answer.cost.at(**answer.at)
     own = {device.name: policy or device.fusion for device in found}
-    memory = step_memory(cost, answer.at, next(iter(own.values()), policy or "unfused"))
+    memories = [step_memory(cost, answer.at, used) for used in dict.fromkeys(own.values()) or [policy or "unfused"]]
     if output:
-        memory.plot(output)
+        memories[0].plot(output)
+    sizes: list[tuple[str, int | Hardware, str]] = [(fit or "", room, policy or "unfused")] if room else []
+    sizes += [(device.name, device, own[device.name]) for device in found if device.capacity is not None]
+    answers = [(name, largest_batch(cost, where, answer.at, used)) for name, where, used in sizes]
+    times = [(device.name, step_time(point, device, policy)) for device in found]
     if form is None:
-        say(f"{point.table(by='phase').text(width())}\n")
-    give(memory, form)
-    if form is None:
-        sizes: list[tuple[int | Hardware, str]] = [(room, policy or "unfused")] if room else []
-        sizes += [(device, own[device.name]) for device in found if device.capacity is not None]
-        for where, used in sizes:
-            say(str(largest_batch(cost, where, answer.at, used)))
-        for device in found:
-            line = point.roofline(device, policy=policy)
-            fast, slow = line.throughput
-            likely = f", predicted {si(line.predicted, 's')} ({line.basis})" if line.predicted is not None else ""
-            say(f"{device.name}: {si(line.lower, 's')} to {si(line.upper, 's')} a step{likely}; {slow:.4g} to {fast:.4g} "
-                f"{line.item}/s, {line.bound}-bound, policy {own[device.name]!r}")
+        say("\n".join([f"{point.table(by='phase').text(width())}\n", *(f"{each.text(width())}\n" for each in memories),
+                       *(f"{name}: {each}" for name, each in answers), *(str(each) for _, each in times)]).removesuffix("\n"))
+    else:
+        parts = [(each.policy, each.sheet()) for each in memories]
+        parts += [(what, facts(rows, what).sheet()) for what, rows in (("largest batch", answers), ("time", times)) if rows]
+        whole = joined([sheet for _, sheet in parts], [name for name, _ in parts], "part")
+        for i, each in enumerate(whole.parts if form in ("latex", "markdown") else (whole,)):  # people read a table at a time
+            say("\n" * (i > 0), nl=False)
+            give(each, form)
     end(answer, form, output)

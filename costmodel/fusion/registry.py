@@ -86,6 +86,9 @@ def scoped(policy: Policy) -> Iterator[None]:
 def policy(name: str) -> Policy:
     """The policy of that name. Raises CostModelError naming those that there are."""
     _load()
+    if name == "compulsory" and name not in _registry:
+        raise CostModelError("compulsory is what a program must move, and no fusion policy: bytes, a roofline at a point, compare "
+                             f"and a crossover have it; name one of {', '.join(policies())} here")
     try:
         return _registry[name]
     except KeyError:

@@ -16,30 +16,29 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
-    Calibration,
+    FUSION,
     Energies,
     Hardware,
     HardwareFileError,
     Level,
     Link,
-    LinkCalibration,
     Measurement,
     MissingEnergy,
     MissingPeak,
     Passes,
-    Protocol,
-    Quantity,
-    Standing,
     UnknownHardware,
 )
+from costmodel.hardware.quantity import Quantity
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
 from costmodel.text import did_you_mean, shown
 
 __all__ = [
+    "TILES",
     "Calibration",
     "Energies",
     "Hardware",
@@ -51,6 +50,7 @@ __all__ = [
     "MissingEnergy",
     "MissingPeak",
     "Passes",
+    "ProductCalibration",
     "Protocol",
     "Quantity",
     "Standing",
@@ -70,6 +70,7 @@ __all__ = [
     "write",
 ]
 
+INTEGER_KINDS = ("npu", "mcu")  # of which a new file asks for peaks of integers
 _ENERGIES = "energies"
 
 
@@ -126,14 +127,19 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return ()
 
 
-def template(name: str) -> str:
-    """The text of a device file whose figures are to be filled in. Raises HardwareFileError for a name that is none, or is taken:
-    the new file would stand before the device that has it."""
+def template(name: str, kind: str | None = None) -> str:
+    """The text of a device file whose figures are to be filled in; for a ``kind`` that computes in integers ("npu", "mcu") it asks
+    for no float. Raises HardwareFileError for a name that is none, or is taken (the new file would stand before the device that has
+    it), and for an unknown kind."""
+    if kind is not None and kind not in FUSION:
+        raise HardwareFileError(f"{kind!r} is no kind of device;{did_you_mean(kind, FUSION)} choose {', '.join(FUSION)}")
     if not NAME.fullmatch(name):
         raise HardwareFileError(f"{name!r} is no device's name: use lower-case letters, digits, '-', '_' and '.'")
     if name in (*available(), *energy_tables()):
         raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
-    return files(__name__).joinpath("template.txt").read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
+    file = "template-integer.txt" if kind in INTEGER_KINDS else "template.txt"
+    text = files(__name__).joinpath(file).read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
+    return text.replace('"KIND"', f'"{kind}"') if kind in INTEGER_KINDS else text.replace('kind = "?"', f'kind = "{kind or "?"}"')
 
 
 def user_directory() -> Path:

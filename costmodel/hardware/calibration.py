@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
+from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.fields import Table
-from costmodel.hardware.model import Calibration, Hardware, HardwareFileError, LinkCalibration, Protocol, Quantity, Standing
+from costmodel.hardware.model import Hardware, HardwareFileError
+from costmodel.hardware.quantity import Quantity
 
 # The kinds of kernels that a calibration can be for: those of costmodel.fusion.
 KERNELS = ("dot", "conv", "grouped conv", "depthwise conv", "window", "elementwise", "reduce", "gather", "scatter", "sort",
@@ -35,13 +37,9 @@ def _calibration(policy: str, entry: Table) -> Calibration | None:
     call, power = (entry.quantity(key, unit, measured=True) for key, unit in (("call", "s"), ("power", "W")))
     runs, models = (entry.whole(key, 1, 10**6, "how many, from 1") for key in ("runs", "models"))
     date, versions = entry.text("date"), entry.text("versions")
-    spread = entry.data.get("spread")
-    if isinstance(spread, bool) or not isinstance(spread, float) or not _SPREAD[0] <= spread <= _SPREAD[1]:
-        entry.note("spread", f"{spread!r}; expected a number from {_SPREAD[0]:g} to {_SPREAD[1]:g}")
-    kinds = _kinds(entry.table("kinds"))
+    spread, kinds = _spread(entry), _kinds(entry.table("kinds"))
     if len(entry.problems) > before or efficiency is None or launch is None:
         return None
-    assert isinstance(spread, float)
     return Calibration(policy, efficiency, launch, spread, runs, models, date, versions, call, kinds, power)
 
 
@@ -52,13 +50,11 @@ def link_calibrations(root: Table, links: Sequence[str]) -> tuple[LinkCalibratio
         entry.only("link", "kind", "spread", "runs", "date", "versions", "protocols")
         link, kind = entry.text("link", among=tuple(links)), entry.text("kind", among=COLLECTIVES)
         runs, date, versions = entry.whole("runs", 1, 10**6, "how many, from 1"), entry.text("date"), entry.text("versions")
-        spread = entry.data.get("spread")
-        if isinstance(spread, bool) or not isinstance(spread, float) or not _SPREAD[0] <= spread <= _SPREAD[1]:
-            entry.note("spread", f"{spread!r}; expected a number from {_SPREAD[0]:g} to {_SPREAD[1]:g}")
+        spread = _spread(entry)
         protocols = tuple(p for p in map(_protocol, entry.tables("protocols")) if p is not None)
         if not protocols:
             entry.note("protocols", "expected at least one [[collectives.protocols]] table")
-        elif isinstance(spread, float):
+        else:
             found.append(LinkCalibration(link, kind, protocols, spread, runs, date, versions))
     return tuple(found)
 
@@ -68,6 +64,42 @@ def _protocol(table: Table) -> Protocol | None:
     launch, step = (table.quantity(key, "s", measured=True, required=True) for key in ("launch", "step"))
     rate, own = (table.quantity(key, "B/s", measured=True) for key in ("rate", "own"))
     return None if launch is None or step is None else Protocol(launch, step, rate, own)
+
+
+def product_calibrations(root: Table, dtypes: Sequence[str]) -> tuple[ProductCalibration, ...]:
+    """How long products of matrices take by their shape, from the file's ``[[products]]``, of types that it has a peak for; what is
+    wrong with one is noted."""
+    found: list[ProductCalibration] = []
+    for entry in root.tables("products"):
+        before = len(entry.problems)
+        entry.only("dtype", "multiprocessors", "source", "reached", "memory", "sums", "start", "launch", "again", "apart", "spread",
+                   "runs", "date", "versions")
+        dtype = entry.text("dtype", among=tuple(dtypes))
+        several, source = entry.whole("multiprocessors", 1, 10**5, "how many, from 1"), entry.text("source")
+        reached = entry.data.get("reached")
+        if not (isinstance(reached, list) and len(reached) == len(TILES)
+                and all(isinstance(part, float) and 0 < part <= 1 for part in reached)):
+            entry.note("reached", f"expected {len(TILES)} numbers from 0 to 1.0, one a tile")
+        figures = [entry.quantity(key, unit, measured=True, required=True)
+                   for key, unit in (("memory", "1"), ("sums", "1"), ("start", "s"), ("launch", "s"), ("again", "s"),
+                                      ("apart", "1"))]
+        rest = (_spread(entry), entry.whole("runs", 1, 10**6, "how many, from 1"), entry.text("date"), entry.text("versions"))
+        if dtype in {each.dtype for each in found}:
+            entry.note("dtype", f"products of {dtype} are stated twice")
+        if len(entry.problems) == before and isinstance(reached, list):
+            memory, sums, start, launch, again, apart = (figure for figure in figures if figure is not None)
+            found.append(ProductCalibration(dtype, several, source, tuple(reached), memory, sums, start, launch, again, apart,
+                                            *rest))
+    return tuple(found)
+
+
+def _spread(entry: Table) -> float:
+    """The spread of a calibration's errors; what is wrong with it is noted."""
+    spread = entry.data.get("spread")
+    if isinstance(spread, bool) or not isinstance(spread, float) or not _SPREAD[0] <= spread <= _SPREAD[1]:
+        entry.note("spread", f"{spread!r}; expected a number from {_SPREAD[0]:g} to {_SPREAD[1]:g}")
+        return _SPREAD[0]
+    return spread
 
 
 def _kinds(table: Table) -> dict[str, Quantity]:

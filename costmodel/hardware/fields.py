@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from costmodel.hardware.model import Quantity
+from costmodel.hardware.quantity import Quantity
 from costmodel.text import shown
 
 MAX_PROBLEMS = 100  # who has so many looks at the file

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import machine
-from costmodel.hardware.model import ENGINES, Hardware, Measurement, Passes, Quantity
+from costmodel.hardware.model import ENGINES, Hardware, Measurement, Passes
+from costmodel.hardware.quantity import Quantity
 
 if TYPE_CHECKING:
     from costmodel.hardware.probes import Probe

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from costmodel.errors import CostModelError
+from costmodel.hardware.calibrated import Calibration, LinkCalibration, ProductCalibration
+from costmodel.hardware.quantity import Quantity
 
 ENGINES = ("matrix", "vector")
 PRECISIONS = ("DEFAULT", "HIGH", "HIGHEST")
@@ -60,23 +61,6 @@ class UnknownHardware(CostModelError):
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """A number in base units with where it comes from.
-
-    value:    in ``unit``, one of FLOP/s, OP/s, B/s, B, s, W, FLOP, J, J/B, 1 (a ratio).
-    source:   who says so.
-    doubt:    what may be wrong with it; empty if nothing is known to be.
-    measured: it was timed on the device, not read in a datasheet.
-    """
-
-    value: float
-    unit: str
-    source: str
-    doubt: str = ""
-    measured: bool = False
-
-
-@dataclass(frozen=True)
 class Level:
     """A memory other than the main one (a cache, a scratchpad, flash): capacity in bytes, bandwidth in B/s if known."""
 
@@ -116,103 +100,6 @@ class Link:
     def one_way(self) -> float:
         """B/s in one direction."""
         return self.bandwidth.value / (2 if self.direction == "both ways" else 1)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """One way in which a library does a collective: ``launch`` s, ``step`` s for each of its steps one after another, the bytes
-    that a device sends at ``rate``, and its own part of them at ``own`` B/s. Without a rate, its bytes take no time."""
-
-    launch: Quantity
-    step: Quantity
-    rate: Quantity | None = None
-    own: Quantity | None = None
-
-    def seconds(self, steps: float, devices: float, sent: float) -> float:
-        """Of so many steps and bytes."""
-        found = self.launch.value + steps * self.step.value
-        found += sent / self.rate.value if self.rate else 0.0
-        return found + (sent / (devices - 1) / self.own.value if self.own else 0.0)
-
-
-@dataclass(frozen=True)
-class LinkCalibration:
-    """How long collectives of a kind really take over a link: by the quickest of their protocols.
-
-    spread:         standard deviation of log(measured / predicted) of those that it was not fitted on.
-    runs:           measurements that it was fitted on.
-    date, versions: of the measurements.
-    """
-
-    link: str
-    kind: str
-    protocols: tuple[Protocol, ...]
-    spread: float
-    runs: int
-    date: str
-    versions: str
-
-    @staticmethod
-    def steps(kind: str, devices: float) -> float:
-        """How many steps come one after another: round a ring, twice where all have the result of a sum; one in an exchange of
-        all with all."""
-        return {"all_to_all": 1, "all_reduce": 2 * (devices - 1)}.get(kind, devices - 1)
-
-    def seconds(self, devices: float, sent: float) -> float:
-        """Of a collective among so many devices, each of which sends so many bytes."""
-        return min(p.seconds(self.steps(self.kind, devices), devices, sent) for p in self.protocols)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How long the kernels of a fusion policy really take: their compute and memory time over ``efficiency``, and ``launch`` each.
-
-    efficiency: part of the ceilings that is reached where nothing overlaps; ``kinds``: of kernels of a kind, where it was found.
-                Above 1 where kernels overlap both, or find data in caches.
-    launch:     s a kernel.
-    call:       s a call of the whole program.
-    spread:     standard deviation of log(measured / predicted) of programs that it was not fitted on.
-    runs:       measurements that it was fitted on, of so many ``models``.
-    date, versions: of the measurements.
-    power:      W drawn while a program runs, where joules were measured too.
-    """
-
-    policy: str
-    efficiency: Quantity
-    launch: Quantity
-    spread: float
-    runs: int
-    models: int
-    date: str
-    versions: str
-    call: Quantity | None = None
-    kinds: Mapping[str, Quantity] = field(default_factory=dict, hash=False)
-    power: Quantity | None = None
-
-    def of(self, kind: str) -> float:
-        """What kernels of a kind reach."""
-        return self.kinds.get(kind, self.efficiency).value
-
-    @property
-    def error(self) -> float:
-        """The mean of |measured / predicted - 1|, of errors whose logarithm is normal."""
-        return self.spread * math.sqrt(2 / math.pi)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The factors between which 90 % of measured / predicted lie."""
-        return math.exp(-_NINETY * self.spread), math.exp(_NINETY * self.spread)
-
-
-_NINETY = 1.6449  # 90 % of a normal distribution are within so many standard deviations
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A calibration, and in words what a prediction by it stands on."""
-
-    calibration: Calibration
-    words: str
 
 
 @dataclass(frozen=True)
@@ -321,6 +208,7 @@ class Hardware:
     calibration:           fusion policy -> how long its kernels really take; only predictions use it, never bounds.
     fusion:                the fusion policy that programs for it are priced under by default.
     collectives:           how long collectives over its links really take, by link and kind; only predictions use it.
+    products:              how long products of matrices really take by their shape, a type each; only predictions use it.
     topology:              which links the axes of a mesh are laid on, by name; of those that are not there the innermost on the
                            nearest link.
     """
@@ -350,6 +238,7 @@ class Hardware:
     calibration: Mapping[str, Calibration] = field(default_factory=dict, hash=False)
     fusion: str = ""
     collectives: tuple[LinkCalibration, ...] = ()
+    products: tuple[ProductCalibration, ...] = ()
     topology: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from costmodel.hardware.calibration import calibrations, link_calibrations
+from costmodel.hardware.calibration import calibrations, link_calibrations, product_calibrations
 from costmodel.hardware.fields import UNITS as UNITS
 from costmodel.hardware.fields import Refused, Table
 from costmodel.hardware.model import (
@@ -23,8 +23,8 @@ from costmodel.hardware.model import (
     Link,
     Measurement,
     Passes,
-    Quantity,
 )
+from costmodel.hardware.quantity import Quantity
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ENERGY = "energy"  # the kind of a file that states energies only
@@ -37,8 +37,8 @@ _LARGEST = 10**6  # devices, and the axes of a torus: what a file may say at mos
 FLOATS = ("float64", "float32", "tf32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 INTEGERS = ("int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8", "int4", "uint4", "bool")
 
-_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "sustained", "calibration", "collectives", "energy",
-                "policy")
+_DEVICE_FILE = ("name", "title", "kind", "year", "datasheet", "measured", "sustained", "calibration", "collectives", "products",
+                "energy", "policy")
 _PRECISION_KEYS = {precision: f"float32_{precision.lower()}" for precision in PRECISIONS}
 _ENERGY_FILE = ("name", "title", "kind", "year", "energy")
 _NOTES = ("source", "doubt")
@@ -86,6 +86,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     energies = _energies(root.table("energy"), name, title, year) if "energy" in data else None
     calibration = calibrations(root.table("calibration"))
     collectives = link_calibrations(root, [link.name for link in links])
+    products = product_calibrations(root, [dtype for engine, dtype in peaks if engine == "matrix"])
     sustained = root.table("sustained")
     sustained.only("clock")
     lasting = sustained.quantity("clock", "Hz", required="sustained" in data)
@@ -97,7 +98,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
     weight = figures.get("transcendental_weight") or policy.quantity("transcendental_weight", "FLOP")
     _needed(root, "policy.transcendental_weight", weight, "{ value = …, unit = 'FLOP', source = … }")
     source, fusion = policy.text("source"), policy.text("fusion", "")
-    float32 = _float32_policy(policy)
+    float32 = _float32_policy(policy, peaks)
     runs_as, vector_source = _vector_policy(policy.table("vector_runs_as"))
     root.stop_if_wrong()
     # What follows compares figures with each other: it makes sense of figures that are right in themselves.
@@ -131,6 +132,7 @@ def _device(root: Table, name: str, kind: str, year: int | None) -> Hardware:
         energies=energies,
         calibration=calibration,
         collectives=collectives,
+        products=products,
         fusion=fusion,
     )
 
@@ -235,7 +237,9 @@ def _parts(table: Table, key: str) -> dict[str, float]:
     return dict(parts)
 
 
-def _float32_policy(policy: Table) -> dict[str, Passes]:
+def _float32_policy(policy: Table, peaks: Mapping[tuple[str, str], Quantity]) -> dict[str, Passes]:
+    """What float32 contractions run as; where a device multiplies integers only, as nothing else, and so not at all."""
+    floats = any(engine == "matrix" and dtype in FLOATS for engine, dtype in peaks)
     found = {}
     for precision, key in _PRECISION_KEYS.items():
         if isinstance(policy.data.get(key), dict):
@@ -243,7 +247,7 @@ def _float32_policy(policy: Table) -> dict[str, Passes]:
             inner.only("dtype", "passes")
             dtype, passes = inner.text("dtype", among=FLOATS), inner.whole("passes", 1, 100, "a positive integer", 1)
         else:
-            dtype, passes = policy.text(key, among=FLOATS), 1
+            dtype, passes = policy.text(key, None if floats else "float32", among=FLOATS), 1
         found[precision] = Passes(dtype, passes)
     return found
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from costmodel.files import refusals, write_text
-from costmodel.hardware.model import Calibration, Energies, Hardware, Level, Link, LinkCalibration, Quantity
+from costmodel.hardware.calibrated import Calibration, LinkCalibration, ProductCalibration
+from costmodel.hardware.model import Energies, Hardware, Level, Link
+from costmodel.hardware.quantity import Quantity
 
 
 def write(hardware: Hardware | Energies, path: str | Path) -> Path:
@@ -60,6 +62,8 @@ def _lines(hardware: Hardware) -> Iterator[str]:
         yield from calibration_lines(calibration)
     for collective in hardware.collectives:
         yield from collective_lines(collective)
+    for product in hardware.products:
+        yield from product_lines(product)
     if hardware.energies is not None:
         yield from _energies(hardware.energies)
 
@@ -152,6 +156,16 @@ def collective_lines(found: LinkCalibration) -> Iterator[str]:
         for key in ("launch", "step", "rate", "own"):
             if (quantity := getattr(protocol, key)) is not None:
                 yield f"{key} = {_quantity(quantity)}"
+
+
+def product_lines(found: ProductCalibration) -> Iterator[str]:
+    """The table of a calibration of products, as a device file has it."""
+    yield from ("", "[[products]]", f"dtype = {_text(found.dtype)}", f"multiprocessors = {found.multiprocessors}",
+                f"source = {_text(found.source)}",
+                f"reached = [{', '.join(map(repr, found.reached))}]")
+    yield from (f"{key} = {_quantity(getattr(found, key))}" for key in ("memory", "sums", "start", "launch", "again", "apart"))
+    yield from (f"spread = {found.spread!r}", f"runs = {found.runs}", f"date = {_text(found.date)}",
+                f"versions = {_text(found.versions)}")
 
 
 def _energies(energies: Energies) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 # What other rooms may use.
 __all__ = [
+    "blocking",
     "clock",
     "closed",
     "collectives",
@@ -17,8 +18,10 @@ __all__ = [
     "links",
     "metrics",
     "predict",
+    "products",
     "regional",
     "roofline",
+    "rows",
     "sweep",
     "table",
     "tiles",

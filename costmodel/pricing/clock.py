@@ -23,12 +23,13 @@ from costmodel.pricing import communication
 from costmodel.pricing.communication import Sent
 from costmodel.pricing.links import Leg
 from costmodel.pricing.overlap import beside
+from costmodel.pricing.products import Matmul, calibrated, matmul_of
 from costmodel.pricing.topology import Layout
-from costmodel.pricing.workload import RUNS_ON, computed, needless, seconds_an_operation, unit_of
+from costmodel.pricing.workload import RUNS_ON, computed, needless, runs_as, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Collective
 from costmodel.rules.work import CostTable, OpKind, total
-from costmodel.symbolic.forms import ONE, ZERO, symbol
+from costmodel.symbolic.forms import ONE, ZERO, PeakMax, symbol
 
 # Figures of a device that a time depends on, beside the peaks "engine.dtype".
 FIGURES = ("bandwidth", "launch_overhead", "link")
@@ -38,7 +39,7 @@ FIGURES = ("bandwidth", "launch_overhead", "link")
 class Work:
     """What equal kernels do in one run: bytes across their border and operations by kind; ``times``: their runs, all together;
     ``kind``: theirs; ``needed``: no program could do without them (see :func:`~costmodel.pricing.workload.needless`); ``sent``:
-    what they send to other devices, and ``alone``: nothing is left to compute meanwhile."""
+    what they send to other devices, and ``alone``: nothing is left to compute meanwhile; ``product``: the one that they make."""
 
     bytes: Expr
     ops: tuple[tuple[OpKind, Expr], ...]
@@ -48,6 +49,7 @@ class Work:
     branch: Branch = ()
     sent: tuple[tuple[OpKind, Collective, Expr], ...] = ()
     alone: bool = False
+    product: Matmul | None = None
 
 
 def merged(table: CostTable, policy: str) -> tuple[Work, ...]:
@@ -69,10 +71,11 @@ def _merged(table: CostTable, kernels: Sequence[Any]) -> tuple[Work, ...]:
                     counts[kind].append(valid)
         exchanged = tuple((each.kind, each.params, each.bytes) for e in computed(kernel) for each in communication.sent_by(e))
         ops = tuple((kind, count) for kind, parts in counts.items() if (count := total(parts)) != 0)
-        key = (kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch, exchanged, i in alone)
+        product = matmul_of(computed(kernel)) if kernel.kind == "dot" else None
+        key = (kernel.bytes, frozenset(ops), kernel.kind, not needless(kernel), kernel.branch, exchanged, i in alone, product)
         runs[key].append(kernel.times)
-    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch, exchanged, by_itself)
-                 for (crossing, ops, kind, needed, branch, exchanged, by_itself), times in runs.items())
+    return tuple(Work(crossing, tuple(sorted(ops, key=str)), total(times), kind, needed, branch, exchanged, by_itself, product)
+                 for (crossing, ops, kind, needed, branch, exchanged, by_itself, product), times in runs.items())
 
 
 def _alone(table: CostTable, kernels: Sequence[Any]) -> set[int]:
@@ -116,13 +119,10 @@ class Rates:
         return _inverse(seconds)
 
     def _faster(self, name: str) -> Hardware | None:
-        """The device with a figure that prices operations doubled."""
-        device = self.device
-        if name in ("bandwidth", "launch_overhead", "link"):
-            return None
-        engine, dtype = name.split(".")
-        return replace(device, peaks={**device.peaks, (engine, dtype): _doubled(device.peaks[engine, dtype])})
-
+        """The device with a figure that prices operations doubled; None for one that does not price them."""
+        engine, _, dtype = name.partition(".")
+        peak = self.device.peaks.get((engine, dtype))
+        return None if peak is None else replace(self.device, peaks={**self.device.peaks, (engine, dtype): _doubled(peak)})
 
     def exchange(self, each: Sent, layout: Layout) -> dict[Leg, Expr]:
         """Seconds of what is sent, by leg; the bandwidth of the first link may be a symbol."""
@@ -184,7 +184,8 @@ class Kernel:
     """Seconds of one of equal kernels by resource, of which the longest counts at least; ``times``: their runs; ``reached``: how
     much of the ceilings they reach as calibrated; no lower bound has one that is not ``needed``. Of what they send ``lanes`` are
     seconds by connection, ``alone`` as in :class:`Work`; ``calibrated``: the sum over its exchanges of the least of several
-    forms."""
+    forms; ``product``: seconds of its tiles, of which the quickest counts, of what it moves, the part of
+    the shorter of both that does not overlap, and seconds of all else."""
 
     times: Expr
     resources: Mapping[str, Expr]
@@ -194,6 +195,7 @@ class Kernel:
     lanes: Mapping[str, Expr] = field(default_factory=dict)
     alone: bool = False
     calibrated: tuple[tuple[Expr, ...], ...] = ()
+    product: tuple[tuple[Expr, ...], Expr, Expr, Expr] | None = None
 
     @property
     def longest(self) -> tuple[Expr, ...]:
@@ -282,6 +284,10 @@ class Clock:
     def likely(self, kernel: Kernel) -> Expr:
         """Seconds of all runs of a kernel as predicted. Only with a calibration."""
         assert self.stands is not None
+        if kernel.product is not None:
+            tiles, moving, apart, rest = kernel.product
+            quickest = -PeakMax.opaque(*(-tile for tile in tiles))
+            return kernel.times * ((1 - apart) * PeakMax.opaque(quickest, moving) + apart * (quickest + moving) + rest)
         return kernel.times * (Add(*kernel.resources.values()) / kernel.reached + exact(self.stands.calibration.launch.value))
 
     def _whole(self, seconds: Callable[[Kernel], Expr]) -> Expr:
@@ -327,8 +333,21 @@ def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Sy
         reached = None if stands is None else exact(stands.calibration.of(work.kind))
         kernels.append(Kernel(work.times, {unit: Add(*parts) for unit, parts in resources.items()}, work.branch, work.needed,
                               reached, {lane: Add(*parts) for lane, parts in lanes.items()}, work.alone,
-                              tuple(forms for each in calibrated for forms in each) if all(calibrated) else ()))
+                              tuple(forms for each in calibrated for forms in each) if all(calibrated) else (),
+                              None if stands is None else _by_shape(work, rates, stands)))
     return Clock(tuple(kernels), rates.launch, table.branches, stands)
+
+
+def _by_shape(work: Work, rates: Rates, stands: Standing) -> tuple[tuple[Expr, ...], Expr, Expr, Expr] | None:
+    """A kernel's product, if the device is calibrated for these, as :class:`Kernel` has it."""
+    how = None if work.product is None else calibrated(rates.device, runs_as(rates.device, work.product.kind))
+    if work.product is None or how is None:
+        return None
+    mac, found = rates.operation(work.product.kind), stands.calibration
+    tiles = how.by_tile(*work.product.sizes, mac=mac, byte=rates.byte, number=exact)
+    beside = Add(*(count * rates.operation(kind) for kind, count in work.ops if kind != work.product.kind))
+    return (tuple(tile.expand() for tile in tiles), work.bytes * rates.byte / exact(how.memory), exact(how.apart),
+            beside / exact(found.of(work.kind)) + exact(max(how.launch, found.launch.value)))
 
 
 def figure_symbol(name: str) -> Symbol:

@@ -56,11 +56,13 @@ class Known:
 
     elsewhere: costs of the programs that hold at points where this one does not.
     ones:      by the variables that are 1 there: the cost that holds, and whether its equations are the same.
+    met:       variables that are 1 at a point which was priced by its own trace: closed forms there are made at the next point.
     alike:     points at which another program has the same equations.
     """
 
     elsewhere: dict[Key, Symbolic] = field(default_factory=dict)
     ones: dict[frozenset[str], tuple[Symbolic, bool]] = field(default_factory=dict)
+    met: set[frozenset[str]] = field(default_factory=set)
     alike: set[Key] = field(default_factory=set)
 
 
@@ -233,7 +235,7 @@ class Symbolic(Priced):
             return self._in_another_region(env, key)
         if self._believed(env, key):
             return self
-        ones = self._at_one(env)
+        ones = self.at_one(env)
         if ones not in self.known.ones:
             if self.request is None or not self.request.repeatable:
                 self.compared.refuse(env, values)
@@ -246,7 +248,9 @@ class Symbolic(Priced):
                 return self
             alike = not found.counts and not found.moves
             self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
-            region = self._where_one(ones, values) if ones else None
+            region = self._where_one(ones, values) if ones in self.known.met else None
+            if ones:
+                self.known.met.add(ones)
             if region is None or any(region._differs(env, table, left)):
                 self.known.elsewhere[key] = self._alone(table, left)
                 self.known.alike |= {key} if alike else set()
@@ -328,9 +332,9 @@ class Symbolic(Priced):
     def within_ones(self, values: Mapping[str, int]) -> Symbolic:
         """The cost at a point where some variables are 1 and a region is known."""
         env = self.domain.bind(values)
-        return self.known.ones[self._at_one(env)][0]._settled(env, values)
+        return self.known.ones[self.at_one(env)][0]._settled(env, values)
 
-    def _at_one(self, env: Mapping[Any, int]) -> frozenset[str]:
+    def at_one(self, env: Mapping[Any, int]) -> frozenset[str]:
         """The dimensions that are 1 at a point."""
         return frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
 

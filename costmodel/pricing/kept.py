@@ -59,6 +59,7 @@ def restored(kind: type[SomeCost], found: Kept, request: Callable[[], Traceable]
         cost.known.elsewhere[point] = cost.within_ones(dict(point))
     for point, alone in found.alone:
         cost.known.elsewhere[point] = kind(alone.program, alone.domain, name=alone.name, regions=Regions(checked=False))
+        cost.known.met.add(cost.at_one(cost.domain.bind(dict(point))))
     cost.known.alike.update(found.alike)
     return cost
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sympy import Expr, Float, Min
+from sympy import Add, Expr, Float, Min
 
 from costmodel.errors import CostModelError
-from costmodel.hardware import Hardware, load, standing
+from costmodel.fusion import Kernel
+from costmodel.hardware import Calibration, Hardware, load, standing
 from costmodel.pricing import communication
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.workload import computed, policy_of, seconds_an_operation
+from costmodel.pricing.products import calibrated, matmul_of
+from costmodel.pricing.workload import computed, policy_of, runs_as, seconds_an_operation
 from costmodel.rules.work import total
 
 
@@ -36,7 +38,23 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
         if here and all(likely):
             terms.append(kernel.times * total(Min(*forms, evaluate=False) for each in likely for forms in each))
             continue
+        if (likely_product := _by_shape(kernel, device, found)) is not None:
+            terms.append(kernel.times * likely_product)
+            continue
         busy += [part for each in here if layout is not None for part in communication.in_closed_form(each, layout).values()]
         busy.append(Float(1 / device.bandwidth.value) * kernel.bytes)
         terms.append(kernel.times * (total(busy) / found.of(kernel.kind) + found.launch.value))
     return cost.evaluate(total(terms) + (found.call.value if found.call else 0))
+
+
+def _by_shape(kernel: Kernel, device: Hardware, found: Calibration) -> Expr | None:
+    """Seconds of a kernel by the shape of its product, if the device is calibrated for these."""
+    product = matmul_of(computed(kernel)) if kernel.kind == "dot" else None
+    how = None if product is None else calibrated(device, runs_as(device, product.kind))
+    if product is None or how is None:
+        return None
+    quickest = Min(*how.by_tile(*product.sizes, number=Float), evaluate=False)
+    beside = Add(*(Float(seconds_an_operation(device, kind)) * valid for e in computed(kernel) for kind, _, valid in e.work.ops
+                   if kind != product.kind))
+    moving = kernel.bytes / Float(how.memory * device.bandwidth.value)
+    return how.overlapped(quickest, moving) + beside / found.of(kernel.kind) + max(how.launch, found.launch.value)

@@ -8,18 +8,20 @@ overhead where it states one. A kernel's operands come from the main memory and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.pictures import Roof, Roofs, Spot
+from costmodel.pricing.blocking import near_bytes, nearer
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
+from costmodel.pricing.rows import RooflineRow, compulsory, together
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
@@ -31,70 +33,7 @@ if TYPE_CHECKING:
 
 # What throughput counts, by the name that a symbol is given: sequences, images, examples.
 BATCH = ("n", "b", "batch")
-
-
-class RooflineRow(NamedTuple):
-    """A kernel, or several together, on a device. Times in seconds, of one of ``times`` runs.
-
-    label:        its module, or what the rows were grouped by.
-    kind:         the kernel's kind; how many kernels a group holds.
-    path:         its module, level by level.
-    flops:        floating-point operations; ``int_ops`` those on integers; two a multiply-accumulate.
-    bytes:        across the kernel's border.
-    busy:         (resource, seconds): the units that compute ("matrix" and "vector", or "compute" where the device has one for
-                  both), "link", "memory" and "launch".
-    dtypes:       (unit, the format that keeps it busy longest): what the device computes in, as tf32 for a float32 product.
-    lower, upper: if the resources overlap perfectly, and if nothing overlaps.
-    warm:         ``lower`` if what fits into a nearer memory is found there.
-    levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
-    phase:        the pass of a training step that the kernel is in.
-    predicted:    seconds that it is likely to take, by the device's calibration; None where there is none.
-    branch:       where it is one of several branches ("branch 1 of 2"): it is no part of the sum then, but of the row above, which
-                  has the branch that takes longest (or, where the least counts, shortest).
-    """
-
-    label: str
-    kind: str
-    path: tuple[str, ...]
-    flops: int
-    int_ops: int
-    bytes: float
-    busy: tuple[tuple[str, float], ...]
-    dtypes: tuple[tuple[str, str], ...]
-    lower: float
-    upper: float
-    warm: float
-    levels: tuple[tuple[str, float], ...] = ()
-    times: int = 1
-    phase: str = ""
-    branch: str = ""
-    predicted: float | None = None
-
-    @property
-    def operations(self) -> int:
-        """Floating-point and integer operations of one run; two a multiply-accumulate."""
-        return self.flops + self.int_ops
-
-    @property
-    def intensity(self) -> float:
-        """Operations a byte."""
-        return self.operations / self.bytes if self.bytes else float("inf")
-
-    @property
-    def bound(self) -> str:
-        """The resource that is busy longest; at the ridge the memory."""
-        return max(self.busy, key=lambda part: (part[1], part[0] == "memory"))[0]
-
-    @property
-    def resource(self) -> str:
-        """``bound`` and, of a unit that computes, the type."""
-        return " ".join((self.bound, *(dtype for unit, dtype in self.dtypes if unit == self.bound)))
-
-    @property
-    def attainable(self) -> float:
-        """Operations a second if compute and memory overlap perfectly: min(peak, intensity · bandwidth) where one engine works."""
-        seconds = self.lower - dict(self.busy).get("launch", 0.0)
-        return self.operations / seconds if seconds else 0.0
+COMPULSORY = "compulsory"  # in place of a policy: the whole program is one kernel, which moves what it must
 
 
 @dataclass(frozen=True)
@@ -128,7 +67,8 @@ class Communication:
 @dataclass(frozen=True)
 class Roofline(Result):
     """A program on a device at a point: a row per kernel, and their sums. ``batch`` is what throughput counts: the tokens of a
-    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name."""
+    language model that says what its tokens are, else the value of the symbol n, b or batch, else 1; ``item`` is their name.
+    ``near``: bytes of nearer memory, where tiles have to fit into it."""
 
     name: str
     hardware: Hardware
@@ -141,11 +81,12 @@ class Roofline(Result):
     stands: Standing | None = field(default=None, repr=False, compare=False)
     item: str = "items"
     communication: Communication | None = None
+    near: float | None = None
 
     @cached_property
     def total(self) -> RooflineRow:
         """The whole program; what is sent goes on beside what is computed, in the bounds of perfect overlap."""
-        rows = _together(self.name, self.rows)
+        rows = together(self.name, self.rows)
         sent = self.communication
         return rows if sent is None else rows._replace(lower=sent.lower, warm=sent.warm)
 
@@ -248,7 +189,7 @@ class Roofline(Result):
         for row in self.rows:
             if not row.branch:
                 groups.setdefault(keys[what](row), []).append(row)
-        return tuple(_together(label, rows) for label, rows in groups.items())
+        return tuple(together(label, rows) for label, rows in groups.items())
 
     def sheet(self, by: str = "kernel", depth: int | None = None) -> Sheet:
         """A row per kernel, module, kind or equation; see :meth:`by`."""
@@ -266,35 +207,16 @@ class Roofline(Result):
         return Roofs(f"{self.name}{f' at {point}' if point else ''}", by, (Roof(self.hardware, self.policy, units, spots),))
 
 
-def _together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
-    """All runs of all rows as one row, run once."""
-    rows = tuple(row for row in rows if not row.branch)
-    busy: dict[str, float] = {}
-    longest: dict[str, tuple[float, str]] = {}
-    for row in rows:
-        for resource, seconds in row.busy:
-            busy[resource] = busy.get(resource, 0.0) + seconds * row.times
-        for unit, dtype in row.dtypes:
-            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * row.times, dtype))
-    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
-                       sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
-                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
-                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows),
-                       predicted=_sum((r.predicted, r.times) for r in rows))
-
-
-def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
-    """Σ seconds · runs; None where one of them is not known."""
-    found = list(parts)
-    return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
-
-
 def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None, precision: str | None = None,
-             topology: Mapping[str, str] | None = None) -> Roofline:
-    """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware).
+             topology: Mapping[str, str] | None = None, near: str | float | None = None) -> Roofline:
+    """Price the kernels of ``policy`` (default: the device's own) on a device (a name, a path to a TOML file, or a Hardware);
+    ``compulsory``: the whole program as one kernel.
 
     precision: "highest", "high" or "default": what float32 contractions that ask for none run at (default: the device's policy).
     topology:  which links the axes of a mesh are laid on, as :func:`costmodel.pricing.topology.lay` has it.
+
+    near:      nearer memory by name ("SRAM") or in bytes, into which the tiles of products and convolutions have to fit: they move
+               no less than :mod:`costmodel.pricing.blocking` says (default: whatever is used again is near).
 
     Raises MissingPeak where the device has no peak for a type the program computes in: give a device that has, or
     ``reprice(dtype=…)`` the cost first.
@@ -307,13 +229,30 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
         raise CostModelError(f"{cost.name} is of one device: no axis is to be laid on links; give it a mesh, or no topology")
     device = device.laid(topology) if topology else device
     policy = policy_of(device, policy)
+    if policy == COMPULSORY and near is not None:
+        raise CostModelError("near= is of the tiles of kernels, and compulsory has none: give another policy")
+    if policy == COMPULSORY:
+        return _compulsory(cost, device)
     work = workload(cost.program, policy)
-    counts = work.at(cost.env)
+    counts, room = work.at(cost.env), None if near is None else near_bytes(device, near)
+    if room is not None:
+        counts = nearer(counts, work.kernels, room)
     times = price(counts, device)
     rows = _rows(work, counts, times)
     tokens = cost.cost.tokens
     return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
-                    times.stands, item_of(tokens), _communication(times))
+                    times.stands, item_of(tokens), _communication(times), room)
+
+
+def _compulsory(cost: Point, device: Hardware) -> Roofline:
+    """The whole program as one kernel that moves no more than it must: what no fusion can better."""
+    if cost.program.axes:
+        raise CostModelError(f"{cost.name} is of one device of a mesh, and compulsory bytes say nothing of what it sends: name a "
+                             "fusion policy")
+    apart = roofline(cost, device, policy="unfused")
+    launch = device.launch_overhead.value if device.launch_overhead else 0.0
+    row = compulsory(cost.name, apart.rows, float(cost.metric("bytes", form=COMPULSORY)), device.bandwidth.value, launch)
+    return replace(apart, policy=COMPULSORY, rows=(row,), cost=None, stands=None)
 
 
 def _communication(times: Times) -> Communication | None:
@@ -383,7 +322,7 @@ def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) 
                                warm=branches.pick([side.warm for side in sides], float),
                                predicted=branches.pick(expected, float) if expected else None)
 
-    whole = combined(found, branches, add=lambda parts: _together(label, parts), join=lambda parts: _together(label, parts),
+    whole = combined(found, branches, add=lambda parts: together(label, parts), join=lambda parts: together(label, parts),
                      choose=choose)
     return whole._replace(kind=branches.told(first[0]), path=path, phase=row.phase, busy=whole.busy or (("memory", 0.0),))
 
@@ -418,14 +357,17 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        follows = f"; time follows {_follows(roofline)}" if roofline.cost else ""
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None else ""
         yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
-    launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel" if device.launch_overhead
-              else "the device states no launch overhead: none is added")
+    launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel in both" if device.launch_overhead
+              else "launches are in what is predicted only" if roofline.stands else "no launch overhead is known: none is added")
     policy = "unfused" if by == "equation" else roofline.policy
     yield (f"time: lower = max(compute, memory) per kernel, upper = their sum; bytes across the borders of policy {policy!r}; "
            f"2 operations a multiply-accumulate; padding taps are not computed; {launch}")
+    if roofline.near is not None:
+        yield (f"tiles of products and convolutions fit into {si(roofline.near, 'B')}: each moves at least "
+               "2 · MACs / √(R · S) - 2 · S elements, S of which have room there")
     if roofline.communication is not None and by != "equation":
         yield from _sent(roofline.communication)
     nearer = [f"{level.name} ({si(level.capacity.value, 'B')}, {si(level.bandwidth.value, 'B/s')})"
@@ -445,13 +387,16 @@ def _sent(sent: Communication) -> Iterator[str]:
 
 def _told(roofline: Roofline) -> str:
     """What is predicted for the whole program, and what that stands on."""
+    if roofline.policy == COMPULSORY:
+        return "predicted: nothing, since no compiler makes one kernel of a program; it is a bound"
     if roofline.stands is None or roofline.predicted is None or roofline.interval is None:
         return "predicted: not calibrated; `costmodel calibrate` measures here, or fits --from measurements"
     found, (low, high) = roofline.stands.calibration, roofline.interval
     call = f" + {si(found.call.value, 's')} a call" if found.call else ""
     reached = f"{100 * found.efficiency.value:.0f} % of the ceilings" + (" or what its kind reaches" if found.kinds else "")
+    shaped = "".join(f"; products of {each.dtype} by their shape, ±{100 * each.error:.0f} %" for each in roofline.hardware.products)
     return (f"predicted {si(roofline.predicted, 's')}, 90 % between {si(low, 's')} and {si(high, 's')}: {roofline.basis} "
-            f"((compute + memory) at {reached} + {si(found.launch.value, 's')} a kernel{call})")
+            f"((compute + memory) at {reached} + {si(found.launch.value, 's')} a kernel{call}{shaped})")
 
 
 def _follows(roofline: Roofline) -> str:

@@ -4,23 +4,25 @@ block; the result is an xarray.Dataset, lazy or not, a store on the disk, or an 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import figure_of, figure_symbol
+from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
 from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
+from costmodel.pricing.grid.figures import check_figure
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
+from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
 from costmodel.sheets import Column, Line, Sheet
@@ -35,7 +37,8 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
 
     grid:    a symbol's values (range, list or array), one integer (no dimension then), or the name of another symbol to follow.
     metrics: names, with a form as ``bytes:xla-gpu``; ``energy`` is by hardware.
-    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, or a peak as ``matrix.bfloat16``.
+    vary:    figures of the devices to axes of their values: bandwidth, launch_overhead, link, a peak as ``matrix.bfloat16``,
+             capacity (for conditions), or an energy as ``energy.DRAM`` and ``energy.mac.float32``.
     where:   conditions such as ``live_peak <= 80GB``. Alone: a variable ``meets`` says where they hold.
     best:    a variable and the axes over which its least value is sought (of throughput, and of ``max NAME``, the greatest);
              without axes, over all. ``time`` is the upper bound.
@@ -46,6 +49,15 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
 
     Raises DomainError for a grid that leaves the domain, naming a point outside; CostModelError for what cannot be asked together.
     """
+    found = swept(cost, grid, metrics=metrics, hardware=hardware, policy=policy, vary=vary, where=where, best=best, pareto=pareto,
+                  out=out, chunks=chunks, backend=backend)
+    return found.dataset() if isinstance(found, Swept) else opened(found)
+
+
+def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
+          vary: Mapping[str, Any] | None = None, where: str | Sequence[str] = (), best: str | Sequence[str] = (),
+          pareto: str | Sequence[str] = (), out: str | None = None, chunks: Any = None, backend: str = "numpy") -> Swept | str:
+    """As :func:`sweep`, as plain arrays, or the path of a store; xarray is not imported."""
     labels, devices = _devices(hardware)
     holds = conditions(where)
     best, pareto = _names(best), _names(pareto)
@@ -59,16 +71,16 @@ def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     check_names(job, [name for c in holds for name in c.names])
     if out is not None:
         write(job, str(out), holds, evaluator(job, chunks, backend))
-        return opened(str(out))
+        return str(out)
     if best:
         return _best(job, best, holds)
     if pareto:
         return _pareto(job, pareto, holds)
     if chunks is not None:
-        made = dataset(job, lazy(job, chunks))
+        made = _whole(job, lazy(job, chunks))
     else:
-        made = dataset(job, on_jax(job) if backend == "jax" else None)
-    return made.assign(meets=_meets(made, holds)) if holds else made
+        made = _whole(job, on_jax(job) if backend == "jax" else arrays(job))
+    return replace(made, data_vars={**made.data_vars, "meets": _meets(made, holds)}) if holds else made
 
 
 def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
@@ -89,7 +101,7 @@ def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
     if depth not in axes:
         return swept(int(grid[depth]))
     found = [swept(value).expand_dims({depth: [value]}) for value in axes[depth].tolist()]
-    joined = _xarray().concat(found, dim=depth, coords="minimal", compat="override")
+    joined = xarray().concat(found, dim=depth, coords="minimal", compat="override")
     joined.attrs |= {"model": cost.name, "domain": str(cost.domain)}
     return joined.transpose("hardware", *axes, missing_dims="ignore")
 
@@ -103,7 +115,7 @@ def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
     if not devices:
         raise CostModelError("vary= varies figures of devices: name one with hardware=")
     for device in devices:
-        figure_of(device, name)
+        check_figure(device, name)
     found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
     if not len(found) or not (found > 0).all():
         raise CostModelError(f"vary={{{name!r}: …}} takes one or more positive numbers")
@@ -117,14 +129,14 @@ def _with_asked(metrics: Sequence[str], names: Sequence[str], grid: Mapping[str,
     return tuple(dict.fromkeys([*metrics, *(n for n in names if n not in known and n not in map(variable, metrics))]))
 
 
-def _best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+def _best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Swept:
     """The axes that are left; the others' values where the criterion is best are variables."""
     left, found = best_of(job, asked, where)
-    data = {name: (left, _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
-    coords = {name: a for name, a in job.coords.items() if name in left}
+    data = {name: Variable(tuple(left), _named(job, name, values), job.about.get(name, {})) for name, values in found.items()}
+    coords = {name: Variable((name,), a) for name, a in job.coords.items() if name in left}
     if "hardware" in left:
-        coords["hardware"] = np.array(job.devices)
-    return _xarray().Dataset(data, coords=coords, attrs={**job.attrs, "best": ", ".join(asked)})
+        coords["hardware"] = Variable(("hardware",), np.array(job.devices))
+    return Swept(data, coords, {**job.attrs, "best": ", ".join(asked)})
 
 
 def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
@@ -137,41 +149,34 @@ def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**53 else values
 
 
-def _pareto(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Any:
+def _pareto(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Swept:
     found = front_of(job, asked, where)
-    data = {name: ("point", _named(job, name, values), dict(job.about.get(name, {}))) for name, values in found.items()}
-    return _xarray().Dataset(data, attrs={**job.attrs, "pareto": ", ".join(asked)})
+    data = {name: Variable(("point",), _named(job, name, values), job.about.get(name, {})) for name, values in found.items()}
+    return Swept(data, {}, {**job.attrs, "pareto": ", ".join(asked)})
 
 
-def _meets(made: Any, where: Sequence[Condition]) -> Any:
+def _meets(made: Swept, where: Sequence[Condition]) -> Variable:
     """Where every condition holds, over the axes that it depends on."""
+    sides = [[made[ALIASES.get(side, side)] if isinstance(side, str) else Variable((), np.array(side))
+              for side in (c.left, c.right)] for c in where]
+    met = {axis for pair in sides for v in pair for axis in v.dims}
+    order = tuple(axis for axis in dict.fromkeys(("hardware", *made.sizes)) if axis in met)
     holds: Any = True
-    for c in where:
-        left, right = (made[ALIASES.get(name, name)] if isinstance(name, str) else name for name in (c.left, c.right))
-        holds = SIGNS[c.sign](left, right) & holds
-    order = [d for d in ("hardware", *made.sizes) if d in holds.dims]
-    text = ", ".join(f"{c.left} {c.sign} {c.right}" for c in where)
-    return holds.transpose(*dict.fromkeys(order)).drop_attrs().assign_attrs(convention=text)
+    for c, (left, right) in zip(where, sides, strict=True):
+        holds = SIGNS[c.sign](left.over(order), right.over(order)) & holds
+    return Variable(order, holds, {"convention": ", ".join(f"{c.left} {c.sign} {c.right}" for c in where)})
 
 
 def opened(path: str) -> Any:
     """What a sweep wrote: of a Zarr store a lazy xarray.Dataset; of a Parquet folder the path, which pandas, polars and DuckDB
     read."""
-    return _xarray().open_zarr(path, consolidated=False, chunks=None) if path.endswith(".zarr") else path
+    return xarray().open_zarr(path, consolidated=False, chunks=None) if path.endswith(".zarr") else path
 
 
 def _devices(hardware: Any) -> tuple[list[str], list[Hardware]]:
     """The labels of devices, and the devices."""
     asked = (hardware,) if isinstance(hardware, str | Hardware) else tuple(hardware)
     return [h if isinstance(h, str) else h.name for h in asked], [load(h) if isinstance(h, str) else h for h in asked]
-
-
-def _xarray() -> Any:
-    try:
-        import xarray
-    except ImportError:
-        raise CostModelError("sweep needs xarray: pip install 'jax-costmodel[sweep]'") from None
-    return xarray
 
 
 def arrays(job: Job) -> dict[str, np.ndarray]:
@@ -182,16 +187,15 @@ def arrays(job: Job) -> dict[str, np.ndarray]:
     return whole
 
 
-def dataset(job: Job, variables: Mapping[str, Any] | None = None) -> Any:
-    """A job's variables, by default computed here and now, with their axes and what they mean."""
-    xr = _xarray()
-    found = arrays(job) if variables is None else variables
+def _whole(job: Job, found: Mapping[str, Any]) -> Swept:
+    """A job's variables with their axes and what they mean."""
     named = {name: job.labels(name, a) if isinstance(a, np.ndarray) else a for name, a in found.items()}  # lazy ones have names
-    data = {name: (job.plan.dims(name), values, dict(job.about[name])) for name, values in named.items()}
-    coords: dict[str, Any] = dict(job.coords)
+    data = {name: Variable(job.plan.dims(name), values, job.about[name]) for name, values in named.items()}
+    coords = {name: Variable((name,), a) for name, a in job.coords.items()}
     if job.devices:
-        coords |= {"hardware": list(job.devices), "policy": ("hardware", list(job.policies))}
-    return xr.Dataset(data, coords=coords, attrs=dict(job.attrs))
+        coords |= {"hardware": Variable(("hardware",), np.array(job.devices)),
+                   "policy": Variable(("hardware",), np.array(job.policies))}
+    return Swept(data, coords, job.attrs)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from costmodel.fusion import Kernel, plan
 from costmodel.hardware import Standing, standing
 from costmodel.pricing import communication, metrics
 from costmodel.pricing.overlap import Beside, beside
+from costmodel.pricing.products import calibrated, matmul_of
 from costmodel.pricing.sides import Sides
+from costmodel.pricing.tiles import shaped
 from costmodel.pricing.topology import Layout
 from costmodel.rules.params import Precision
 from costmodel.rules.traits import Trait
@@ -70,7 +72,8 @@ class Counts:
     """What each kernel does in one run, as arrays (kernel, point): floating-point and integer operations, bytes across its
     border, and runs; ``ops`` are operations by kind, as (kind, the kernels that have it, operations of these). Operations and
     runs are exact at a point. ``sides`` says which kernels exclude each other; ``kinds`` are theirs, under ``policy``; ``needless``
-    (kernel, 1) those that only copy an iteration's slice; ``sent`` are the bytes of each exchange of ``work``, at ``env``."""
+    (kernel, 1) those that only copy an iteration's slice; ``sent`` are the bytes of each exchange of ``work``, and
+    ``sizes`` those of its products, at ``env``."""
 
     flops: np.ndarray
     int_ops: np.ndarray
@@ -82,6 +85,7 @@ class Counts:
     policy: str = ""
     needless: np.ndarray | bool = False
     sent: tuple[float, ...] = ()
+    sizes: tuple[tuple[float, ...], ...] = ()
     work: Workload | None = None
     env: Mapping[Symbol, int] = field(default_factory=dict)
 
@@ -92,6 +96,8 @@ class Workload:
     def __init__(self, table: CostTable, kernels: Sequence[Kernel], policy: str = "") -> None:
         self.table, self.kernels, self.policy, branches = table, tuple(kernels), policy, table.branches
         self.sent = communication.sent(kernels)
+        products = ((i, matmul_of(computed(k))) for i, k in enumerate(kernels) if k.kind == "dot")
+        self.products = tuple((i, product) for i, product in products if product is not None)
         self.sides = Sides(kernels, branches)
         self.names = [("/".join(k.path) or k.main.primitive, k.path) for k in self.kernels]  # as rows show them, and their modules
         by_kind: dict[OpKind, list[tuple[int, Expr]]] = {}
@@ -109,6 +115,7 @@ class Workload:
                        total(metrics.work_ops(e.work, taps="valid") for e in computed(kernel)), kernel.bytes, kernel.times)
         wanted += [count for entries in by_kind.values() for _, count in entries]
         wanted += [each.bytes for each in self.sent]
+        wanted += [size for _, product in self.products for size in product.sizes]
         # A share of a ring, a mean over branches, an odd number of 4-bit elements: a count need not be whole, its fraction's two
         # parts are.
         distinct = dict.fromkeys(wanted)
@@ -126,9 +133,11 @@ class Workload:
         ends = itertools.accumulate((len(kernels) for kernels in self._kinds.values()), initial=head)
         ops = tuple((kind, kernels, floats[start:start + len(kernels)])
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
+        sizes = len(floats) - 4 * len(self.products)
         return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides,
                       tuple(k.kind for k in self.kernels), self.policy, np.array([[needless(k)] for k in self.kernels]),
-                      tuple(floats[len(floats) - len(self.sent):, 0].tolist()), self, dict(env))
+                      tuple(floats[sizes - len(self.sent):sizes, 0].tolist()),
+                      tuple(map(tuple, floats[sizes:, 0].reshape(-1, 4).tolist())), self, dict(env))
 
     @cached_property
     def beside(self) -> Beside:
@@ -174,7 +183,8 @@ class Times:
     lanes:   by connection to other devices; each goes on by itself, beside the others and the units.
     layout:  the links that the mesh's axes are laid on, where anything is sent.
     beside:  what can run while a kernel sends.
-    likely:  (kernel, 1) seconds of kernels that send, as their links are calibrated; not a number elsewhere.
+    likely:  (kernel, 1) seconds of kernels that send, as their links are calibrated, and of products, as these are by their
+             shape; not a number elsewhere.
     """
 
     device: Hardware
@@ -300,9 +310,31 @@ def price(counts: Counts, device: Hardware) -> Times:
               for level in device.levels if level.bandwidth}
     launch = device.launch_overhead.value if device.launch_overhead else 0.0
     times = counts.times.astype(np.float64)
+    stands = standing(device, counts.policy)
+    products = _products(counts, device, engines, stands)
     found: dict[str, Any] = _sent(counts, device, engines, by_kind) if any(counts.sent) else {}
+    if products is not None:
+        found["likely"] = np.where(np.isnan(products), found.get("likely", products), products)
     return Times(device, tuple(by_kind), engines, counts.bytes / device.bandwidth.value, levels, launch, times, counts.sides,
-                 counts.kinds, standing(device, counts.policy), ~np.asarray(counts.needless), **found)
+                 counts.kinds, stands, ~np.asarray(counts.needless), **found)
+
+
+def _products(counts: Counts, device: Hardware, engines: Mapping[str, np.ndarray], stands: Standing | None) -> np.ndarray | None:
+    """Seconds of the kernels whose product the device is calibrated for by its shape, and what else they compute; not a number
+    elsewhere."""
+    if counts.work is None or stands is None or not device.products:
+        return None
+    found, likely = stands.calibration, np.full_like(counts.bytes, np.nan)
+    beside = sum((seconds for engine, seconds in engines.items() if engine != "matrix"), np.zeros_like(counts.bytes))
+    for (i, product), sizes in zip(counts.work.products, counts.sizes, strict=True):
+        how = calibrated(device, runs_as(device, product.kind))
+        if how is not None:
+            m, n, k, batch = (np.array([size]) for size in sizes)
+            computing = shaped(how.chip, m, n, k, batch).computing(how)
+            moving = counts.bytes[i] / (how.memory * device.bandwidth.value)
+            both = np.maximum(computing, moving) + how.apart * np.minimum(computing, moving)
+            likely[i] = both + beside[i] / found.of("dot") + max(how.launch, found.launch.value)
+    return likely
 
 
 def _sent(counts: Counts, device: Hardware, engines: dict[str, np.ndarray],
@@ -314,10 +346,10 @@ def _sent(counts: Counts, device: Hardware, engines: dict[str, np.ndarray],
     link = engines.setdefault(communication.LINK, np.zeros_like(counts.bytes))
     lanes: dict[str, np.ndarray] = {}
     likely = np.full_like(counts.bytes, np.nan)
-    for each, legs, calibrated in found.rows:
+    for each, legs, fitted in found.rows:
         i = each.kernel
-        if calibrated is not None:
-            likely[i] = calibrated + np.nan_to_num(likely[i])
+        if fitted is not None:
+            likely[i] = fitted + np.nan_to_num(likely[i])
         seconds = sum(s for _, s in legs)
         link[i] += seconds
         by_kind.append((each.kind, np.array([i]), np.array([[seconds]])))

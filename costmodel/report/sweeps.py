@@ -21,18 +21,20 @@ ROWS = 32  # of a table on a terminal
 
 
 def sheet(data: Any, rows: int | None = ROWS) -> Sheet:
-    """A Dataset as rows, one a point that meets the conditions asked for; of more than ``rows`` points those of some values of each
-    axis, its ends among them."""
+    """A Dataset, or a :class:`~costmodel.pricing.grid.swept.Swept`, as rows, one a point that meets the conditions asked for; of
+    more than ``rows`` points those of some values of each axis, its ends among them."""
     axes = list(dict.fromkeys(name for name in ("hardware", *data.sizes) if name in data.sizes and name != "point"))
     names = [name for name in data.data_vars if name != "meets"]
     total = math.prod(data.sizes.values())
     made: list[tuple[Any, ...]] = []
     for place in _places(data, total if rows is None else rows):
-        here = data.isel(place)
-        if "meets" in data and not bool(here["meets"]):
+        def here(name: str, place: dict[str, int] = place) -> Any:
+            return data[name].isel({axis: place[axis] for axis in data[name].dims}).item()
+
+        if "meets" in data and not here("meets"):
             continue
-        where = [here[name].item() for name in axes] or [len(made) + 1]
-        made.append((*where, *(_value(here[name].item()) for name in names)))
+        where = [here(name) for name in axes] or [len(made) + 1]
+        made.append((*where, *(_value(here(name)) for name in names)))
     first, *columns = [*(Column(name, style="text") for name in axes or ["point"]),
                        *(_column(name, data[name].attrs.get("unit", "")) for name in names)]
     lines = [Line(str(row[0]), tuple(str(v) if c.style == "text" and not isinstance(v, int | float) else v

@@ -273,6 +273,7 @@ __all__ = [
     "touched",
     "traits",
     "transcendental",
+    "types",
     "using",
     "vector",
     "work",

@@ -269,29 +269,6 @@ def _kept(e: Equation, count: Expr) -> Expr:
     return ((count + lines) * e.part.kept / e.part.all - lines).expand()
 
 
-def retype(table: CostTable, dtype: str) -> CostTable:
-    """The same program with every floating-point array and operation in ``dtype``: a price at another width, not another trace."""
-    made: dict[Value, Value] = {}
-
-    def change(name: str) -> str:
-        return dtype if is_floating(name) else name
-
-    def value(v: Value) -> Value:
-        if v not in made:
-            made[v] = replace(v, array=Array(v.array.shape, change(v.array.dtype)))
-        return made[v]
-
-    def kind(k: OpKind) -> OpKind:
-        return replace(k, dtype=change(k.dtype), accumulate=k.accumulate and change(k.accumulate))
-
-    def equation(e: Equation) -> Equation:
-        work = replace(e.work, ops=tuple((kind(k), dense, valid) for k, dense, valid in e.work.ops))
-        return replace(e, ins=tuple(map(value, e.ins)), outs=tuple(map(value, e.outs)), work=work)
-
-    return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
-                   outputs=tuple(map(value, table.outputs)), carried=tuple((value(a), value(b)) for a, b in table.carried))
-
-
 def weighted(parts: Iterable[tuple[Value, Expr, Expr]]) -> Expr:
     """Bytes of many (value, elements of it, how often): equal ones are counted before they are added."""
     counts = Counter((v.array.bits, elements, times) for v, elements, times in parts)

@@ -71,7 +71,7 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
 def mesh_of_inputs(request: Request | Step) -> Mesh | None:
     """The mesh over which inputs or targets are sharded; None where none is. Raises CostModelError for two meshes."""
     forward = request.forward if isinstance(request, Step) else request
-    targets = request.targets if isinstance(request, Step) else ()
+    targets = request.stated_targets if isinstance(request, Step) else ()
     found = {mesh_of(leaf.sharding.mesh) for leaf in jax.tree.leaves((forward.inputs, dict(forward.kwargs), targets))
              if compat.stated_sharding(leaf) is not None}
     if len(found) > 1:

@@ -19,7 +19,7 @@ from costmodel.solve.crossovers import Crossover, crossover
 from costmodel.solve.figures import FigureCrossover, figure_crossover
 from costmodel.solve.fits import Fit, capacity, fits, max_fit
 from costmodel.solve.plans import Plans, plan
-from costmodel.solve.rates import Rates, rates_of
+from costmodel.solve.rates import TRAINED, Rates, rates_of
 from costmodel.solve.speed import (
     Candidate,
     Saturation,
@@ -32,9 +32,10 @@ from costmodel.solve.speed import (
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import Composer, Plan, StepCost
-from costmodel.solve.training import StepMemory, largest_batch, step_memory
+from costmodel.solve.training import StepMemory, StepTime, largest_batch, step_memory, step_time
 
 __all__ = [
+    "TRAINED",
     "Candidate",
     "CommunicationBound",
     "Composer",
@@ -49,6 +50,7 @@ __all__ = [
     "Stages",
     "StepCost",
     "StepMemory",
+    "StepTime",
     "Within",
     "capacity",
     "communication_bound",
@@ -67,4 +69,5 @@ __all__ = [
     "saturation",
     "seconds_of",
     "step_memory",
+    "step_time",
 ]

@@ -24,8 +24,11 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, standing
 from costmodel.pricing.links import ROUNDS, Leg, seconds
-from costmodel.pricing.tiles import Chip, Products, shaped
+from costmodel.pricing.products import calibrated
+from costmodel.pricing.tiles import Products, shaped
 from costmodel.solve.stages import POLICY, Part, Product
+
+TRAINED = "bfloat16"  # of whose products the rates of training steps go
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,6 @@ def rates_of(device: Hardware) -> Rates:
 
 def read(device: Hardware, text: Mapping[str, Any]) -> Rates:
     """From a file of ``costmodel/hardware/training``."""
-    p, kernels, links = text["products"], text["kernels"], text["links"]
-    chip = Chip(p["multiprocessors"], device.peaks["matrix", "bfloat16"].value, device.bandwidth.value)
-    products = Products(chip, tuple(p["reached"]), p["memory"], p["sums"], p["start"], p["launch"], p["again"], p["order"])
-    return Rates(device, products, 1.0, kernels["moved"], kernels["device"], kernels["host"],
+    kernels, links = text["kernels"], text["links"]
+    return Rates(device, calibrated(device, TRAINED), 1.0, kernels["moved"], kernels["device"], kernels["host"],
                  tuple(map(tuple, links["protocols"])), links["hop"], text["step"]["seconds"], text["words"])

@@ -14,12 +14,13 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Integer
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel
 from costmodel.memory.saved import residuals
 from costmodel.pricing.collectives import axes_of, sent
+from costmodel.pricing.products import sizes_of
 from costmodel.pricing.workload import Formulas
 from costmodel.rules.params import Contraction
 from costmodel.rules.work import BITS, Value, total
@@ -35,7 +36,7 @@ MANY = Integer(10**9)  # parameters, beside which what an optimizer does once is
 
 
 @dataclass(frozen=True)
-class Sent:
+class OverModel:
     """A collective over ``model``, and the bytes that a device sends in it."""
 
     kind: str
@@ -64,7 +65,7 @@ class Part:
     """
 
     products: tuple[Product, ...]
-    sent: tuple[Sent, ...]
+    sent: tuple[OverModel, ...]
     moved: Any
     kernels: int
     kept: Any
@@ -185,7 +186,7 @@ def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
         if DATA in over:
             gradients += [size.xreplace({symbol(DATA): Integer(2)}) for _, size in exchanges]
         elif over:
-            over_model += [Sent(kind, size) for kind, size in exchanges]
+            over_model += [OverModel(kind, size) for kind, size in exchanges]
         elif isinstance(kernel.main.params, Contraction):
             products.append(_product(kernel))
         else:
@@ -196,13 +197,8 @@ def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
 
 def _product(kernel: Kernel) -> Product:
     dot = kernel.main
-    assert isinstance(dot.params, Contraction)
-    left, right = (v.array.shape for v in dot.ins[:2])
-    (summed, along), (batch, also) = dot.params.contracting, dot.params.batch
-    return Product(Mul(dot.times, *(left[i] for i in batch)),
-                   Mul(*(size for i, size in enumerate(left) if i not in (*summed, *batch))),
-                   Mul(*(size for i, size in enumerate(right) if i not in (*along, *also))),
-                   Mul(*(left[i] for i in summed)), dot.ins[0].array.dtype)
+    m, n, k, batch = sizes_of(dot)
+    return Product(dot.times * batch, m, n, k, dot.ins[0].array.dtype)
 
 
 def _compiled(exprs: list[Expr]) -> Callable[[Mapping[Any, np.ndarray]], list[np.ndarray]]:
@@ -228,5 +224,5 @@ def _leaves(forms: Mapping[str, Part]) -> Iterator[Expr]:
 def _with_leaves(part: Part, values: Iterator[np.ndarray]) -> Part:
     """The part with numbers for its expressions, in the order of :func:`_leaves`."""
     products = tuple(Product(next(values), next(values), next(values), next(values), p.dtype) for p in part.products)
-    over_model = tuple(Sent(s.kind, next(values)) for s in part.sent)
+    over_model = tuple(OverModel(s.kind, next(values)) for s in part.sent)
     return Part(products, over_model, next(values), part.kernels, next(values), next(values), next(values))

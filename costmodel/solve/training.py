@@ -10,12 +10,13 @@ from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
 from costmodel.memory import liveness, saved
 from costmodel.pictures import Bars
-from costmodel.pricing.core import Symbolic
-from costmodel.pricing.roofline import BATCH, counts_examples
+from costmodel.pricing.core import Point, Symbolic
+from costmodel.pricing.roofline import BATCH, counts_examples, roofline
 from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
-from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.sheets import Column, Drawn, Facts, Line, Result, Sheet
 from costmodel.solve.fits import Fit, max_fit
 from costmodel.symbolic.forms import Expr
+from costmodel.text import si
 
 # The parts by name, and what the live profile calls them.
 _HELD = {"parameters and state": "parameters", "optimizer state": "optimizer", "inputs and targets": "inputs",
@@ -41,6 +42,7 @@ class StepMemory(Result):
     peak:   the most that is held at once, in bytes.
     where:  the module in which that is.
     policy: which equations share a kernel, and so what never reaches memory.
+    carries: whether a loop hands values on, which stand among the activations at the peak: gradients added up over microbatches.
     """
 
     title: str
@@ -48,6 +50,7 @@ class StepMemory(Result):
     peak: int
     where: str
     policy: str
+    carries: bool = False
 
     def sheet(self) -> Sheet:
         """A row a part: its closed form, its whole, and what of it is held at the peak."""
@@ -56,7 +59,8 @@ class StepMemory(Result):
         rows = tuple(Line(p.name, (p.formula, p.whole, p.at_peak, p.at_peak / self.peak)) for p in self.parts)
         note = (f"the peak is in {self.where or '(root)'}, policy {self.policy!r}; parameters and optimizer state are updated in "
                 "place")
-        return Sheet(self.title, columns, rows, (None, None, self.peak, 1.0), (note,))
+        carried = ("what a loop carries, such as gradients added up over microbatches, is among the activations at the peak",)
+        return Sheet(self.title, columns, rows, (None, None, self.peak, 1.0), (note, *(carried if self.carries else ())))
 
     def chart(self) -> Bars:
         """What is held at the peak, a bar a part."""
@@ -79,7 +83,8 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
              for name, kind in _HELD.items()]
     rest = sum(int(held) for kind, held in highest.split.items() if kind not in _HELD.values())
     parts.append(Part("gradients, temporaries", None, None, rest))
-    return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy)
+    return StepMemory(f"{cost.name}: memory of a step", tuple(parts), int(profile.peak), highest.label, policy,
+                      bool(point.program.carried))
 
 
 def _wholes(table: CostTable) -> dict[str, Expr]:
@@ -106,3 +111,36 @@ def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str,
     symbol = batch_symbol(cost)
     uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED_BY_TRAINING))
     return max_fit(cost, symbol, memory, at={name: value for name, value in at.items() if name != symbol}, uses=uses)
+
+
+@dataclass(frozen=True)
+class StepTime(Facts):
+    """The time of a step on a device: bounds in seconds, what is predicted (by what, else None), examples or tokens a second at the
+    bounds, and what binds."""
+
+    device: str
+    policy: str
+    lower: float
+    upper: float
+    predicted: float | None
+    basis: str
+    slowest: float
+    fastest: float
+    item: str
+    bound: str
+
+    def __str__(self) -> str:
+        likely = f", predicted {si(self.predicted, 's')} ({self.basis})" if self.predicted is not None else ""
+        return (f"{self.device}: {si(self.lower, 's')} to {si(self.upper, 's')} a step{likely}; {self.slowest:.4g} to "
+                f"{self.fastest:.4g} {self.item}/s, {self.bound}-bound, policy {self.policy!r}")
+
+    def drawn(self) -> Drawn:
+        """Both bounds of the time."""
+        return Drawn("time of a step", "time", "s", ((f"{self.device}, lower", self.lower), (f"{self.device}, upper", self.upper)))
+
+
+def step_time(point: Point, device: Hardware, policy: str | None = None) -> StepTime:
+    """The time of a training step at a point, under a fusion policy (by default the device's own)."""
+    line = roofline(point, device, policy=policy)
+    slow, fast = sorted(line.throughput)
+    return StepTime(device.name, line.policy, line.lower, line.upper, line.predicted, line.basis, slow, fast, line.item, line.bound)

@@ -3,6 +3,7 @@
 # What other rooms may use.
 __all__ = [
     "pure",
+    "recipe",
     "requests",
     "training",
     "undecided",

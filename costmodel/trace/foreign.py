@@ -1,5 +1,5 @@
 """Models of libraries that costmodel does not need: Equinox's modules and Haiku's transformed functions. Neither library is
-imported here; a model of one exists only where its user has imported it.
+imported here; a model of one exists only where its user has imported it. So it is with NNX, which takes long to import.
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ import jax.numpy as jnp
 def equinox_module() -> type | None:
     """``equinox.Module``, if the user has imported Equinox."""
     return getattr(sys.modules.get("equinox"), "Module", None)
+
+
+def nnx_module() -> type | None:
+    """``flax.nnx.Module``, if NNX was imported."""
+    return getattr(sys.modules.get("flax.nnx"), "Module", None)
+
+
+def is_nnx(model: Any) -> bool:
+    """Whether it is an NNX module."""
+    base = nnx_module()
+    return base is not None and isinstance(model, base)
 
 
 def is_equinox(model: Any) -> bool:

@@ -13,9 +13,11 @@ from types import ModuleType
 from typing import Any
 
 # Whose lines are not the model's. Each counts where the process has it.
-_LIBRARIES = ("chex", "costmodel", "einops", "equinox", "flax", "haiku", "jax", "jaxlib", "numpy", "optax", "sympy")
+_LIBRARIES = ("beartype", "chex", "costmodel", "einops", "equinox", "flax", "haiku", "jax", "jaxlib", "jaxtyping", "ml_dtypes",
+              "numpy", "opt_einsum", "optax", "scipy", "sympy")
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__))
 _LONGEST = 80  # characters of source in a message
+ITERATED = ("__iter__", "_chunk_iter")  # the functions of jax's arrays that a Python loop over one calls
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def place_of(error: BaseException) -> Place | None:
     tree = _tree(text)
     shown = text if tree is not None else told.line or ""  # of a statement over several lines, the first
     called = frames[own[-1] + 1].f_code.co_name if own[-1] + 1 < len(frames) else ""
+    if called in ITERATED and not isinstance(tree, ast.Call):
+        tree, shown = None, told.line or ""  # `for row in x:`, of which Python names from 3.12 on only the `x`
     return Place(f"{os.path.basename(told.filename)}:{told.lineno}", " ".join(shown.split()), tree, frame.f_globals, called)
 
 

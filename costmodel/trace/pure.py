@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
 from costmodel.trace import foreign, guard
 from costmodel.trace.scopes import module_scopes
@@ -79,7 +80,8 @@ class Pure:
 
 def pure(request: Asked) -> Pure:
     """The pure form of a request's call. With ``mutable`` the state that the call updates is among its results."""
-    return _FORMS[request.kind](request)
+    with compat.initialisers_accept_symbolic_fans():  # where nothing is traced, too: partitions of what a module holds
+        return _FORMS[request.kind](request)
 
 
 def paths(tree: Any) -> list[tuple[str, ...]]:
@@ -211,7 +213,11 @@ def _function(request: Asked) -> Pure:
     def call(params: Any, others: Any, rngs: Any, inputs: Any, kw: Any) -> tuple[Any, Any]:
         given: Sequence[Any] = inputs if position is None else (*inputs[:position], params, *inputs[position:])
         with module_scopes():
-            return guard.call(request.model, *given, **static, **kw), {}
+            outputs = guard.call(request.model, *given, **static, **kw)
+        if foreign.is_nnx(outputs):
+            raise CostModelError(f"{getattr(request.model, '__name__', 'it')} returns an NNX module, and is no model itself: "
+                                 "give cm.abstract(lambda: …) of it, or on the command line a function without parameters")
+        return outputs, {}
 
     # An input is named by its place among the function's arguments.
     data = [Leaf(Origin.INPUT, (str(i), *path)) for i, x in enumerate(request.inputs) if i != position for path in paths(x)]

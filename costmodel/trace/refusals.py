@@ -15,10 +15,16 @@ from costmodel.symbolic.domain import Domain, user_text
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.translate import internal
 from costmodel.trace.guard import UsersMistake
-from costmodel.trace.places import Place
+from costmodel.trace.places import ITERATED, Place
 
 # jax's errors for data that is used as a Python bool, int or numpy array.
 _VALUE_NEEDED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError)
+_CONSTANT = re.compile(r"Symbolic dimension '([^']*)' used in a context that requires a constant")
+_SIZED_BY_DATA = frozenset({"nonzero", "flatnonzero", "argwhere", "where", "unique", "unique_all", "unique_counts",
+                            "unique_inverse", "unique_values", "union1d", "intersect1d", "setdiff1d", "setxor1d", "extract",
+                            "compress"})
+# Words of its errors about dimensions; the last from jax 0.12 on, where a loop over an axis asks for the axis's value untraced.
+_OF_DIMENSIONS = ("_DimExpr", "Symbolic dimension", "concrete values", "'process_primitive'")
 _INTEGER = "that place needs an integer: give the dimension as one"
 
 
@@ -45,14 +51,20 @@ def _cures(mistake: UsersMistake) -> Iterator[str]:
     if mistake.undecided is not None:
         yield from _deciding(*mistake.undecided)
     about_dimensions = (isinstance(error, compat.InconclusiveDimensionOperation)
-                        or any(words in text for words in ("_DimExpr", "Symbolic dimension", "concrete values"))
+                        or any(words in text for words in _OF_DIMENSIONS)
                         or isinstance(error, IndexError | jax.errors.TracerBoolConversionError) or _repeats_a_list(place))
     if place is not None and about_dimensions:
         yield from (cure for applies, cure in _OF_SOURCE if applies(place))
         if (numpy := _numpy(place)) is not None:
             yield numpy
+    if place is not None and place.calls().split(".")[-1] in _SIZED_BY_DATA:
+        yield f"how long the result of `{place.calls()}` is depends on data: give it size=…, or use a mask instead"
     if isinstance(error, _VALUE_NEEDED):
         yield "the model makes a Python value of its data, which no abstract trace has: use jnp.where or lax.cond"
+    elif (constant := _CONSTANT.search(text)) is not None:
+        n = user_text(constant[1])
+        yield (f"that place takes {n} for an integer: give it as one, or write the place for an array (lax.scan or jax.vmap over "
+               "an axis, jnp in place of Python's numbers)")
     elif "_DimExpr" in text:
         yield _INTEGER
     elif isinstance(error, compat.InconclusiveDimensionOperation) or any(word in text for word in ("nconclusive", "divisib",
@@ -91,7 +103,7 @@ _OF_SOURCE: tuple[tuple[Callable[[Place], bool], str], ...] = (
      "Python's floats take no dimension: use jnp, e.g. `jnp.sqrt(n)`"),
     (lambda place: isinstance(place.tree, ast.BinOp) and isinstance(place.tree.op, ast.Pow),
      "a root of a dimension: use `jnp.sqrt(n)`"),
-    (lambda place: place.called in ("__iter__", "_chunk_iter"),
+    (lambda place: place.called in ITERATED,
      "a Python loop over a symbolic axis: use lax.scan or jax.vmap, or give the dimension as an integer"),
     (_repeats_a_list, "a list as long as a dimension: use jnp.broadcast_to or jnp.repeat"),
     (_makes_no_integer, "a size is made of integers: use `//` in place of `/`, `round` or a factor such as 0.5"),

@@ -91,9 +91,7 @@ class Request:
 
         if isinstance(self.model, linen.Module):
             return "linen"
-        from flax import nnx
-
-        if isinstance(self.model, nnx.Module):
+        if foreign.is_nnx(self.model):
             return "nnx"
         if foreign.is_equinox(self.model):
             return "equinox"
@@ -106,9 +104,9 @@ class Request:
         return "function"
 
     def _refuse_class(self) -> None:
-        from flax import linen, nnx
+        from flax import linen
 
-        ways = {linen.Module: "", nnx.Module: " or cm.abstract(lambda: ...)",
+        ways = {linen.Module: "", foreign.nnx_module(): " or cm.abstract(lambda: ...)",
                 foreign.equinox_module(): f" or equinox.filter_eval_shape({self.model.__name__}, ...)"}
         for base, way in ways.items():
             if base is not None and issubclass(self.model, base):
@@ -204,10 +202,10 @@ def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
 
 def _refuse_uncallable(model: Any, method: Any) -> None:
     """Of flax.linen.Module itself most attributes end in an endless recursion."""
-    from flax import linen, nnx
+    from flax import linen
 
-    if type(model) in (linen.Module, nnx.Module) or (isinstance(model, linen.Module | nnx.Module) and method is None
-                                                     and not callable(model)):
+    if type(model) in (linen.Module, foreign.nnx_module()) or (
+            (isinstance(model, linen.Module) or foreign.is_nnx(model)) and method is None and not callable(model)):
         raise CostModelError(f"{type(model).__name__} has no __call__: pass a module that has, or name a method with method=…")
 
 
@@ -238,7 +236,7 @@ def _is_abstract(x: Any) -> bool:
 
 def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
     """``model`` with symbolic attributes replaced: a Linen module field by field, an NNX module node by node on a copy."""
-    from flax import linen, nnx
+    from flax import linen
 
     def value(x: Any) -> Any:
         if isinstance(x, linen.Module):
@@ -253,8 +251,10 @@ def _substitute_model(model: Any, leaf: Callable[[Any], Any]) -> Any:
 
     if foreign.is_equinox(model):
         return jax.tree.map(leaf, model)
-    if not isinstance(model, nnx.Module):
+    if not foreign.is_nnx(model):
         return value(model)
+    from flax import nnx
+
     graph, state = nnx.split(model)
     copy = nnx.merge(graph, jax.tree.map(lambda x: leaf(_as_leaf(x)), state))
     for _, node in nnx.iter_graph(copy):

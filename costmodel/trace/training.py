@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -17,18 +18,25 @@ import jax.numpy as jnp
 
 from costmodel.errors import CostModelError
 from costmodel.trace import guard
+from costmodel.trace import remat as rematerialisation
 from costmodel.trace.pure import Pure, leaves, pure
-from costmodel.trace.requests import Request, Traced, request
+from costmodel.trace.requests import Request, Traced, request, spec
 from costmodel.trace.words import Origin
 
 # The scope in which a training step updates its parameters.
 UPDATE_SCOPE = "costmodel_update"
 
 
-def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] = (), optimizer: Any = None,
-                     microbatches: int = 1, compute_dtype: str | None = None, method: Any = None,
-                     kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (), params: int | None = None) -> Step:
+Targets = tuple[Any, ...] | Callable[[Any], tuple[Any, ...]]  # or what makes them from the abstract outputs
+
+
+def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets: Sequence[Any] | Callable[[Any], Any] = (),
+                     optimizer: Any = None, microbatches: int = 1, compute_dtype: str | None = None, remat: str = "none",
+                     method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
+                     params: int | None = None) -> Step:
     """The checked request that :func:`analyze_training` traces; the same arguments."""
+    rematerialisation.check(remat)
+    compute_dtype = compute_dtype and str(spec((), compute_dtype).dtype)
     if microbatches < 1:
         raise CostModelError(f"microbatches={microbatches} must be at least 1")
     if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
@@ -36,8 +44,8 @@ def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, params=params)
     if asked.kind == "function" and params is None:
         raise CostModelError("say which argument of the function holds the parameters: analyze_training(f, params, x, params=0, …)")
-    return Step(replace(asked, mutable=_every_state(asked.kind)), request(None, *targets).inputs, loss, optimizer, microbatches,
-                compute_dtype)
+    wanted = targets if callable(targets) else request(None, *targets).inputs
+    return Step(replace(asked, mutable=_every_state(asked.kind)), wanted, loss, optimizer, microbatches, compute_dtype, remat)
 
 
 def _every_state(kind: str) -> Any:
@@ -54,11 +62,27 @@ class Step:
     """A training step as a request: it can be traced symbolically, and again at a point."""
 
     forward: Request
-    targets: tuple[Any, ...]
+    wanted: Targets
     loss: Callable[..., Any]
     optimizer: Any
     microbatches: int
     compute_dtype: str | None
+    remat: str = "none"
+
+    @property
+    def stated_targets(self) -> tuple[Any, ...]:
+        """The targets that were given, as opposed to made from the outputs."""
+        return () if callable(self.wanted) else self.wanted
+
+    @cached_property
+    def targets(self) -> tuple[Any, ...]:
+        """Abstract arrays that the loss is given."""
+        return self._targets(pure(self.forward)) if callable(self.wanted) else self.wanted
+
+    def _targets(self, form: Pure) -> tuple[Any, ...]:
+        if not callable(self.wanted):
+            return self.wanted
+        return self.wanted(jax.eval_shape(form.call, *form.arguments)[0])
 
     @property
     def model(self) -> Any:
@@ -72,11 +96,14 @@ class Step:
 
     def at(self, domain: Any, env: Mapping[Any, int]) -> Step:
         """The same step with integers for the symbolic dimensions."""
-        return replace(self, forward=self.forward.at(domain, env), targets=Request(None, self.targets).at(domain, env).inputs)
+        return replace(self, forward=self.forward.at(domain, env), wanted=self._wanted(lambda asked: asked.at(domain, env)))
 
     def where(self, values: Mapping[str, int]) -> Step:
         """The same step with integers for some of the internal variables, by name."""
-        return replace(self, forward=self.forward.where(values), targets=Request(None, self.targets).where(values).inputs)
+        return replace(self, forward=self.forward.where(values), wanted=self._wanted(lambda asked: asked.where(values)))
+
+    def _wanted(self, there: Callable[[Request], Request]) -> Targets:
+        return self.wanted if callable(self.wanted) else there(Request(None, self.wanted)).inputs
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
@@ -85,15 +112,18 @@ class Step:
     def _trace(self) -> Traced:
         form = pure(self.forward)
         state = {} if self.optimizer is None else jax.eval_shape(self.optimizer.init, form.params)
-        jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, self.targets)
-        roles = (*form.leaves, *leaves(Origin.OPTIMIZER, state), *leaves(Origin.INPUT, self.targets))
+        targets = self._targets(form)
+        jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, targets)
+        roles = (*form.leaves, *leaves(Origin.OPTIMIZER, state), *leaves(Origin.INPUT, targets))
         return Traced(jaxpr, roles, form.root)
 
     def _step(self, form: Pure, params: Any, others: Any, rngs: Any, inputs: Any, kw: Any, state: Any, targets: Any) -> Any:
+        call = rematerialisation.checkpointed(form.call, self.remat)
+
         def objective(params: Any, others: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
             if self.compute_dtype is not None:
                 params, inputs = (_cast(tree, self.compute_dtype) for tree in (params, inputs))
-            outputs, updated = form.call(params, others, rngs, inputs, kw)
+            outputs, updated = call(params, others, rngs, inputs, kw)
             # Only collections that the call touches come back.
             return guard.call(self.loss, outputs, *targets), {**others, **updated} if isinstance(others, dict) else updated
 

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sympy import Expr
 
@@ -29,7 +29,15 @@ class Noted:
     stand_ins: bool = False
 
 
-_differences: dict[Expr, None] = {}  # grows only, like the dimensions themselves
+class _Asked(NamedTuple):
+    """A difference that was asked to be zero, in the form in which it is a boundary, and its variables: found once, since every
+    cost of the process looks for its own among all."""
+
+    primitive: Expr
+    names: frozenset[str]
+
+
+_differences: dict[Expr, _Asked] = {}  # grows only, like the dimensions themselves
 
 
 @contextlib.contextmanager
@@ -41,7 +49,8 @@ def noted() -> Iterator[Noted]:
 
     def equality(a: Any, b: Any) -> None:
         difference = (internal(a) - internal(b)).expand()
-        _differences.setdefault(difference)
+        if difference not in _differences:
+            _differences[difference] = _Asked(_primitive(difference), _names(difference))
         found.differences.setdefault(difference)
 
     def stand_ins() -> None:
@@ -57,16 +66,25 @@ def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr]
     are alike then, and one may take the other's place), and what other traces of the process asked of its symbols. And how many of
     the first two kinds there are."""
     sizes = [symbol(v.name) for v in domain.variables if v.is_dimension]
-    own = _inside(domain, (*(s - 1 for s in sizes), *asked))
+    names = frozenset(v.name for v in domain.variables)
+
+    def primitive(differences: Iterable[Expr]) -> Iterator[Expr]:
+        return (_primitive(d) for d in differences if d.free_symbols and _names(d) <= names)
+
+    own = _inside(domain, primitive((*(s - 1 for s in sizes), *asked)))
     alike = (a - b for a, b in itertools.combinations(sizes, 2))
-    return tuple(_inside(domain, (*own, *(d - 1 for d in inner), *alike, *_differences))), len(own)
+    others = (d.primitive for d in list(_differences.values()) if d.names and d.names <= names)
+    return tuple(_inside(domain, (*own, *primitive((*(d - 1 for d in inner), *alike)), *others))), len(own)
+
+
+def _names(difference: Expr) -> frozenset[str]:
+    return frozenset(s.name for s in difference.free_symbols)
 
 
 def _inside(domain: Domain, differences: Iterable[Expr]) -> list[Expr]:
-    names = {v.name for v in domain.variables}
-    found = dict.fromkeys(_primitive(d) for d in differences if d.free_symbols and {s.name for s in d.free_symbols} <= names)
-    return [d for d in found if lower_bound(d, domain.assumptions) <= 0 and lower_bound(-d, domain.assumptions) <= 0
-            and not _never_whole(d)]
+    """Those of the primitive ``differences`` that are zero somewhere in the domain, each once."""
+    return [d for d in dict.fromkeys(differences) if lower_bound(d, domain.assumptions) <= 0
+            and lower_bound(-d, domain.assumptions) <= 0 and not _never_whole(d)]
 
 
 def _primitive(difference: Expr) -> Expr:

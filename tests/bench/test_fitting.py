@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from sympy import Symbol
 
+from costmodel.bench import micro
+from costmodel.bench.calibrate import FLOOR
 from costmodel.bench.fitting import Fit, by_kind, calibration, fit, left_out, spread
-from costmodel.bench.products import CHIPS, Measured, beaten, fit_products, held_out, load_products
+from costmodel.bench.products import CHIPS, Measured, beaten, fit_products, held_out, launched, load_products, load_programs
 from costmodel.bench.runs import Busy, Run, busy, load_runs
 from costmodel.errors import CostModelError
 from costmodel.hardware import load
@@ -106,13 +108,21 @@ def test_products_of_held_out_shapes(products: dict[str, Measured], device: str)
 
 def test_products_of_a_device_by_the_numbers_of_another(products: dict[str, Measured]) -> None:
     how, (chip, each) = fit_products(CHIPS["h100-sxm"], products["h100-sxm"]), (CHIPS["a100-sxm-80gb"], products["a100-sxm-80gb"])
-    other = Products(chip, how.reached, how.memory, how.sums, how.start, how.launch, how.again, how.order)
+    other = Products(chip, how.reached, how.memory, how.sums, how.start, how.launch, how.again, how.apart)
     assert np.median(np.abs(other.seconds(each.m, each.n, each.k) / each.seconds - 1)) <= 0.25
 
 
 @pytest.mark.parametrize("device", CHIPS)
 def test_no_product_is_faster_than_the_peak(products: dict[str, Measured], device: str) -> None:
     assert beaten(CHIPS[device], products[device]) == 0
+
+
+def test_programs_of_products_on_another_card_are_predicted_by_their_shape() -> None:
+    """No number was fitted to them; see docs/truth.md."""
+    programs = launched(load_programs(MEASUREMENTS / "h100-products-2026-11-26.jsonl", "h100-sxm"))
+    errors, flat = (np.abs([getattr(each, how) / each.seconds - 1 for each in programs]) for how in ("shaped", "flat"))
+    assert len(programs) >= 24 and np.median(errors) <= 0.08 and np.mean(errors <= 0.1) >= 0.65
+    assert np.median(errors) < 0.6 * np.median(flat)
 
 
 def test_the_closed_form_of_a_product_is_what_is_evaluated(products: dict[str, Measured]) -> None:
@@ -152,3 +162,12 @@ def test_networks_of_an_h100_are_predicted_from_the_others() -> None:
     rows = by_device(load_runs([MEASUREMENTS / "h100-times-2026-11-26.jsonl"]), "h100-sxm", call=True)["h100-sxm"]
     errors = np.abs([row.error("predicted") for row in rows])
     assert errors.mean() <= 0.2 and all(row.run.seconds >= row.busy.lower for row in rows)
+
+
+def test_an_accelerators_microbenchmarks_of_convolutions_are_longer_than_a_call() -> None:
+    """An H200 takes 68 microseconds for any call: what is not some times longer even at its peak says nothing of convolutions."""
+    device = load("h200-sxm")
+    peak = device.peak("matrix", "float32")
+    found = [2 * at["n"] * at["h"] * at["w"] * at["c"] * at["f"] * at["k"] ** 2 / peak
+             for name, at in micro.POINTS if name == "micro_conv"]
+    assert sum(seconds > FLOOR * 68e-6 for seconds in found) >= 3

@@ -1,4 +1,4 @@
-"""Predictions of a calibrated CPU against its stored measurements: networks that the calibration has not seen."""
+"""Predictions of calibrated machines against their stored measurements: networks that the calibrations have not seen."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ STORED = Path(__file__).parents[2] / "docs/measurements/here"
 
 
 @pytest.mark.slow
-def test_a_calibrated_cpu_predicts_new_networks_within_a_fifth_in_the_median():
+@pytest.mark.parametrize("machine", ["epyc-2026-11-26", "h200-2026-11-26"])
+def test_a_calibrated_machine_predicts_new_networks_within_a_fifth_in_the_median(machine: str):
     said: list[str] = []
-    here.main(["--judge", str(STORED / "epyc-2026-11-26.jsonl"), "--device", str(STORED / "epyc-2026-11-26.toml")], said.append)
+    here.main(["--judge", str(STORED / f"{machine}.jsonl"), "--device", str(STORED / f"{machine}.toml")], said.append)
     told = re.search(r"median error of (\d+) networks \(new\): ([\d.]+) %", said[0])
     assert told and int(told[1]) >= 12 and float(told[2]) <= 20
 

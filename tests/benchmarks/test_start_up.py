@@ -31,10 +31,12 @@ SECOND = {
 
 
 def seconds(*arguments: str, root: str = ROOT, bytecode: str = "") -> tuple[float, float]:
-    """(of a processor, by the clock) in a fresh process whose modules are compiled already."""
+    """(of a processor, by the clock) in a fresh process whose modules are compiled already. It starts in ``root``: -m looks in the
+    working directory before PYTHONPATH."""
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "costmodel", *arguments], capture_output=True, check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "costmodel", *arguments], capture_output=True, check=True, env=environment,
+                   cwd=root)
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return used, time.perf_counter() - start

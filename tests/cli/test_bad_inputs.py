@@ -90,6 +90,9 @@ TYPED: dict[str, tuple[str, str]] = {
     "size: no unit": ("solve mlp --over n --fit 80", "80GB"),
     "size: nothing": ("solve mlp --over n --fit GB", "80GB"),
     "time: no unit": ("solve mlp --latency 50", "50ms"),
+    "roofline: --near over a range": ("roofline mlp --hw lecture --at n=1..4 --near 8KiB", "without a range"),
+    "a memory that is not there": ("roofline mlp --hw h100-sxm --near SRAM", "it has L2"),
+    "a kind of device": ("hw new chip --kind nqu", "did you mean npu"),
     "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST..LAST"),
     # names that are not there, and those nearest to them
     "command": ("shwo mlp", "show"),
@@ -237,7 +240,7 @@ def interrupted(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("where", ["costmodel.models.zoo", "costmodel.program.fit.result.raw_program",
+@pytest.mark.parametrize("where", ["costmodel.arguments.model", "costmodel.program.fit.result.raw_program",
                                    "costmodel.program.table.cost_table", "costmodel.arguments._verify",
                                    "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
                                    "costmodel.pricing.roofline.price", "costmodel.cli.price.end", "click.echo"])

@@ -128,6 +128,20 @@ def test_a_folder_zoo_of_the_users_and_ours_are_two(own_zoo: Path) -> None:
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "--input" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["working directory", "COSTMODEL_MODELS"])
+def test_a_file_or_a_folder_zoo_that_fails_takes_nothing_from_ours(where: str, tmp_path: Path) -> None:
+    """Neither is ever imported: each would raise."""
+    (tmp_path / "zoo.py").write_text("raise RuntimeError('mine')", encoding="utf-8")
+    (tmp_path / "elsewhere" / "zoo").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "zoo" / "__init__.py").write_text("raise RuntimeError('mine')", encoding="utf-8")
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        given = {**os.environ, "PYTHONPATH": str(ROOT), "COSTMODEL_MODELS": str(folder) if where == "COSTMODEL_MODELS" else ""}
+        done = subprocess.run([sys.executable, "-m", "costmodel", "list"], cwd=ROOT if where == "COSTMODEL_MODELS" else folder,
+                              capture_output=True, text=True, env=given)
+        assert done.returncode == 0 and done.stderr == "" and "resnet50" in done.stdout
+
+
 def test_models_may_stand_in_a_folder_of_their_own(own_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own_zoo / "elsewhere.py").write_text(OWN_ZOO, encoding="utf-8")
     monkeypatch.setenv("COSTMODEL_MODELS", f"{own_zoo}{os.pathsep}{own_zoo / 'none'}")

@@ -55,9 +55,10 @@ def unsourced(data: Any, key: str = "") -> Iterator[str]:
         if not all(isinstance(data.get(k), str) and data[k].strip() for k in ("unit", "source")):
             yield key
     elif isinstance(data, dict):
-        sourced = bool(data.get("source"))  # the parts of what is composed, and how many devices a link connects, have one source
+        sourced = bool(data.get("source"))  # the parts of what is composed, how many devices a link connects, and tiles have one
         for name, inner in data.items():
-            if not (sourced and (key == "energy.composed" or (key == "datasheet.links" and isinstance(inner, int)))):
+            if not (sourced and (key == "energy.composed" or (key == "datasheet.links" and isinstance(inner, int))
+                                 or (key == "products" and isinstance(inner, int | list)))):
                 yield from unsourced(inner, f"{key}.{name}".lstrip("."))
     elif isinstance(data, list):
         for inner in data:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from costmodel.errors import CostModelError
-from costmodel.hardware import HardwareFileError, UnknownHardware, check, load, template, write
+from costmodel.hardware import HardwareFileError, MissingPeak, UnknownHardware, check, load, template, write
 from costmodel.hardware.calibration import KERNELS
 from costmodel.hardware.schema import UNITS
 
@@ -163,23 +163,33 @@ def test_a_file_is_data(toy: Path, tmp_path: Path) -> None:
     assert load(toy).title.startswith("__import__") and not (tmp_path / "ran").exists()
 
 
-def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [None, "gpu", "npu", "mcu"])
+def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(kind: str | None, tmp_path: Path) -> None:
     path = tmp_path / "chip.toml"
-    path.write_text(template("chip"), encoding="utf-8")
+    path.write_text(template("chip", kind), encoding="utf-8")
     problems = check(path)
-    assert len(problems) == template("chip").count('"?"') - 1  # the comment at its top has one, too
+    assert len(problems) == template("chip", kind).count('"?"') - 1  # the comment at its top has one, too
     assert all("to be filled in" in problem for problem in problems)
     filled = re.sub(r'value = "\?", unit = "(\w+)/?', lambda unit: unit[0].replace('"?"', "8" if unit[1] != "W" else "80"),
-                    template("chip"))
+                    template("chip", kind))
     for key, text in (("kind", '"gpu"'), ("year", "2026"), ("direction", '"each way"')):
         filled = filled.replace(f'{key} = "?"', f"{key} = {text}")
     filled = re.sub(r'(float32_\w+) = "\?"', r'\1 = "float32"', filled).replace('"?"', '"the data sheet"')
     path.write_text(filled, encoding="utf-8")
     assert check(path) == ()
     device = load(path)
-    assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.fusion == "xla-gpu"
+    assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.kind == (kind or "gpu")
+    assert device.fusion == ("xla-gpu" if kind in (None, "gpu") else "layer")
     with pytest.raises(HardwareFileError, match="no device's name"):
         template("My Chip")
+    with pytest.raises(HardwareFileError, match="did you mean npu"):
+        template("chip", "nqu")
+
+
+def test_a_chip_of_integers_is_asked_for_no_float_and_refuses_one(tmp_path: Path) -> None:
+    assert "float32" not in template("chip", "npu") and "bfloat16" not in template("chip", "npu")
+    with pytest.raises(MissingPeak, match="float32"):
+        load("coral-edge-tpu").peak("matrix", "float32")
 
 
 def test_a_clock_that_lasts_lowers_the_peaks_and_not_the_bandwidth(toy: Path) -> None:

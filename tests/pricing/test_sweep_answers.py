@@ -16,7 +16,7 @@ from small_nets import small
 
 import costmodel as cm
 from costmodel.errors import CostModelError
-from costmodel.hardware import load
+from costmodel.hardware import load, read
 from costmodel.pricing.grid.answers import front
 
 xr = pytest.importorskip("xarray")
@@ -114,6 +114,7 @@ def test_where_alone_says_where(network, whole):
     ({"out": "sweep.csv2"}, "end it in .zarr or .parquet"),
     ({"vary": {"bandwith": [1e12]}}, "it has bandwidth, "),
     ({"vary": {"bandwidth": [-1.0]}}, "positive numbers"),
+    ({"vary": {"energy.DRAM": [1e-12]}}, "h100-sxm states no energies"),
     ({"chunks": {"q": 3}}, "the axes are n, h"),
     ({"backend": "torch", "out": "a.zarr"}, "is 'numpy' or 'jax'"),
 ])
@@ -148,6 +149,38 @@ def test_figures_are_those_of_the_device_that_has_them(network):
         assert np.isclose(data.time_lower.values[0, a, b, c, d], roofline.lower, rtol=1e-12)
         assert np.isclose(data.time_upper.values[0, a, b, c, d], roofline.upper, rtol=1e-12)
         assert data.bound.values[0, a, b, c, d] == roofline.bound
+
+
+def test_a_capacity_is_an_axis_for_conditions(network, whole):
+    sizes = ["1MB", "3MB", 80e9]
+    found = network.sweep(**GRID, metrics=("live_peak",), hardware="h100-sxm", vary={"capacity": sizes},
+                          where="live_peak <= capacity")
+    assert found.meets.dims == ("n", "h", "capacity") and found.capacity.values.tolist() == [1e6, 3e6, 80e9]
+    for i, size in enumerate((1e6, 3e6, 80e9)):
+        assert np.array_equal(found.meets.values[..., i], whole.live_peak.values <= size)
+    assert np.array_equal(found.time_upper.values, np.broadcast_to(whole.time_upper.values[:1, ..., None], (1, 8, 8, 3)))
+    best = network.sweep(**GRID, hardware="h100-sxm", vary={"capacity": sizes}, metrics=(), where="live_peak <= capacity",
+                         best=("max n", "n", "h"))
+    assert best.sizes["capacity"] == 3
+
+
+def test_energies_are_axes():
+    """Against the energy of the device with other figures in its table."""
+    table = read("horowitz-45nm")
+    device = replace(load("h100-sxm"), energies=table)
+    n, d = cm.dims("n d")
+    cost = cm.analyze(lambda x, w: x @ w + x, cm.spec((n, d)), cm.spec((d, d)), verify=False)
+    grid, main = {"n": [2, 64], "d": [8, 100]}, f"energy.{table.main}"
+    bytes_, adds = [1e-12, 5e-10], [1e-12, 7e-12]
+    data = cost.sweep(**grid, metrics=("energy",), hardware=device, vary={main: bytes_, "energy.add.float32": adds})
+    assert data.energy.dims == ("hardware", "n", "d", main.replace(".", "_"), "energy_add_float32")
+    for (i, n), (j, d), (k, byte), (m, add) in itertools.product(*map(enumerate, ([2, 64], [8, 100], bytes_, adds))):
+        memory = {**table.memory, table.main: replace(table.memory[table.main], value=byte)}
+        operations = {**table.operations, ("add", "float32"): replace(table.operations["add", "float32"], value=add)}
+        wanted = cost.at(n=n, d=d).energy(replace(device, energies=replace(table, memory=memory, operations=operations))).total
+        assert np.isclose(data.energy.values[0, i, j, k, m], float(wanted), rtol=1e-12)
+    with pytest.raises(CostModelError, match=r"states no 'energy\.tape'; it has energy"):
+        cost.sweep(**grid, hardware=device, vary={"energy.tape": [1e-12]})
 
 
 def test_time_as_a_closed_form(network):

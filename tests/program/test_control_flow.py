@@ -368,7 +368,7 @@ def test_a_mapped_branch_computes_both_sides():
 
 
 def devices(n=1):
-    return jax.make_mesh((n,), ("d",))
+    return jax.make_mesh((n,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def sharded(f):

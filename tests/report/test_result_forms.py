@@ -15,6 +15,7 @@ import costmodel as cm
 from costmodel import solve
 from costmodel.cli import main
 from costmodel.pricing.table import Row, Table
+from costmodel.sheets import Column
 from costmodel.sheets import Result as Shown
 from costmodel.solve.compare import compare
 from costmodel.symbolic.forms import symbol
@@ -201,3 +202,10 @@ def test_first_screens_are_screens():
     demo = re.findall(r"costmodel (.*)", makefile[makefile.index("\ndemo:"):makefile.index("\ntest:")])
     shown = [run(*line.split(), "--no-verify").stdout for line in demo]
     assert len(demo) > 1 and all(shown) and len("".join(shown).splitlines()) + len(demo) <= 48
+
+
+def test_small_figures_keep_their_digits_for_people():
+    """Seconds of an answer were 0.0 in tables."""
+    column = Column("seconds")
+    assert column.shown(0.00012345678) == "0.000123457" and column.shown(12431.04) == "12,431.0" and column.shown(3.0) == "3"
+    assert column.shown(True) == "yes"

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 import costmodel as cm
 from costmodel import CostModelError, DomainError
 
 P = PartitionSpec
 MESH = {"data": 2, "model": 4}
-OVER = AbstractMesh((2, 4), ("data", "model"))
+OVER = AbstractMesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 n, d, f = cm.dims("n d f")
 N, D, F = cm.symbols("n d f")
 data, model = cm.symbols("data model")
@@ -82,7 +82,7 @@ def test_every_way_to_say_it_gives_one_devices_cost(way):
 
 
 def test_inputs_over_two_meshes_are_refused():
-    other = NamedSharding(AbstractMesh((4,), ("rows",)), P("rows"))
+    other = NamedSharding(AbstractMesh((4,), ("rows",), axis_types=(AxisType.Auto,)), P("rows"))
     with pytest.raises(CostModelError, match="use one mesh"):
         cm.analyze(mlp, *specs()[:2], jax.ShapeDtypeStruct((8 * f, 8 * d), jnp.float32, sharding=other))
 

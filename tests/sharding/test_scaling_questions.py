@@ -15,7 +15,7 @@ import optax
 import pytest
 import sympy
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 import costmodel as cm
@@ -69,7 +69,8 @@ def product(one: str, other: str, dtype: str = BF16, **options):
 
 def alone(function, sizes: dict[str, int], into: P, out: P, *specs):
     """What one device of a mesh does in a function of its shard."""
-    mapped = jax.shard_map(function, mesh=AbstractMesh(tuple(sizes.values()), tuple(sizes)), in_specs=into, out_specs=out,
+    over = AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+    mapped = jax.shard_map(function, mesh=over, in_specs=into, out_specs=out,
                            check_vma=False)
     return cm.analyze(mapped, *specs, verify=False)
 

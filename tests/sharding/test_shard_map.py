@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 import costmodel as cm
 from costmodel import CostModelError, DomainError
@@ -19,7 +19,7 @@ N, D, F = cm.symbols("n d f")
 
 
 def mesh(p=2, q=4):
-    return AbstractMesh((p, q), ("data", "model"))
+    return AbstractMesh((p, q), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
 def tensor_parallel(over):
@@ -109,7 +109,7 @@ def test_one_device_holds_its_shards():
 
 
 def test_eight_chips_take_an_eighth_of_the_time():
-    over, device = AbstractMesh((8,), ("d",)), "h100-sxm"
+    over, device = AbstractMesh((8,), ("d",), axis_types=(AxisType.Auto,)), "h100-sxm"
     x, w = cm.spec((4096, 4096)), cm.spec((4096, 4096))
     spread = jax.shard_map(jnp.matmul, mesh=over, in_specs=(P("d"), P()), out_specs=P("d"))
     each, whole = cm.analyze(spread, x, w).at().roofline(device), cm.analyze(jnp.matmul, x, w).at().roofline(device)

@@ -12,7 +12,7 @@ import optax
 import pytest
 from click.testing import CliRunner
 from jax import lax
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 import costmodel as cm
 from costmodel.cli import main
@@ -21,7 +21,7 @@ from costmodel.hardware import load
 from costmodel.solve import Composer, Plan, Rates, Stack, Stages, plan, rates_of
 
 P = PartitionSpec
-MESH = AbstractMesh((2, 2), ("data", "model"))
+MESH = AbstractMesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 WIDTH, HIDDEN, CLASSES = 64, 256, 128
 
 

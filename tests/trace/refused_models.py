@@ -122,3 +122,23 @@ def by_value(x):
 
 def by_item(x):
     return x * x.max().item()
+
+
+def kinds(x):
+    return jnp.unique(x)
+
+
+def kinds_mended(x):
+    return jnp.unique(x, size=8)
+
+
+def places(x):
+    return jnp.nonzero(x > 0)[0]
+
+
+def places_mended(x):
+    return jnp.nonzero(x > 0, size=8)[0]
+
+
+def constant(x):
+    return jnp.tile(x, x)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 import refused_models as models
+from jax import lax
 
 import costmodel as cm
 from costmodel.trace.places import place_of
@@ -37,6 +41,8 @@ WRITTEN = {
     "host": ("np.zeros(x.shape)", "use `jnp.zeros` in place of `np.zeros`"),
     "half": ("jnp.zeros((x.shape[0] / 2,))", "use `//` in place of `/`"),
     "rounded": ("x[: round(x.shape[0] * 0.5)]", "use `//` in place of `/`, `round` or a factor such as 0.5"),
+    "kinds": ("jnp.unique(x)", "`jnp.unique` is depends on data: give it size=…"),
+    "places": ("jnp.nonzero(x > 0)", "`jnp.nonzero` is depends on data: give it size=…"),
     "repeated": ("[x.sum()] * x.shape[0]", "use jnp.broadcast_to or jnp.repeat"),
 }
 
@@ -93,6 +99,38 @@ def test_values_of_data(name: str, expression: str) -> None:
     assert f"`{expression}`" in message and "use jnp.where or lax.cond" in message
 
 
+def test_an_integer_where_nothing_that_is_declared_helps() -> None:
+    message = refusal(models.constant, cm.spec(cm.dims("n d")))
+    assert "takes n for an integer: give it as one" in message and "declare more" not in message
+
+
+@pytest.mark.slow
+def test_every_refusal_of_jaxs_functions_over_symbols_has_its_line_and_a_cure() -> None:
+    """Each public function of jnp, lax, jax.nn, jnp.linalg and jnp.fft, called with an array, two arrays, or an array and integers:
+    whatever jax says of a symbol or of data that it does not know."""
+    x, indices = cm.spec(cm.dims("n d")), cm.spec((cm.dims("n"),), "int32")
+    met = []
+    for module in (jnp, lax, jax.nn, jnp.linalg, jnp.fft):
+        for name, function in vars(module).items():
+            if name.startswith("_") or not callable(function) or isinstance(function, type):
+                continue
+            for arrays in ((x,), (x, x), (x, indices)):
+                said = _said(function, arrays)
+                if re.search("DimExpr|Symbolic|Concretization|nconclusive|Tracer[A-Z]", said) and "argument" not in said:
+                    met.append((f"{module.__name__}.{name}", said))
+    without = [(name, said) for name, said in met if "; " not in said.split(", at test_refusals.py", 1)[-1]]
+    assert len(met) > 100 and [said for _, said in met if ", at test_refusals.py:" not in said] == []
+    assert without == []
+
+
+def _said(function: Callable[..., Any], arrays: tuple[Any, ...]) -> str:
+    try:
+        cm.analyze(lambda *given: function(*given), *arrays, fit="never", verify=False)
+    except cm.CostModelError as refused:
+        return str(refused)
+    return ""
+
+
 def test_the_line_is_the_models_and_no_librarys() -> None:
     """Also where Flax calls it, and where it is deep in jax that it is refused."""
     import flax.linen as nn
@@ -122,8 +160,6 @@ N, EIGHTHS = cm.dims("n"), cm.dims("n", multiple_of=8)
 @pytest.mark.parametrize("fit", ["auto", "never", "always"])
 @pytest.mark.parametrize("operation", ["add", "matmul", "stack", "where", "einsum", "apart"])
 def test_a_symbol_of_two_domains_is_said_to_be_one(operation: str, fit: str) -> None:
-    import jax.numpy as jnp
-
     made = {"add": lambda x, y: x + y, "matmul": lambda x, y: x @ y, "stack": lambda x, y: jnp.stack([x, y]),
             "where": lambda x, y: jnp.where(x > 0, x, y), "einsum": lambda x, y: jnp.einsum("i,i->", x, y),
             "apart": lambda x, y: (x * 2, y * 2)}[operation]

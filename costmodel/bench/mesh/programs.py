@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
@@ -68,7 +68,7 @@ class Program:
 
 def constraint(mesh: Mapping[str, int]) -> Callable[..., Any]:
     """``on(x, *axes)``: x sharded so over a mesh of these sizes."""
-    over = jax.sharding.AbstractMesh(tuple(mesh.values()), tuple(mesh))
+    over = AbstractMesh(tuple(mesh.values()), tuple(mesh), axis_types=(AxisType.Auto,) * len(mesh))
     return lambda x, *axes: lax.with_sharding_constraint(x, NamedSharding(over, PartitionSpec(*axes)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 
 from costmodel.bench.hlo import parse
 from costmodel.bench.hlo_collectives import collectives
@@ -23,7 +23,8 @@ def compiled(job: Mapping[str, Any]) -> Any:
     """The program, compiled for the devices that this process has or, with a topology's name, for that one's."""
     program = job["program"]
     sizes = dict(job["axes"])
-    mesh = Mesh(np.array(_devices(job["topology"])).reshape(*sizes.values()), tuple(sizes))
+    devices = np.array(_devices(job["topology"])).reshape(*sizes.values())
+    mesh = Mesh(devices, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
     avals = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in program.in_avals]
     into, out = tuple(program.in_shardings_jax(mesh)), list(program.out_shardings_jax(mesh))
     return jax.jit(program.call, in_shardings=into, out_shardings=out, keep_unused=True).lower(*avals).compile()

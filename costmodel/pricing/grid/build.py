@@ -13,6 +13,7 @@ from costmodel.hardware import Hardware
 from costmodel.pricing.clock import Clock, Kernel, clock, exact, figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import WIDEST, Grid
+from costmodel.pricing.grid.figures import joules
 from costmodel.pricing.grid.meshes import mesh_of
 from costmodel.pricing.grid.plan import Plan
 from costmodel.pricing.roofline import counts_examples
@@ -107,7 +108,7 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
     data = {"device": device.name, "policy": policy, "lower": _lower(found), "upper": upper, "predicted": _predicted(found),
             "stands": found.stands.words if found.stands else "not calibrated",
             "busy": [(unit, _busy(found, unit)) for unit in found.units if unit != "launch" or found.launch != 0]}
-    return {**data, "energy": _energy(cost, device, policy, upper)} if energy else data
+    return {**data, "energy": _energy(cost, device, policy, upper, figures)} if energy else data
 
 
 def _lower(found: Clock) -> Any:
@@ -188,16 +189,14 @@ def _picked(parts: Sequence[Any], branches: Branches) -> Any:
                     join=lambda pairs: tuple(_sum(each) for each in zip(*pairs, strict=True)))
 
 
-def _energy(cost: Symbolic, device: Hardware, policy: str, upper: Any) -> Any:
+def _energy(cost: Symbolic, device: Hardware, policy: str, upper: Any, figures: Sequence[str]) -> Any:
     """Joules: of stated energies in closed form, else of full power for the upper bound of the time."""
-    from costmodel.pricing.energy import energy
-
     if device.energies is None:
         if device.power is None:
-            energy(cost, device, policy=policy)  # raises, saying what to add
+            joules(cost, device, policy, figures)  # raises, saying what to add
         assert device.power is not None
         return _scaled(upper, device.power.value)
-    return tree_of(energy(cost, device, policy=policy).total)
+    return tree_of(joules(cost, device, policy, figures))
 
 
 def _scaled(tree: Any, factor: float) -> Any:

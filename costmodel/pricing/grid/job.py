@@ -17,8 +17,8 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid, bind
 from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
+from costmodel.pricing.grid.pointwise import Part
 from costmodel.pricing.grid.regions import elsewhere
-from costmodel.pricing.parts import Part
 from costmodel.pricing.roofline import item_of
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.symbolic.blocks import Slices, chunk_shape

@@ -1,4 +1,5 @@
-"""Where on a grid another program holds than the one with symbols."""
+"""Where on a grid another program holds than the one with symbols: regions by the boundaries that are met along its axes. What
+holds within one is told point by point (:mod:`costmodel.pricing.grid.pointwise`)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
 from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, part_of, zeros
-from costmodel.pricing.parts import Part, Points, each, on_boundaries
-from costmodel.pricing.parts import elsewhere as flat_elsewhere
+from costmodel.pricing.grid.pointwise import Part, Points, at_points, each, on_boundaries
 from costmodel.program.regions import Signature
 from costmodel.symbolic.forms import symbol
 
@@ -31,7 +31,7 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
         if grid.count > MOST:
             raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {MOST:,}, "
                                  "or analyze(..., verify=False)")
-        return flat_elsewhere(cost, _points(grid, np.arange(grid.count)))
+        return at_points(cost, _points(grid, np.arange(grid.count)))
     found: list[Part] = []
     for signature, members in _classes(cost, grid):
         single = regions.stand_ins or regions.everywhere

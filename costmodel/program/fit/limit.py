@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 TRACE_LIMIT = 60.0  # seconds for a symbolic trace, after which ``fit="auto"`` goes on with a fit
+_AGAIN = 0.5  # seconds between two alarms
 
 
 class TimeLimit(BaseException):
@@ -29,7 +30,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         raise TimeLimit
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    # Again and again: what is raised while a weak reference's or the garbage collector's callback runs is only printed, not raised.
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0, _AGAIN)
     try:
         yield
     finally:

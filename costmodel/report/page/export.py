@@ -21,7 +21,8 @@ from costmodel.report.page.program import Program
 from costmodel.report.page.settled import settle
 from costmodel.report.page.start import start
 from costmodel.rules.branches import Branches
-from costmodel.rules.work import CostTable, is_floating, retype
+from costmodel.rules.types import Types, retype
+from costmodel.rules.work import CostTable, is_floating
 from costmodel.symbolic.forms import symbol
 
 
@@ -73,7 +74,7 @@ def _headline(cost: Symbolic, lines: Forms) -> dict[str, Any]:
     plain = {"params": {}, "buffers": {}, "macs": {}, "flops": {}, "ops": {}, "transcendentals": {},
              "activations": {"rule": "total"}, "activations_peak": {}}
     found: dict[str, Any] = {name: lines.add(cost.price(name, **options)) for name, options in plain.items()}
-    narrow = [_compulsory(retype(cost.program, to)) for to in ("float16", "int8")]
+    narrow = [_compulsory(retype(cost.program, Types.of(to))) for to in ("float16", "int8")]
     found["compulsory"] = lines.all([cost.price("bytes", form="compulsory"), *narrow])
     return found
 

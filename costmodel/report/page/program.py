@@ -14,7 +14,8 @@ from costmodel.pricing.workload import computed, needless, strictest
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
-from costmodel.rules.work import DONATED_BY_TRAINING, Array, CostTable, Equation, OpKind, Work, retype, total
+from costmodel.rules.types import Types, retype
+from costmodel.rules.work import DONATED_BY_TRAINING, Array, CostTable, Equation, OpKind, Work, total
 
 
 class Program:
@@ -75,7 +76,7 @@ class Program:
     @cached_property
     def _by_width(self) -> tuple[CostTable, CostTable]:
         """The program in a type of 32 bits, and in one of 16, in which kernels may need other memory beside their operands."""
-        return retype(self.cost.program, "float32"), retype(self.cost.program, "float16")
+        return retype(self.cost.program, Types.of("float32")), retype(self.cost.program, Types.of("float16"))
 
     def _held(self, table: CostTable, name: str) -> list[list[int]]:
         """A program's buffers under a policy, and those with parameters and optimizer donated, if it has an optimizer."""

@@ -1,4 +1,5 @@
-"""Which program holds where on a grid: the cost that is swept, or another one at some points, each evaluated on whole arrays.
+"""Which program holds at points that are looked at one by one, as flat arrays: those of a fitted cost, and those of one region of a
+grid (:mod:`costmodel.pricing.grid.regions` finds the regions axis by axis, and is what a sweep asks).
 
 At some points of each sort a concrete trace is made, and the others go with them: on a boundary (``n == 1``), in a region where all
 comparisons that the model makes come out alike. Where nothing tells how far a program reaches, every point is traced by itself.
@@ -31,15 +32,6 @@ class Points:
     env: Mapping[Any, np.ndarray]
     values: Mapping[str, np.ndarray]
     places: np.ndarray
-
-    @classmethod
-    def of(cls, env: Mapping[Any, np.ndarray], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Points:
-        """Every point of a grid, as one axis."""
-        def flat(a: np.ndarray) -> np.ndarray:
-            return np.broadcast_to(a, shape).ravel()
-
-        return cls({s: flat(a) for s, a in env.items()}, {name: flat(a) for name, a in arrays.items()},
-                   np.arange(int(np.prod(shape, dtype=np.int64))))
 
     def __len__(self) -> int:
         return len(self.places)
@@ -76,8 +68,8 @@ class Part:
     points: Points
 
 
-def elsewhere(cost: Symbolic, points: Points) -> tuple[Part, ...]:
-    """The parts of a grid at which another cost than this one holds. Raises CostModelError where too many points need a trace."""
+def at_points(cost: Symbolic, points: Points) -> tuple[Part, ...]:
+    """Where on these points another cost than this one holds. Raises CostModelError where too many points need a trace."""
     if not cost.origin.compared.checked:
         return ()
     found = list(_fitted(cost, points, cost) if cost.fitted is not None else _traced(cost, points))
@@ -132,7 +124,7 @@ def _region(cost: Symbolic, fixed: Mapping[str, int], points: Points) -> Iterato
         return
     own = points.within(there.domain)
     yield Part(there, own)
-    yield from elsewhere(there, own)
+    yield from at_points(there, own)
 
 
 def each(cost: Symbolic, points: Points) -> Iterator[Part]:

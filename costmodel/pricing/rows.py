@@ -1,0 +1,105 @@
+"""A kernel's time on a device as a row of a roofline, and several rows as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class RooflineRow(NamedTuple):
+    """A kernel, or several together, on a device. Times in seconds, of one of ``times`` runs.
+
+    label:        its module, or what the rows were grouped by.
+    kind:         the kernel's kind; how many kernels a group holds.
+    path:         its module, level by level.
+    flops:        floating-point operations; ``int_ops`` those on integers; two a multiply-accumulate.
+    bytes:        across the kernel's border.
+    busy:         (resource, seconds): the units that compute ("matrix" and "vector", or "compute" where the device has one for
+                  both), "link", "memory" and "launch".
+    dtypes:       (unit, the format that keeps it busy longest): what the device computes in, as tf32 for a float32 product.
+    lower, upper: if the resources overlap perfectly, and if nothing overlaps.
+    warm:         ``lower`` if what fits into a nearer memory is found there.
+    levels:       (memory, seconds at its bandwidth) of the further memories that the traffic fits into.
+    phase:        the pass of a training step that the kernel is in.
+    predicted:    seconds that it is likely to take, by the device's calibration; None where there is none.
+    branch:       where it is one of several branches ("branch 1 of 2"): it is no part of the sum then, but of the row above, which
+                  has the branch that takes longest (or, where the least counts, shortest).
+    """
+
+    label: str
+    kind: str
+    path: tuple[str, ...]
+    flops: int
+    int_ops: int
+    bytes: float
+    busy: tuple[tuple[str, float], ...]
+    dtypes: tuple[tuple[str, str], ...]
+    lower: float
+    upper: float
+    warm: float
+    levels: tuple[tuple[str, float], ...] = ()
+    times: int = 1
+    phase: str = ""
+    branch: str = ""
+    predicted: float | None = None
+
+    @property
+    def operations(self) -> int:
+        """Floating-point and integer operations of one run; two a multiply-accumulate."""
+        return self.flops + self.int_ops
+
+    @property
+    def intensity(self) -> float:
+        """Operations a byte."""
+        return self.operations / self.bytes if self.bytes else float("inf")
+
+    @property
+    def bound(self) -> str:
+        """The resource that is busy longest; at the ridge the memory."""
+        return max(self.busy, key=lambda part: (part[1], part[0] == "memory"))[0]
+
+    @property
+    def resource(self) -> str:
+        """``bound`` and, of a unit that computes, the type."""
+        return " ".join((self.bound, *(dtype for unit, dtype in self.dtypes if unit == self.bound)))
+
+    @property
+    def attainable(self) -> float:
+        """Operations a second if compute and memory overlap perfectly: min(peak, intensity · bandwidth) where one engine works."""
+        seconds = self.lower - dict(self.busy).get("launch", 0.0)
+        return self.operations / seconds if seconds else 0.0
+
+
+def together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
+    """All runs of all rows as one row, run once."""
+    rows = tuple(row for row in rows if not row.branch)
+    busy: dict[str, float] = {}
+    longest: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        for resource, seconds in row.busy:
+            busy[resource] = busy.get(resource, 0.0) + seconds * row.times
+        for unit, dtype in row.dtypes:
+            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * row.times, dtype))
+    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
+                       sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
+                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
+                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows),
+                       predicted=_sum((r.predicted, r.times) for r in rows))
+
+
+def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
+    """Σ seconds · runs; None where one of them is not known."""
+    found = list(parts)
+    return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
+
+
+def compulsory(label: str, rows: Iterable[RooflineRow], moved: float, bandwidth: float, launch: float) -> RooflineRow:
+    """A whole program as one kernel: it computes what its ``rows`` do, each unit beside the others, and moves ``moved`` bytes.
+    ``launch``: seconds to start it. No real program need reach its lower bound; none is below it on this device."""
+    whole = together(label, rows)
+    units = {resource: seconds for resource, seconds in whole.busy if resource not in ("memory", "launch")}
+    memory = moved / bandwidth
+    busy = {"memory": memory, **units, **({"launch": launch} if launch else {})}
+    lower = max(memory, *units.values(), 0.0) + launch
+    return whole._replace(kind="program", bytes=moved, busy=tuple(busy.items()), lower=lower, upper=sum(busy.values()), warm=lower,
+                          predicted=None)
