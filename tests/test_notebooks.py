@@ -1,4 +1,4 @@
-"""The course's notebooks as files: public names only, short cells, no outputs, questions with answers. `make notebooks` runs them."""
+"""The notebooks as files: public names only, short cells, no outputs, questions with answers. `make notebooks` runs them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def problems(cells: list[dict]) -> list[str]:
                 found += [] if public else [f"{node.module} is no room for users"]
             if isinstance(node, ast.Attribute):
                 found += [f"{node.attr} is private"] if node.attr.startswith("_") else []
-                found += [f"cm.{node.attr} does not exist"] if ast.unparse(node.value) == "cm" and node.attr not in cm.__all__ else []
+                unknown = ast.unparse(node.value) == "cm" and node.attr not in cm.__all__
+                found += [f"cm.{node.attr} does not exist"] if unknown else []
     answers = ["hide-cell" in cell["metadata"].get("tags", ()) for cell in cells]
     for cell, answered in zip(cells, [*answers[1:], False], strict=True):
         found += ["a question without an answer"] if "**Question.**" in "".join(cell["source"]) and not answered else []

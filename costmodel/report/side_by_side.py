@@ -42,8 +42,7 @@ class SideBySide(Result):
     def sheet(self) -> Sheet:
         """A row a cost. A form that stands in several formulas of a row, as h - k_h + 1, has a name there, which the last column
         tells."""
-        columns = [Column(f"{name}, {form}" if form else name, found.unit)
-                   for (name, _, form), (found, _) in zip(map(lambda text: text.partition(":"), self.asked), self.found, strict=True)]
+        columns = [Column(text.replace(":", ", "), found.unit) for text, (found, _) in zip(self.asked, self.found, strict=True)]
         rows = tuple(Line(name, self._cells(cost)) for name, cost in zip(self.names, self.costs, strict=True))
         return Sheet("", (Column("name"), *columns, Column(_MEANS, style="text")), rows)
 
@@ -59,7 +58,8 @@ class SideBySide(Result):
     def _repr_html_(self) -> str:
         if all(isinstance(cost, Point) for cost in self.costs):
             return super()._repr_html_()
-        head = "".join(f"<th style='text-align:left'>{html.escape(column.head)}</th>" for column in self.sheet().for_people().columns)
+        columns = self.sheet().for_people().columns
+        head = "".join(f"<th style='text-align:left'>{html.escape(column.head)}</th>" for column in columns)
         body = "".join(map(self._row, self.names, self.costs))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

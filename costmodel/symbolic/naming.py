@@ -18,7 +18,6 @@ from sympy import Add, Dummy, Expr, Function, Mul, Pow, Symbol
 
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, symbol
 
-
 MOST = 64  # terms of a sum that is still factored at once
 
 

@@ -36,7 +36,7 @@ def receptive_field(kernels: Any, strides: Any = 1, dilations: Any = 1, *, layer
     """
     if layers is not None:
         if any(isinstance(each, Sequence) for each in (kernels, strides, dilations)):
-            raise CostModelError("layers=… is of layers that are alike: give one kernel, one stride and one dilation, or leave it out")
+            raise CostModelError("layers=… is of layers that are alike: give one kernel, one stride and one dilation, or none")
         if strides == 1:
             return 1 + dilations * (kernels - 1) * layers
         whole = isinstance(strides, int) and isinstance(layers, int)  # a geometric sum of integers is one

@@ -11,7 +11,7 @@ import sympy
 from jax import lax
 
 import costmodel as cm
-from zoo import lecture_convolution, lecture_padding
+from zoo import lecture_padding
 from zoo._published import rows
 
 N, C, C_I, C_O, H, W, L, K, K_H, K_W, G, S, P = cm.symbols("n c c_i c_o h w l k k_h k_w g s p")
