@@ -129,7 +129,8 @@ class Roofline(Result):
     @property
     def throughput(self) -> tuple[float, float]:
         """Items (or tokens, see ``item``) a second: (at most, at least)."""
-        return self.batch / self.lower, self.batch / self.upper
+        fast, slow = (self.batch / seconds if seconds else float("inf") for seconds in (self.lower, self.upper))
+        return fast, slow
 
     @property
     def flops(self) -> int:
@@ -357,7 +358,7 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None else ""
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None and roofline.lower else ""
         yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel in both" if device.launch_overhead

@@ -223,8 +223,10 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
     found, items = arrays(job), batch(job.grid.values, cost.tokens)
     bound = job.labels("bound", found["bound"])
+    with np.errstate(divide="ignore"):  # no end of how many take no time
+        slow = items / found["time_upper"]
     return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
-                       (found["throughput"][i], items / found["time_upper"][i]), found["time_predicted"][i], job.stands[i])
+                       (found["throughput"][i], slow[i]), found["time_predicted"][i], job.stands[i])
                  for i, device in enumerate(devices))
 
 
