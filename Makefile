@@ -26,7 +26,7 @@ test-slow: $(READY)
 # Debian's browser, where there is none yet.
 browser: $(READY)
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
-	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py
+	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py tests/test_docs_browser.py
 
 walks: $(READY)
 	$(BIN)/python tests/walks/run.py
