@@ -8,7 +8,7 @@ import browser
 import pytest
 
 BUILT = Path(__file__).parents[1] / "docs" / "_build" / "html"
-WIDE = """[...document.querySelectorAll("pre")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
+WIDE = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"
 
 
 @pytest.mark.browser
