@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,6 +122,10 @@ class Answer:
     def result(self) -> Cost | CostAt:
         """The cost at the point, or the symbolic one."""
         return self.cost.at(**self.at) if self.at else self.cost
+
+    def retyped(self, dtype: str | None) -> Answer:
+        """The same with other types, as --dtype says them; None for those of the trace."""
+        return replace(self, cost=self.cost.reprice(dtype=dtype)) if dtype else self
 
     @property
     def at_text(self) -> str:

@@ -61,6 +61,8 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     return decorated
 
 
+DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+                      help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 PRECISION = click.option("--precision", type=click.Choice(["highest", "high", "default"]),
                          help="What float32 contractions that ask for none run at (default: the device's policy).")
 

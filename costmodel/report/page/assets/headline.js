@@ -23,7 +23,7 @@ function timeCards(total, device, absent) {
   }
   const batch = Number(batchNow()), {lower, upper, predicted, stands} = total;
   const likely = stands ? [timeCard("predicted", `predicted on ${device.name}`, si(predicted, "s"), [predicted],
-    `90 % between ${stands.interval.map((factor) => si(factor * predicted, "s")).join(" and ")}; ${stands.words}`)] : [];
+    `90 % between ${stands.interval.map((factor) => si(factor * predicted, "s")).join(" and ")}; ${stands.words}${shaped(device)}`)] : [];
   return [timeCard("time", `time on ${device.name}`, `${si(lower, "s")} to ${si(upper, "s")}`, [lower, upper]),
     ...likely, timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`,
       [batch / upper, batch / lower]),
@@ -40,3 +40,6 @@ function showHeadline(head, total, device, absent) {
   ].map(([key, label, unit]) => card(key, label, head[key], unit));
   byId("headline").replaceChildren(...timeCards(total, device, absent), ...cards);
 }
+
+// What is said of products that are predicted by their shape.
+const shaped = (device) => device.products.map((p) => `; products of ${p.dtype} by their shape, ±${Math.round(100 * p.error)} %`).join("");
