@@ -44,8 +44,8 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     """
     from costmodel.points import split_range
 
-    laid = {axis: link for axis, _, link in (each.partition("=") for each in topology)}
-    wanted = [device.laid(laid) for device in devices_named(names, precision)]  # before the model, which takes longer
+    laid = _laid(topology)
+    wanted = devices_named(names, precision)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if by != "kernel" or depth is not None:
@@ -54,11 +54,11 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
             raise CostModelError("--near is of a table at a point: give it without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
-        _over(asked, fixed, span, wanted, policy, dtype, form)
+        _over(asked, fixed, span, wanted, laid, policy, dtype, form)
         return
     answer = asked.answer(quoted=True)
     point = answer.retyped(dtype).cost.at(**answer.at)
-    priced = [point.roofline(device, policy=policy, near=_near(near)) for device in wanted]
+    priced = [point.roofline(device, policy=policy, topology=laid, near=_near(near)) for device in wanted]
     others = [each for name in beside.split(",") if beside for each in _beside(name.strip(), wanted, policy, dtype, near)]
     sheets = [each.sheet(by, depth) for each in priced]
     if output:  # before anything is printed, since who reads it may go away
@@ -72,6 +72,19 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     give(joined(sheets, [each.hardware.name for each in priced], "device"), form,
          lambda: "\n\n".join(OneSheet(each).text(width()) for each in sheets))
     end(answer, form, output)
+
+
+def _laid(texts: tuple[str, ...]) -> dict[str, str]:
+    """The links of axes of the options --topology."""
+    laid: dict[str, str] = {}
+    for text in texts:
+        axis, _, link = (part.strip() for part in text.partition("="))
+        if not axis or not link:
+            raise CostModelError(f"--topology {text!r} is not of the form AXIS=LINK; write e.g. --topology data=InfiniBand")
+        if axis in laid:
+            raise CostModelError(f"--topology lays {axis} twice; give each axis one link")
+        laid[axis] = link
+    return laid
 
 
 def _near(text: str | None) -> str | float | None:
@@ -106,10 +119,11 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
     end(answer, form, output)
 
 
-def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
-          dtype: str | None, form: str | None) -> None:
+def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], laid: dict[str, str],
+          policy: str | None, dtype: str | None, form: str | None) -> None:
     from costmodel.pricing.roofline import item_of
     from costmodel.pricing.sweep import curves, curves_sheet
+    from costmodel.pricing.topology import on_links
     from costmodel.sheets import joined
     from costmodel.solve.line import line_of
 
@@ -117,6 +131,7 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     answer, at = _symbolic(asked, fixed, symbol)
     cost = answer.retyped(dtype).cost
     values = line_of(cost, symbol, at).between(low, high)
+    devices = [on_links(device, cost.name, dict(cost.program.axes), laid) for device in devices]
     found = curves(cost, {**at, symbol: values}, devices, policy)
     name, item = cost.name + (f" at {_text(at)}" if at else ""), item_of(cost.tokens)
     whole = joined([curves_sheet(name, symbol, values, each, item, whole=form is not None) for each in found],
