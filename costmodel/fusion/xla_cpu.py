@@ -7,6 +7,7 @@ from sympy import Expr
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
 from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, relaid, transposed
+from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -41,7 +42,7 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    return relaid(every_pair(hoisted(table)), lambda e: (*inner_batches(e), *not_channels_last(e)))
+    return relaid(every_pair(hoisted(exchanged(table))), lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
