@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow browser walks mutants bench judge judge-mesh truth plans lint docs clean
+.PHONY: demo test test-slow browser walks notebooks mutants bench judge judge-mesh truth plans lint docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,13 +23,17 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
-# Debian's browser, where there is none yet.
+# With Debian's browser, where there is none yet; where it cannot be installed the tests say that they were skipped.
 browser: $(READY)
-	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
-	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } || echo "no browser here"
+	$(BIN)/python -m pytest -q -s -m browser tests/report/test_page_browser.py tests/test_docs_browser.py
 
 walks: $(READY)
 	$(BIN)/python tests/walks/run.py
+
+notebooks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
+	$(BIN)/python tests/notebooks/run.py
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from costmodel.models import Published as Published
     from costmodel.models import model as model
     from costmodel.pricing.metrics import metric as metric
+    from costmodel.report.side_by_side import side_by_side as side_by_side
     from costmodel.rules import rule as rule
     from costmodel.symbolic.dimensions import dims as dims
     from costmodel.symbolic.dimensions import expression as expression
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from costmodel.symbolic.forms import CeilDiv as CeilDiv
     from costmodel.symbolic.forms import FloorDiv as FloorDiv
     from costmodel.symbolic.forms import PeakMax as PeakMax
+    from costmodel.symbolic.receptive import receptive_field as receptive_field
     from costmodel.symbolic.taps import TapCount as TapCount
     from costmodel.trace.requests import abstract as abstract
     from costmodel.trace.requests import spec as spec
@@ -49,6 +51,7 @@ _HOMES = {
     "Hardware": "hardware", "metric": "pricing.metrics", "rule": "rules",
     "ModelEntry": "models", "Published": "models", "model": "models",
     "abstract": "trace.requests", "spec": "trace.requests", "solve": "",
+    "receptive_field": "symbolic.receptive", "side_by_side": "report.side_by_side",
 }
 
 __all__ = sorted(_HOMES)

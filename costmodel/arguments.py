@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,7 @@ class Asked:
     skip_masked: bool = False
     mesh: str | None = None
     shards: tuple[str, ...] = ()
+    shard_rules: tuple[str, ...] = ()
     cache: Cache = field(default_factory=lambda: Cache(used=False))
 
     def answer(self, quoted: bool | None = False, train: Recipe | str | None = None) -> Answer:
@@ -66,7 +67,7 @@ class Asked:
         own = (os.getcwd(), os.environ.get(FOLDERS, "")) if users else ()
         return {"model": self.model, "inputs": [each.said for each in given], "where": self.where, "keywords": self.keywords,
                 "rngs": self.rngs, "mutable": self.mutable, "fit": self.fit, "mesh": self.mesh, "shards": self.shards,
-                "train": train and asdict(train), "folders": own}
+                "shard_rules": self.shard_rules, "train": train and asdict(train), "folders": own}
 
     def _entry(self, train: Recipe | None = None) -> ModelEntry:
         entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
@@ -94,24 +95,17 @@ class Asked:
         return self._entry().request(rngs=self.rngs, mutable=self.mutable or False)
 
     def _over(self, what: str) -> dict[str, Any]:
-        """The mesh and the partitions of inputs, as options of an analysis."""
+        """The mesh and the partitions of inputs and parameters, as options of an analysis."""
         if self.mesh is None:
-            if self.shards:
-                raise CostModelError("--shard needs a mesh: give --mesh, e.g. --mesh data=8,model=4")
+            if self.shards or self.shard_rules:
+                option = "--shard" if self.shards else "--shard-rules"
+                raise CostModelError(f"{option} needs a mesh: give --mesh, e.g. --mesh data=8,model=4")
             return {}
+        from costmodel.sharding.rules import partition, rules
+
         partitions = tuple(map(partition, self.shards))
-        return {"mesh": point((self.mesh,), "--mesh"), what: partitions[0] if len(partitions) == 1 else partitions or None}
-
-
-def partition(text: str) -> Any:
-    """``data,-`` as a partition: the first dimension along the axis data, the second along none.
-
-    >>> tuple(partition("data,-,model"))
-    ('data', None, 'model')
-    """
-    from jax.sharding import PartitionSpec
-
-    return PartitionSpec(*(None if axis.strip() == "-" else axis.strip() for axis in text.split(",")))
+        return {"mesh": point((self.mesh,), "--mesh"), what: partitions[0] if len(partitions) == 1 else partitions or None,
+                "param_shardings": rules(self.shard_rules) if self.shard_rules else None}
 
 
 @dataclass(frozen=True)
@@ -128,6 +122,10 @@ class Answer:
     def result(self) -> Cost | CostAt:
         """The cost at the point, or the symbolic one."""
         return self.cost.at(**self.at) if self.at else self.cost
+
+    def retyped(self, dtype: str | None) -> Answer:
+        """The same with other types, as --dtype says them; None for those of the trace."""
+        return replace(self, cost=self.cost.reprice(dtype=dtype)) if dtype else self
 
     @property
     def at_text(self) -> str:

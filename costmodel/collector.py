@@ -14,6 +14,8 @@ from collections.abc import Iterator
 _lock = threading.Lock()
 _pauses = 0  # of all threads: the collector is one for the process
 _was_on = False
+_rare = 0
+_before = gc.get_threshold()
 
 
 @contextlib.contextmanager
@@ -45,10 +47,18 @@ def paused() -> Iterator[None]:
 
 @contextlib.contextmanager
 def rare() -> Iterator[None]:
-    """Collections far apart while it lasts: for a process of one command, which is at its end before they would pay."""
-    before = gc.get_threshold()
-    gc.set_threshold(500_000, 100, 100)
+    """Collections far apart while it lasts: for a model's trace, whose objects stay, and for a process of one command, which is
+    at its end before they would pay. The first of several threads sets what the last sets back."""
+    global _rare, _before
+    with _lock:
+        if _rare == 0:
+            _before = gc.get_threshold()
+            gc.set_threshold(500_000, 100, 100)
+        _rare += 1
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        with _lock:
+            _rare -= 1
+            if _rare == 0:
+                gc.set_threshold(*_before)

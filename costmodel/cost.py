@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Symbol
 
+from costmodel import collector
 from costmodel.errors import CostModelError, DomainError, IndivisibleShards, TraceError
 from costmodel.face import Face
 from costmodel.pricing.core import Point, Symbolic, regions_of
@@ -92,7 +93,8 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
         raise CostModelError(f"branches={branches!r} must be one of {', '.join(Branches)}")
-    made, asked = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
+    with collector.rare():
+        made, asked = _made(asked, mesh, stated, fit=fit, trace_limit=trace_limit, tell=tell)
     if isinstance(made, Grows):
         return _grown(made, unknown=unknown, branches=branches, verify=verify, fit=fit, trace_limit=trace_limit)
     table, domain = cost_table(made.program, unknown=unknown, branches=Branches(branches))

@@ -30,6 +30,16 @@ def test_a_command_collects_rarely_and_leaves_it_as_it_was():
         gc.set_threshold(*of_the_suite)
 
 
+def test_the_last_of_many_rare_times_sets_back_what_the_first_found():
+    before, first, second = gc.get_threshold(), collector.rare(), collector.rare()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold() != before
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == before
+
+
 def test_a_collector_that_was_off_stays_off():
     gc.disable()
     try:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -88,3 +89,11 @@ def test_the_check_can_fail() -> None:
     made.Thing.size.fget.__module__ = "made"
     made.Thing.__module__ = "made"
     assert undocumented([made]) == ["made.Thing.size"]
+
+
+def test_what_is_public_is_in_the_reference() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    named = {line.split(":: ")[1].split(".")[-1] for line in page.splitlines() if line.startswith(".. auto")}
+    rest = {"Hardware", "solve"}  # a room, and what stands below its own
+    assert {name for name in costmodel.__all__ if name not in rest} <= named
+    assert {name for name in costmodel.solve.__all__ if name.islower()} - {"line", "capacity", "rates_of", "seconds_of"} <= named

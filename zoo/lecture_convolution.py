@@ -62,35 +62,6 @@ def conv2d_depthwise(c, k_h, k_w) -> nn.Module:
     return Conv(c, (k_h, k_w), feature_group_count=c)
 
 
-def stacked_receptive_field(layers, k):
-    """Input rows that one output row sees through ``layers`` stride-1 convolutions of size ``k``: L·(k - 1) + 1.
-
-    Integers or sympy symbols.
-
-    >>> stacked_receptive_field(layers=2, k=3)
-    5
-    """
-    return layers * (k - 1) + 1
-
-
-def receptive_field(kernels, strides):
-    """Input rows that one output row sees through layers of these kernel sizes and strides, the first layer first.
-
-    Each layer adds k - 1 steps, and a step spans the product of the strides before it: r = 1 + Σ (k_i - 1)·Π_{j<i} s_j.
-    Integers or sympy symbols.
-
-    >>> receptive_field(kernels=(3, 3), strides=(1, 1))
-    5
-    >>> receptive_field(kernels=(7, 3), strides=(2, 2))  # ResNet's stem
-    11
-    """
-    field, step = 1, 1
-    for k, s in zip(kernels, strides, strict=True):
-        field += (k - 1) * step
-        step *= s
-    return field
-
-
 def alexnet_layer(layer: str, **at: int) -> dict:
     """The fields of an entry that is quoted at a layer of the lecture's AlexNet."""
     return {"at": at, "published": lecture_alexnet(layer, at=at)}

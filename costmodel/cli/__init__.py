@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from costmodel import __version__, collector
-from costmodel.cli import bench, cache, calibrate, hw, model, page, plan, price, sweep, train
+from costmodel.cli import bench, cache, calibrate, hw, lecture, model, page, plan, price, sweep, train
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
 from costmodel.text import shown
@@ -55,7 +55,7 @@ def main(context: click.Context) -> None:
 
 for command in (model.show, model.explain, price.roofline, sweep.sweep, price.energy, price.solve, plan.plan, price.compare,
                 bench.check, bench.judge, calibrate.calibrate, calibrate.mfu, page.page, model.list_models, hw.hw, cache.cache,
-                train.train):
+                train.train, lecture.lecture):
     main.add_command(command)
 
 # What other rooms may use.

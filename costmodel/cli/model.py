@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costmodel.cli.forms import PICTURE, end, forms, give, result_alone, say
-from costmodel.cli.options import columns, model_options, width
+from costmodel.cli.options import DTYPE, columns, model_options, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 @click.option("--depth", type=int, help="Levels of modules in the table.")
 @click.option("--by", default="module", metavar="module|layer|op|kernel|phase|saved|block|step",
               show_default=True, help="What a row of the table is; block: memory of each; step: memory over time.")
+@DTYPE
 @click.option("--policy", help="With --by kernel, block or step: which operations share a kernel, e.g. xla-gpu.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
 @click.option("--formulas", is_flag=True, help="All formulas in full, in the table too.")
 @click.option("--metric", metavar="COLUMN", help="With -o: which column of the table the bars are, e.g. params.")
 @PICTURE
-def show(asked: Asked, depth: int | None, by: str, policy: str | None, taps: str, formulas: bool, metric: str | None,
-         form: str | None, output: str | None) -> None:
+def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: str | None, taps: str, formulas: bool,
+         metric: str | None, form: str | None, output: str | None) -> None:
     """Closed forms and a table of MODEL, at --at or where publications quote it; with --formulas the table's forms.
 
     --json without --at is the whole result, loss-free; with it every metric there.
     """
     whole = form == "json" and by not in ("block", "step")
-    answer = asked.answer(quoted=None if not formulas and (not whole or asked.points) else False)
+    answer = asked.answer(quoted=None if not formulas and (not whole or asked.points) else False).retyped(dtype)
     table = _rows(answer.cost if formulas else answer.result, depth, by, policy)
     if output:
         _rows(answer.result, depth, by, policy).plot(output, **({"metric": metric} if metric else {}))

@@ -32,7 +32,9 @@ _MODEL = (
     click.option("--mesh", metavar="AXIS=INT,…",
                  help="Analyse one device of a mesh, e.g. data=8,model=4; parameters as Flax's metadata says."),
     click.option("--shard", "shards", multiple=True, metavar="AXIS,…",
-                 help="One an input: the mesh's axis of each dimension, - for none; a single one is of all inputs."),
+                 help="One an input: the mesh's axis of each dimension, - for none, a+b for two; a single one is of all inputs."),
+    click.option("--shard-rules", "shard_rules", multiple=True, metavar="PATTERN=AXIS,…",
+                 help="Parameters' partitions by path or logical axis, the first that fits: '*/up/kernel=-,model; embed=data'."),
     NO_CACHE,
     click.option("--verify/--no-verify", default=True, help="Compare with a concrete trace at one point (default: yes)."),
 )
@@ -43,13 +45,13 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
                  rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
-                 shards: tuple[str, ...], cached: bool, verify: bool, **options: Any) -> None:
+                 shards: tuple[str, ...], shard_rules: tuple[str, ...], cached: bool, verify: bool, **options: Any) -> None:
         from costmodel.arguments import Asked
         from costmodel.cache.derivations import Cache
 
         cache = Cache(cached)
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards, cache),
-                **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards, shard_rules,
+                      cache), **options)
         cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered
@@ -59,6 +61,8 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     return decorated
 
 
+DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
+                      help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 PRECISION = click.option("--precision", type=click.Choice(["highest", "high", "default"]),
                          help="What float32 contractions that ask for none run at (default: the device's policy).")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from costmodel.cli.forms import PICTURE, end, forms, give
-from costmodel.cli.options import NO_CACHE, PRECISION, model_options, width
+from costmodel.cli.options import DTYPE, NO_CACHE, PRECISION, model_options, width
 from costmodel.errors import CostModelError
 from costmodel.text import did_you_mean
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _POLICY = click.option("--policy", metavar="NAME",
                        help="Which operations share a kernel, e.g. layer or unfused (default: the device's own); compulsory: "
                             "all in one, which moves what it must.")
-_DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
-                      help="Price floating-point numbers in this type, e.g. bf16, or by role: weights=int8,activations=bf16.")
 
 
 @click.command()
@@ -30,7 +28,7 @@ _DTYPE = click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
 @forms
 @click.option("--hw", "names", required=True, metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
-@_DTYPE
+@DTYPE
 @PRECISION
 @click.option("--by", default="kernel", show_default=True, metavar="kernel|module|kind|equation", help="What a row is.")
 @click.option("--depth", type=int, help="Levels of modules in rows by module.")
@@ -46,8 +44,8 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     """
     from costmodel.points import split_range
 
-    laid = {axis: link for axis, _, link in (each.partition("=") for each in topology)}
-    wanted = [device.laid(laid) for device in devices_named(names, precision)]  # before the model, which takes longer
+    laid = _laid(topology)
+    wanted = devices_named(names, precision)  # before the model, which takes longer
     fixed, span = split_range(asked.points)
     if span:
         if by != "kernel" or depth is not None:
@@ -56,11 +54,11 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
             raise CostModelError("--near is of a table at a point: give it without a range in --at")
         if output:
             raise CostModelError("a picture is drawn at a point: give --output without a range in --at")
-        _over(asked, fixed, span, wanted, policy, dtype, form)
+        _over(asked, fixed, span, wanted, laid, policy, dtype, form)
         return
     answer = asked.answer(quoted=True)
-    point = _typed(answer.cost, dtype).at(**answer.at)
-    priced = [point.roofline(device, policy=policy, near=_near(near)) for device in wanted]
+    point = answer.retyped(dtype).cost.at(**answer.at)
+    priced = [point.roofline(device, policy=policy, topology=laid, near=_near(near)) for device in wanted]
     others = [each for name in beside.split(",") if beside for each in _beside(name.strip(), wanted, policy, dtype, near)]
     sheets = [each.sheet(by, depth) for each in priced]
     if output:  # before anything is printed, since who reads it may go away
@@ -76,6 +74,19 @@ def roofline(asked: Asked, names: str, policy: str | None, dtype: str | None, pr
     end(answer, form, output)
 
 
+def _laid(texts: tuple[str, ...]) -> dict[str, str]:
+    """The links of axes of the options --topology."""
+    laid: dict[str, str] = {}
+    for text in texts:
+        axis, _, link = (part.strip() for part in text.partition("="))
+        if not axis or not link:
+            raise CostModelError(f"--topology {text!r} is not of the form AXIS=LINK; write e.g. --topology data=InfiniBand")
+        if axis in laid:
+            raise CostModelError(f"--topology lays {axis} twice; give each axis one link")
+        laid[axis] = link
+    return laid
+
+
 def _near(text: str | None) -> str | float | None:
     """A memory of the option --near: its name, or its size."""
     from costmodel.solve import capacity
@@ -89,7 +100,7 @@ def _near(text: str | None) -> str | float | None:
 @click.option("--hw", "name", required=True, metavar="NAME",
               help="A table of energies or a device of `costmodel hw list`, or a .toml file.")
 @_POLICY
-@_DTYPE
+@DTYPE
 @click.option("--weights", metavar="MEMORY", help="The memory that parameters are in, e.g. SRAM (default: the main one).")
 @click.option("--activations", metavar="MEMORY", help="The memory that everything else is in.")
 @click.option("--by", type=click.Choice(["what", "kernel", "module", "phase"]), help="One table: what a row is.")
@@ -99,7 +110,7 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
            by: str | None, depth: int | None, form: str | None, output: str | None) -> None:
     """Joules of one run of MODEL, and where they go. Without --at: at the point that publications quote."""
     answer = asked.answer(quoted=True)
-    point = _typed(answer.cost, dtype).at(**answer.at)
+    point = answer.retyped(dtype).cost.at(**answer.at)
     found = point.energy(name, policy=policy, weights=weights, activations=activations)
     how: dict[str, Any] = {"by": by, "depth": depth} if by else {}
     if output:
@@ -108,17 +119,19 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
     end(answer, form, output)
 
 
-def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], policy: str | None,
-          dtype: str | None, form: str | None) -> None:
+def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], laid: dict[str, str],
+          policy: str | None, dtype: str | None, form: str | None) -> None:
     from costmodel.pricing.roofline import item_of
     from costmodel.pricing.sweep import curves, curves_sheet
+    from costmodel.pricing.topology import on_links
     from costmodel.sheets import joined
     from costmodel.solve.line import line_of
 
     symbol, low, high = span
     answer, at = _symbolic(asked, fixed, symbol)
-    cost = _typed(answer.cost, dtype)
+    cost = answer.retyped(dtype).cost
     values = line_of(cost, symbol, at).between(low, high)
+    devices = [on_links(device, cost.name, dict(cost.program.axes), laid) for device in devices]
     found = curves(cost, {**at, symbol: values}, devices, policy)
     name, item = cost.name + (f" at {_text(at)}" if at else ""), item_of(cost.tokens)
     whole = joined([curves_sheet(name, symbol, values, each, item, whole=form is not None) for each in found],
@@ -132,7 +145,7 @@ def _beside(name: str, devices: list[Hardware], policy: str | None, dtype: str |
     from costmodel.arguments import Asked
 
     answer = Asked(name, verify=False).answer(quoted=True)
-    point = _typed(answer.cost, dtype).at(**answer.at)
+    point = answer.retyped(dtype).cost.at(**answer.at)
     return [point.roofline(device, policy=policy, near=_near(near)) for device in devices]
 
 
@@ -145,10 +158,6 @@ def devices_named(names: str, precision: str | None = None) -> list[Hardware]:
     if not wanted:
         raise CostModelError("--hw names no device; `costmodel hw list` shows all")
     return wanted
-
-
-def _typed(cost: Cost, dtype: str | None) -> Cost:
-    return cost.reprice(dtype=dtype) if dtype else cost
 
 
 def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple[Answer, dict[str, int]]:
@@ -182,7 +191,7 @@ def _symbolic(asked: Asked, fixed: tuple[str, ...], symbol: str | None) -> tuple
 @click.option("--kind", metavar="KIND", help="The crossover of kernels of a kind, e.g. dot.")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", help="Devices of `costmodel hw list`, or .toml files.")
 @_POLICY
-@_DTYPE
+@DTYPE
 @PRECISION
 @PICTURE
 def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: str | None, saturation: bool, crossover: bool,
@@ -199,7 +208,7 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
         raise CostModelError("--hw says which devices to price on; `costmodel hw list` shows all")
     devices = devices_named(names, precision) if names else []
     answer, at = _symbolic(asked, asked.points, over)
-    cost = _typed(answer.cost, dtype)
+    cost = answer.retyped(dtype).cost
     found = list(_answers(cost, at, over, devices, fit=fit, uses=uses, latency=latency, saturation=saturation, crossover=crossover,
                           layer=layer, kind=kind, policy=policy))
     title = cost.name + (f" at {_text(at)}" if at else "")
@@ -248,7 +257,7 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
 @click.option("--at-a", "points_a", multiple=True, metavar="NAME=INT,…", help="Values for symbols of A alone.")
 @click.option("--at-b", "points_b", multiple=True, metavar="NAME=INT,…", help="Values for symbols of B alone.")
 @_POLICY
-@_DTYPE
+@DTYPE
 @PRECISION
 @PICTURE
 @NO_CACHE
@@ -271,7 +280,7 @@ def compare(first: str, second: str, names: str | None, points: tuple[str, ...],
     found = []
     for (answer, quoted), of_one in zip(answers, own, strict=True):
         of_both = {symbol: value for symbol, value in shared.items() if symbol in answer.cost.symbols}
-        found.append(_typed(answer.cost, dtype).at(**{**quoted, **of_both, **of_one}))
+        found.append(answer.retyped(dtype).cost.at(**{**quoted, **of_both, **of_one}))
     result = side_by_side(found[0], found[1], devices, policy)
     if output:
         result.plot(output)

@@ -17,6 +17,7 @@ from costmodel.fusion.conversions import (
     tiled,
     transposed,
 )
+from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -70,7 +71,7 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(table)))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(table))))))
     table = located(every_pair(table))
     return relaid(table, lambda e: (*inner_batches(e), *not_channels_last(e)))
 

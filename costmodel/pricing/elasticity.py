@@ -18,7 +18,7 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
 
     ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
     time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind. ``link``
-    is what is sent, latency and all: of a lower bound all where it binds, else what cannot be hidden.
+    is what is sent, latency and all: of a lower bound all where it binds, else what cannot be hidden. All are 0 of no time.
     """
     found = load(device) if isinstance(device, str) else device
     times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
@@ -33,6 +33,8 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
         seconds["bandwidth"] = times.memory * binding["memory"]
         seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
     whole, runs = whole_time(times, bound), times.runs(bound)
+    if not whole:
+        return dict.fromkeys(seconds, 0.0)
     if bound == "lower" and times.lanes:
         return _beside(times, seconds, whole)
     return {name: float((part * runs).sum()) / whole for name, part in seconds.items()}

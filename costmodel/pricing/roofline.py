@@ -23,6 +23,7 @@ from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
 from costmodel.pricing.rows import RooflineRow, compulsory, together
 from costmodel.pricing.sides import shared_path, with_branches
+from costmodel.pricing.topology import on_links
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.sheets import Column, Line, Result, Sheet
@@ -129,7 +130,8 @@ class Roofline(Result):
     @property
     def throughput(self) -> tuple[float, float]:
         """Items (or tokens, see ``item``) a second: (at most, at least)."""
-        return self.batch / self.lower, self.batch / self.upper
+        fast, slow = (self.batch / seconds if seconds else float("inf") for seconds in (self.lower, self.upper))
+        return fast, slow
 
     @property
     def flops(self) -> int:
@@ -225,9 +227,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
 
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
     device = device.at_precision(precision) if precision else device
-    if topology and not cost.program.axes:
-        raise CostModelError(f"{cost.name} is of one device: no axis is to be laid on links; give it a mesh, or no topology")
-    device = device.laid(topology) if topology else device
+    device = on_links(device, cost.name, dict(cost.program.axes), topology or {})
     policy = policy_of(device, policy)
     if policy == COMPULSORY and near is not None:
         raise CostModelError("near= is of the tiles of kernels, and compulsory has none: give another policy")
@@ -357,7 +357,7 @@ def _notes(roofline: Roofline, by: str) -> Iterator[str]:
     device = roofline.hardware
     if by != "equation":
         fast, slow = roofline.throughput
-        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None else ""
+        follows = f"; time follows {_follows(roofline)}" if roofline.cost and roofline.near is None and roofline.lower else ""
         yield f"throughput {slow:.4g} to {fast:.4g} {roofline.item}/s{follows}"
         yield _told(roofline)
     launch = (f"launch overhead {si(device.launch_overhead.value, 's')} a kernel in both" if device.launch_overhead

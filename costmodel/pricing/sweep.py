@@ -143,7 +143,7 @@ def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
     """Devices and what binds by name ("" for none); integers as such where every value is one."""
     if name in ("hardware", "bound"):
         names = np.array([*(job.devices if name == "hardware" else job.plan.units), ""])
-        return names[np.where(np.isnan(values), -1, values).astype(int)]
+        return np.asarray(names[np.where(np.isnan(values), -1, values).astype(int)])  # of one answer, too, an array
     if np.isnan(values).any() or (name in job.plan.variables and job.plan.dtype(name).kind != "i") or name in job.figures:
         return values
     return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**53 else values
@@ -223,8 +223,10 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
     found, items = arrays(job), batch(job.grid.values, cost.tokens)
     bound = job.labels("bound", found["bound"])
+    with np.errstate(divide="ignore"):  # no end of how many take no time
+        slow = items / found["time_upper"]
     return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
-                       (found["throughput"][i], items / found["time_upper"][i]), found["time_predicted"][i], job.stands[i])
+                       (found["throughput"][i], slow[i]), found["time_predicted"][i], job.stands[i])
                  for i, device in enumerate(devices))
 
 

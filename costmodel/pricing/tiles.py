@@ -20,7 +20,7 @@ from sympy import Expr, Integer, Max, Min
 from costmodel.hardware import TILES, Hardware, ProductCalibration
 from costmodel.symbolic.forms import CeilDiv
 
-_SUM = 8  # bytes of a partial sum, in float32, written and read
+SUM = 8  # bytes of a partial sum, in float32, written and read
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Products:
         for (rows, columns, parts), reached in zip(TILES, self.reached, strict=True):
             waves = CeilDiv(batch * CeilDiv(m, rows) * CeilDiv(n, columns) * parts, self.chip.multiprocessors)
             step = rows * columns * self.chip.multiprocessors * mac / number(reached)
-            sums = batch * m * n * parts * _SUM * byte / number(self.sums) + number(self.again) if parts > 1 else 0
+            sums = batch * m * n * parts * SUM * byte / number(self.sums) + number(self.again) if parts > 1 else 0
             found.append(waves * (CeilDiv(k, parts) * step + number(self.start)) + sums)
         return tuple(found)
 
@@ -120,6 +120,6 @@ def shaped(chip: Chip, m: np.ndarray, n: np.ndarray, k: np.ndarray, batch: np.nd
         count = -(-(batch * -(-m // rows) * -(-n // columns) * parts) // chip.multiprocessors)
         waves.append(count)
         steps.append(count * -(-k // parts) * (2 * rows * columns * chip.multiprocessors / chip.peak))
-        sums.append(batch * m * n * parts * _SUM / chip.bandwidth if parts > 1 else np.zeros(len(m)))
+        sums.append(batch * m * n * parts * SUM / chip.bandwidth if parts > 1 else np.zeros(len(m)))
     memory = batch * (m * k + k * n + m * n) * chip.width / chip.bandwidth
     return Shaped(np.array(steps), np.array(waves, dtype=float), np.array(sums), memory)

@@ -100,6 +100,17 @@ def lay(device: Hardware, sizes: Mapping[str, int], topology: Topology | None = 
     return _closing(Layout(device, {axis: legs[axis] for axis in sizes}), rooms)
 
 
+def on_links(device: Hardware, name: str, axes: Mapping[str, int], topology: Topology) -> Hardware:
+    """The device with a mesh's axes on these links of it. Raises CostModelError as :func:`lay` does, where nothing is sent too, and
+    for a program of one device (``name``)."""
+    if not topology:
+        return device
+    if not axes:
+        raise CostModelError(f"{name} is of one device: no axis is to be laid on links; give it a mesh, or no topology")
+    lay(device, axes, topology)
+    return device.laid(topology)
+
+
 def _in_symbols(axis: str, size: int, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
     *near, last = legs
     inside = prod(leg.devices for leg in near)

@@ -1,7 +1,8 @@
-"""Pages, and pictures of sweeps. They read results and compute nothing."""
+"""Pages, pictures of sweeps, and costs side by side. They read results and compute nothing."""
 
 # What other rooms may use.
 __all__ = [
     "page",
+    "side_by_side",
     "sweeps",
 ]

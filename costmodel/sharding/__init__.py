@@ -6,4 +6,5 @@ __all__ = [
     "mesh",
     "pipelines",
     "requested",
+    "rules",
 ]

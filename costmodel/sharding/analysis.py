@@ -97,7 +97,7 @@ class Sharded:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """What XLA is known to send otherwise, a line each."""
-        return doubts(self.device.program) if self.device.found is not None else ()
+        return doubts(self.device.program, self.device.local) if self.device.found is not None else ()
 
     @cached_property
     def _known(self) -> tuple[list[Any], list[Any] | None]:

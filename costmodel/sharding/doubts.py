@@ -1,27 +1,45 @@
-"""What is known to be sent otherwise by XLA than these rules say, told in words."""
+"""What of a device's program is not known to be what XLA makes of it, told in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from costmodel import _jax_compat as compat
+from costmodel.program.dead import remove_dead
 from costmodel.program.raw import SHARD_VIEW, Raw, RawProgram
 from costmodel.rules.work import Value
+from costmodel.sharding.local import Local
 
 _CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"})
 
 
-def doubts(program: RawProgram) -> tuple[str, ...]:
-    """A line for each such place in a device's program.
+def doubts(program: RawProgram, local: Local | None = None) -> tuple[str, ...]:
+    """A line for each such place in a device's program; ``local`` is how that was put together.
 
     Where the result of a cumulative sum is then shared along the summed dimension, XLA gathers the whole operand first (seen for
-    processors, for which jax writes it as slices and pads, and for TPUs).
+    processors, for which jax writes it as slices and pads, and for TPUs). What the partitioner sends and what it shares has to be
+    that of an equation, or would be missing without a word.
     """
     readers: dict[Value, list[Raw]] = {}
     for r in program.equations:
         for v in r.ins:
             readers.setdefault(v, []).append(r)
-    return tuple(dict.fromkeys(_cumulative(program, readers)))
+    return tuple(dict.fromkeys((*_cumulative(program, readers), *(() if local is None else (*_unsent(local), *_unaligned(local))))))
+
+
+def _unsent(local: Local) -> Iterator[str]:
+    for op in local.unsent:
+        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in op.operands)
+        yield (f"the partitioner sends by {op.collective} something of {shapes} elements that belongs to no equation: "
+               "a device sends more than these formulas say")
+
+
+def _unaligned(local: Local) -> Iterator[str]:
+    found = frozenset(local.unaligned)
+    for r in remove_dead(local.program)[0].equations if found else ():
+        if not found.isdisjoint(r.outs):
+            yield (f"{r.primitive} at {_where(r)}: the partitioner's program does not show how its result is shared, so that it is "
+                   "taken to be as its operand of this shape is, or whole: a device may compute and hold less")
 
 
 def _cumulative(program: RawProgram, readers: dict[Value, list[Raw]]) -> Iterator[str]:

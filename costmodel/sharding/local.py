@@ -17,7 +17,7 @@ from costmodel.program.raw import SHARD_VIEW, Cond, Raw, RawProgram
 from costmodel.program.scopes import Place as At
 from costmodel.rules.work import Array, Value
 from costmodel.sharding.alignment import Alignment, Place, root
-from costmodel.sharding.borders import borders, is_view
+from costmodel.sharding.borders import borders, is_elementwise, is_view
 from costmodel.sharding.concrete import mark
 from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_constant, turns, unchanged
 from costmodel.sharding.shardy import Axis, Operation, Partitioned, Sharding, Tensor
@@ -29,15 +29,16 @@ from costmodel.symbolic.translate import internal
 class Local:
     """A device's program.
 
-    aligned:  equations whose results were found in the partitioned module; ``unaligned`` those that were not, by primitive.
+    aligned:  equations whose results were found in the partitioned module; ``unaligned`` the results that were not, as a device
+              is taken to have them.
     parts:    axes of which a sharding uses a part only.
-    unsent:   collectives of the module that belong to no equation of ours.
+    unsent:   collectives of the module that belong to no equation of ours; :func:`costmodel.sharding.doubts.doubts` tells of them.
     values:   what a device has of each value of the whole program.
     """
 
     program: RawProgram
     aligned: int = 0
-    unaligned: list[str] = field(default_factory=list)
+    unaligned: list[Value] = field(default_factory=list)
     parts: set[str] = field(default_factory=set)
     unsent: list[Operation] = field(default_factory=list)
     values: Mapping[Value, Value] = field(default_factory=dict)
@@ -226,10 +227,10 @@ class _Localiser:
         if tensor is None and (like is None or not is_view(r)):
             tensor = self._from_users(v)
         if tensor is None and r.shard is None:
-            if v.array.shape and not is_view(r):
-                self.result.unaligned.append(r.primitive)
             shape = v.array.shape if like is None else like.array.shape
             made = self.local[v] = replace(v, array=Array(shape, v.array.dtype))
+            if shape and not is_view(r) and (like is None or not is_elementwise(r)):
+                self.result.unaligned.append(made)
             return made
         self.result.aligned += 1
         if tensor is None:

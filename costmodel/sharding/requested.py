@@ -14,7 +14,8 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.raw import RawProgram
 from costmodel.sharding.mesh import Mesh, mesh_of
-from costmodel.trace.pure import pure
+from costmodel.sharding.rules import Rules
+from costmodel.trace.pure import paths, pure
 from costmodel.trace.requests import Request
 from costmodel.trace.training import Step
 from costmodel.trace.words import Origin
@@ -29,7 +30,7 @@ class Shardings:
 
     inputs:  of the inputs, in their order.
     outputs: of the results.
-    params:  of a module's parameters, in place of Flax's metadata.
+    params:  of a module's parameters, in place of Flax's metadata; or :class:`~costmodel.sharding.rules.Rules`.
     targets: of a training step's targets.
     """
 
@@ -83,15 +84,26 @@ def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spe
     """Partitions of parameters and of everything else that a module holds, random keys included."""
     if request.kind == "function":
         if request.params is None:
+            if isinstance(stated.params, Rules):
+                name = getattr(request.model, "__name__", "the function")
+                raise CostModelError(f"{name} holds no parameters that rules could be of: say how its inputs are sharded")
             return [], []
         if stated.params is not None:
-            return spread(stated.params, request.inputs[request.params], "param_shardings"), []
+            return _said_of(stated.params, request, request.inputs[request.params]), []
         return _per_argument(request, stated)[request.params], []
     form = pure(request)
     others = [None] * len(jax.tree.leaves(form.rngs))
     if stated.params is not None:
-        return spread(stated.params, form.params, "param_shardings"), [*_metadata(request, form.others, mesh), *others]
+        return _said_of(stated.params, request, form.params), [*_metadata(request, form.others, mesh), *others]
     return _metadata(request, form.params, mesh), [*_metadata(request, form.others, mesh), *others]
+
+
+def _said_of(given: Any, request: Request, tree: Any) -> list[Spec]:
+    """Partitions of parameters as they are given: a prefix of their tree, or rules."""
+    if not isinstance(given, Rules):
+        return spread(given, tree, "param_shardings")
+    names = ["/".join(path).removesuffix("/value") for path in paths(tree)]  # a box around an array is one more step of its path
+    return given.spread(names, [leaf.ndim for leaf in jax.tree.leaves(tree)], _names_stated(request, tree) or [None] * len(names))
 
 
 def _of_inputs(request: Request, stated: Shardings) -> tuple[list[Spec], list[Spec]]:
@@ -139,23 +151,31 @@ def _of_optimizer(request: Step, params: Sequence[Spec]) -> list[Spec]:
 def _metadata(request: Request, tree: Any, mesh: Mesh) -> list[Spec]:
     """The partitions that Flax's metadata states of a tree of variables."""
     count = len(jax.tree.leaves(tree))
-    if request.kind == "linen":
+    flat = _names_stated(request, tree)
+    if request.kind == "linen" and any(set(_names(spec)) - set(mesh.names) for spec in flat):
         from flax import linen
 
-        found = linen.get_partition_spec(tree)
-        flat = jax.tree.leaves(found, is_leaf=is_spec)
-        if any(set(_names(spec)) - set(mesh.names) for spec in flat):
-            flat = jax.tree.leaves(linen.logical_to_mesh(found), is_leaf=is_spec)
-    elif request.kind == "nnx":
-        from flax import nnx
-
-        flat = jax.tree.leaves(nnx.get_partition_spec(tree), is_leaf=is_spec)
-    else:
-        return [None] * count
+        flat = jax.tree.leaves(linen.logical_to_mesh(linen.get_partition_spec(tree)), is_leaf=is_spec)
     if len(flat) != count:
         return [None] * count
     some = any(_names(spec) for spec in flat)
     return [(spec if spec is not None else PartitionSpec()) if some else None for spec in flat]
+
+
+def _names_stated(request: Request, tree: Any) -> list[Spec]:
+    """What Flax's metadata calls the dimensions of a tree's variables, logical axes as they are; nothing where it says nothing."""
+    if request.kind == "linen":
+        from flax import linen
+
+        found = linen.get_partition_spec(tree)
+    elif request.kind == "nnx":
+        from flax import nnx
+
+        found = nnx.get_partition_spec(tree)
+    else:
+        return []
+    flat = jax.tree.leaves(found, is_leaf=is_spec)
+    return flat if len(flat) == len(jax.tree.leaves(tree)) else []
 
 
 def has_metadata(program: RawProgram, forward: Request) -> bool:
@@ -223,7 +243,7 @@ def check_axes(spec: Spec, mesh: Mesh) -> None:
     strange = sorted(set(map(str, _names(spec))) - set(mesh.names))
     if strange:
         raise CostModelError(f"{spec} is along {', '.join(strange)}, which is no axis of the mesh {mesh}; logical axes are mapped "
-                             "by flax.linen.logical_axis_rules")
+                             "by flax.linen.logical_axis_rules or --shard-rules")
 
 
 def tell_metadata(name: str) -> None:

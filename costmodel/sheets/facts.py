@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from sympy import Expr
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costmodel.errors import CostModelError
-from costmodel.pictures import Bars
 from costmodel.sheets.result import OneSheet, Result
-from costmodel.sheets.sheet import Column, Line, Sheet
+from costmodel.sheets.sheet import Column, Line, Sheet, is_form
+
+if TYPE_CHECKING:
+    from costmodel.pictures import Bars
 
 
 class Drawn(NamedTuple):
@@ -49,6 +49,8 @@ class Facts(Result):
 
 def facts_chart(answers: Sequence[tuple[str, Facts]], title: str = "") -> Bars:
     """Several answers in one picture. Raises CostModelError where they are of different quantities."""
+    from costmodel.pictures import Bars
+
     found = [(label, answer.drawn()) for label, answer in answers]
     if len({(each.label, each.unit) for _, each in found}) != 1:
         raise CostModelError("a picture is of one quantity: ask one question at a time with -o")
@@ -69,5 +71,5 @@ def facts(answers: Sequence[tuple[str, Any]], title: str = "") -> OneSheet:
 def _figures(answer: Any) -> dict[str, Any]:
     """The figures of an answer; of a device its name."""
     values = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
-    return {name: value if isinstance(value, int | float | str | Expr) or value is None else getattr(value, "name", str(value))
-            for name, value in values.items()}
+    return {name: value if isinstance(value, int | float | str) or value is None or is_form(value)
+            else getattr(value, "name", str(value)) for name, value in values.items()}

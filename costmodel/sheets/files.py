@@ -8,10 +8,8 @@ import json
 import math
 from typing import Any
 
-from sympy import Expr
-
 from costmodel.errors import CostModelError
-from costmodel.sheets.sheet import Sheet
+from costmodel.sheets.sheet import Sheet, is_form
 from costmodel.text import shown
 
 
@@ -44,7 +42,7 @@ def to_json(sheet: Sheet) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, Expr):
+    if is_form(value):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

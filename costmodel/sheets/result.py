@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costmodel.errors import CostModelError
-from costmodel.pictures import Chart
-from costmodel.sheets import files, html, latex, terminal
+from costmodel.sheets import files, html, terminal
 from costmodel.sheets.sheet import Column, Line, Sheet
+
+if TYPE_CHECKING:
+    from costmodel.pictures import Chart
 
 
 class Result:
@@ -32,6 +34,8 @@ class Result:
 
     def to_latex(self, **how: Any) -> str:
         """As a LaTeX tabular (booktabs)."""
+        from costmodel.sheets import latex
+
         return latex.to_latex(self.sheet(**how).for_people())
 
     def to_markdown(self, **how: Any) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sympy import Expr
+from costmodel.text import shown, si
 
-from costmodel.symbolic.plain import cell
-from costmodel.text import si
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from sympy import Expr
 
 
 class Amount(NamedTuple):
@@ -21,7 +24,7 @@ class Amount(NamedTuple):
 
     def __str__(self) -> str:
         """Counts have all their digits, what is measured has three and a prefix."""
-        return cell(self.value) if self.unit in _COUNTED else si(float(self.value), self.unit)
+        return _cell(self.value) if self.unit in _COUNTED else si(float(self.value), self.unit)
 
 
 _COUNTED = ("elements", "MAC", "FLOP", "B", "evaluations")
@@ -51,23 +54,26 @@ class Column(NamedTuple):
         return f"{self.name} [{self.unit}]" if self.unit else self.name
 
     def shown(self, value: Any) -> str:
-        """A cell for people; nothing for None."""
+        """A cell for people, on one line whatever others chose to name; nothing for None."""
+        if self.style == "si" and isinstance(value, float):  # most cells of most sheets
+            return si(value, self.unit)
         if value is None:
             return ""
         if isinstance(value, str | Amount):
-            return str(value)
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, Expr) and not value.is_number:
-            return cell(value)
-        if self.style == "exact" and isinstance(value, float) and abs(value) < _SMALL and not value.is_integer():
+            return shown(str(value))
+        if not isinstance(value, float):
+            if isinstance(value, bool):
+                return "yes" if value else "no"
+            if is_form(value) and not value.is_number:
+                return shown(_cell(value))
+        elif self.style == "exact" and abs(value) < _SMALL and not value.is_integer():
             return f"{value:.6g}"
         if self.style == "si":
             return si(float(value), self.unit)
         if self.style == "share":
             return f"{100 * float(value):.1f}%"
         digits = _DIGITS.get(self.style)
-        return cell(value) if digits is None else f"{float(value):.{digits}g}"
+        return _cell(value) if digits is None else f"{float(value):.{digits}g}"
 
 
 class Line(NamedTuple):
@@ -126,10 +132,26 @@ class Sheet:
             yield line.label, *([line.times if line.counts else 0] if self.grouped else []), *cells
 
 
+def is_form(value: Any) -> TypeGuard[Expr]:
+    """Whether a value is an expression. Before sympy is imported none is: a sheet of numbers alone need not wait for it.
+
+    >>> is_form(3)
+    False
+    """
+    known = getattr(sys.modules.get("sympy.core.expr"), "Expr", None)
+    return known is not None and isinstance(value, known)
+
+
+def _cell(value: Any) -> str:
+    from costmodel.symbolic.plain import cell
+
+    return cell(value)
+
+
 def _plain(value: Any) -> Any:
     """A number as Python's own: joules are exact fractions, which no file has."""
     if isinstance(value, Amount):
         return _plain(value.value)
-    if isinstance(value, Expr):
+    if is_form(value):
         return value if not value.is_number else int(value) if value.is_Integer else float(value)
     return float(value) if isinstance(value, Fraction) else value

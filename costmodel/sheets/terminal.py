@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
-from costmodel.sheets.sheet import Column, Sheet
+from costmodel.sheets.sheet import Sheet
 from costmodel.text import shown
 
 _GAP = "  "
@@ -21,9 +22,11 @@ def text(sheet: Sheet, width: int | None = None) -> str:
 
 def _grid(sheet: Sheet, room: int) -> list[str]:
     heads = [[column.name, *([f"[{column.unit}]"] if column.unit and column.style != "si" else [])] for column in sheet.columns]
-    body = [[" " * (2 * (not line.counts)) + shown(line.told), *map(_cell, sheet.columns[1:], line.cells)] for line in sheet.lines]
+    cell = [column.shown for column in sheet.columns[1:]]
+    body = [[" " * (2 * (not line.counts)) + shown(line.told), *[told(value) for told, value in zip(cell, line.cells, strict=True)]]
+            for line in sheet.lines]
     columns = [[row[i] for row in body] for i in range(len(heads))]
-    widths = [max(len(text) for text in (*head, *column)) for head, column in zip(heads, columns, strict=True)]
+    widths = [max(map(len, (*head, *column))) for head, column in zip(heads, columns, strict=True)]
     least = [_least(head, column, i == 0, sheet.columns[i].style in ("text", "exact"))
              for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
     out: list[str] = []
@@ -31,31 +34,33 @@ def _grid(sheet: Sheet, room: int) -> list[str]:
         fitted = _fitted([widths[i] for i in block], [least[i] for i in block], room)
         left = [i == 0 or sheet.columns[i].style == "text" for i in block]
 
-        def line(cells: list[list[str]], fitted: list[int] = fitted, left: list[bool] = left) -> list[str]:
-            return [" " + _GAP.join(part.ljust(size) if flush else part.rjust(size)
-                                    for part, size, flush in zip(parts, fitted, left, strict=True)).rstrip()
-                    for parts in zip_longest(*cells, fillvalue="")]
+        pads = [(str.ljust if flush else str.rjust, size) for flush, size in zip(left, fitted, strict=True)]
+
+        def line(parts: Sequence[str], pads: Sequence[tuple[Callable[[str, int], str], int]] = pads) -> str:
+            return " " + _GAP.join([pad(part, size) for part, (pad, size) in zip(parts, pads, strict=True)]).rstrip()
+
+        def lines(cells: list[list[str]]) -> list[str]:
+            return [line(parts) for parts in zip_longest(*cells, fillvalue="")]
 
         tallest = max(len(heads[i]) for i in block)
         rule = " " + "─" * (sum(fitted) + len(_GAP) * (len(block) - 1))
-        out += [""] * bool(out) + line([[""] * (tallest - len(heads[i])) + heads[i] for i in block]) + [rule]
+        out += [""] * bool(out) + lines([[""] * (tallest - len(heads[i])) + heads[i] for i in block]) + [rule]
+        whole = all(widths[i] <= size for i, size in zip(block, fitted, strict=True))
         for number, row in enumerate(body):
             if sheet.total and number == len(body) - 1:
                 out.append("")
-            out += line([_wrapped(row[i], size, row[i][:len(row[i]) - len(row[i].lstrip())])
-                         for i, size in zip(block, fitted, strict=True)])
+            if whole:
+                out.append(line(row if len(block) == len(row) else [row[i] for i in block]))
+            else:
+                out += lines([_wrapped(row[i], size, row[i][:len(row[i]) - len(row[i].lstrip())])
+                              for i, size in zip(block, fitted, strict=True)])
     return out
-
-
-def _cell(column: Column, value: object) -> str:
-    return shown(column.shown(value))
 
 
 def _least(head: list[str], column: list[str], is_label: bool, breaks: bool) -> int:
     """The characters that a column needs: its longest piece without a break (a number and its unit are none); a label is broken
     anywhere."""
-    pieces = [piece for text in column for piece in (text.split(" ") if breaks else [text])]
-    longest = max(map(len, pieces), default=0)
+    longest = max(map(len, (piece for text in column for piece in text.split(" ")) if breaks else column), default=0)
     return max(min(longest, _LEAST) if is_label else longest, *map(len, head))
 
 

@@ -125,14 +125,18 @@ def crossover(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappin
     bound = Load({op: line.along(count) for op, count in work.ops.items()}, line.along(work.operations), line.along(work.bytes))
     bandwidth = found.bandwidth.value
 
+    def over_bytes(amount: float, here: dict[Any, int]) -> float:
+        moved = float(evaluate(bound.bytes, here))
+        return amount / moved if moved else 0.0  # where all arrays are empty, nothing is computed either
+
     def intensity(i: int) -> float:
         here = {line.unknown: i}
-        return float(evaluate(bound.operations, here)) / float(evaluate(bound.bytes, here))
+        return over_bytes(float(evaluate(bound.operations, here)), here)
 
     def ratio(i: int) -> float:
         """Compute over memory."""
         here = {line.unknown: i}
-        return bound.compute(found, lambda count: float(evaluate(count, here))) * bandwidth / float(evaluate(bound.bytes, here))
+        return over_bytes(bound.compute(found, lambda count: float(evaluate(count, here))) * bandwidth, here)
 
     def in_the_limit(count: Expr) -> float:
         return float(ratio_at_infinity(count, bound.bytes, line.unknown))

@@ -84,7 +84,8 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
         raise CostModelError(f"the time of {cost.name} grows {how.format(symbol)}")
 
     def throughput(i: int) -> float:
-        return line.value(i) / _program_seconds(line, i, found, policy, "lower")
+        seconds = _program_seconds(line, i, found, policy, "lower")
+        return line.value(i) / seconds if seconds else float("inf")
 
     i = first_true(lambda i: throughput(i) >= (1 - within) / an_item, line.first, line.last)
     if i is None:

@@ -36,7 +36,7 @@ MANY = Integer(10**9)  # parameters, beside which what an optimizer does once is
 
 
 @dataclass(frozen=True)
-class Sent:
+class OverModel:
     """A collective over ``model``, and the bytes that a device sends in it."""
 
     kind: str
@@ -65,7 +65,7 @@ class Part:
     """
 
     products: tuple[Product, ...]
-    sent: tuple[Sent, ...]
+    sent: tuple[OverModel, ...]
     moved: Any
     kernels: int
     kept: Any
@@ -186,7 +186,7 @@ def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
         if DATA in over:
             gradients += [size.xreplace({symbol(DATA): Integer(2)}) for _, size in exchanges]
         elif over:
-            over_model += [Sent(kind, size) for kind, size in exchanges]
+            over_model += [OverModel(kind, size) for kind, size in exchanges]
         elif isinstance(kernel.main.params, Contraction):
             products.append(_product(kernel))
         else:
@@ -224,5 +224,5 @@ def _leaves(forms: Mapping[str, Part]) -> Iterator[Expr]:
 def _with_leaves(part: Part, values: Iterator[np.ndarray]) -> Part:
     """The part with numbers for its expressions, in the order of :func:`_leaves`."""
     products = tuple(Product(next(values), next(values), next(values), next(values), p.dtype) for p in part.products)
-    over_model = tuple(Sent(s.kind, next(values)) for s in part.sent)
+    over_model = tuple(OverModel(s.kind, next(values)) for s in part.sent)
     return Part(products, over_model, next(values), part.kernels, next(values), next(values), next(values))

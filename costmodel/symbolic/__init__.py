@@ -15,6 +15,7 @@ __all__ = [
     "plain",
     "printers",
     "quotients",
+    "receptive",
     "taps",
     "translate",
     "tree",

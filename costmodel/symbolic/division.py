@@ -109,14 +109,16 @@ def _integer_coefficients(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 
 def _pull_out_multiples(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """a = whole·b + rest, term by term, every coefficient left in ``rest`` between 0 and b's (b is a single term)."""
+    """a = whole·b + rest, term by term, every coefficient left in ``rest`` between 0 and b's (b is a single term). What devices
+    share is whole, as n/data; 1/data, in which nothing is left of n, is not."""
     b_coefficient, b_monomial = b.as_coeff_Mul()
     b_powers = b_monomial.as_powers_dict() if b_monomial != 1 else {}
     whole, rest = [], []
     for term in Add.make_args(a):
         coefficient, monomial = term.as_coeff_Mul()
         powers = monomial.as_powers_dict()
-        if any(powers.get(base, 0) < power for base, power in b_powers.items()):
+        fraction = b_powers and any(power < min(b_powers.get(base, 0), 0) for base, power in powers.items())
+        if fraction or any(powers.get(base, 0) < power for base, power in b_powers.items()):
             rest.append(term)
             continue
         quotient, remainder = divmod(coefficient, b_coefficient)

@@ -240,7 +240,7 @@ def interrupted(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("where", ["costmodel.models.model", "costmodel.program.fit.result.raw_program",
+@pytest.mark.parametrize("where", ["costmodel.arguments.model", "costmodel.program.fit.result.raw_program",
                                    "costmodel.program.table.cost_table", "costmodel.arguments._verify",
                                    "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
                                    "costmodel.pricing.roofline.price", "costmodel.cli.price.end", "click.echo"])

@@ -104,6 +104,21 @@ print("LOADED", [name for name in {HEAVY!r} if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "LOADED []", done.stdout + done.stderr
 
 
+def test_devices_are_listed_without_what_formulas_and_arrays_need() -> None:
+    script = f"""
+import sys
+from costmodel.cli import main
+for form in ((), ("--csv",), ("--json",), ("--markdown",)):
+    try:
+        main(["hw", "list", *form])
+    except SystemExit as end:
+        assert not end.code, form
+print("LOADED", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []", done.stdout[-200:] + done.stderr
+
+
 def test_the_check_of_imports_can_fail() -> None:
     done = subprocess.run([sys.executable, "-c", f"import sys, numpy; print([n for n in {HEAVY!r} if n in sys.modules])"],
                           capture_output=True, text=True)

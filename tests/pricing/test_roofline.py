@@ -69,6 +69,14 @@ def test_at_the_ridge_compute_and_memory_take_the_same_time():
     assert row.intensity == device.ridge_point("matrix", "float32") and row.upper == pytest.approx(2 * row.lower)
 
 
+def test_a_program_that_takes_no_time_has_a_roofline():
+    """An array that is empty at the point: nothing binds, and there is no end of how many a second fit."""
+    n = cm.dims("n")
+    found = cm.analyze(lambda x: jnp.sin(x[1:]), (n, 8), verify=False).roofline("lecture", policy="layer", n=1)
+    assert (found.lower, found.upper, found.throughput) == (0.0, 0.0, (float("inf"), float("inf")))
+    assert "throughput inf to inf" in str(found)
+
+
 def square_product():
     m = cm.dims("m")
     return cm.analyze(jnp.matmul, (m, m), (m, m))

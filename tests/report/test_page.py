@@ -37,7 +37,7 @@ class Evaluated:
 
     def bytes(self, policy: str) -> Any:
         total = sum(2 * self.forms[form] * self.bits[dtype] for form, dtype in self.data["copied"])
-        for _, _, main, _, crossing, _ in self.data["policies"][policy]["kernels"]:
+        for _, _, main, _, crossing, *_ in self.data["policies"][policy]["kernels"]:
             bits = sum(self.forms[crossing[i]] * self.bits[crossing[i + 1]] for i in range(0, len(crossing), 2))
             total += bits * self.forms[self.data["equations"][main][1]]
         return Fraction(total, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import jax.numpy as jnp
@@ -43,3 +44,42 @@ def test_a_cumulative_sum_that_is_shared_afterwards_is_told_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cm.analyze(cumulative(("data", None, "model")), (b, s, d), mesh=MESH, in_shardings=P("data", None, "model"), verify=False)
+
+
+def test_what_is_sent_and_belongs_to_no_equation_is_told_of(monkeypatch):
+    from costmodel.sharding import partition
+    from costmodel.sharding.shardy import Operation, Tensor
+
+    def partitioned(*arguments, **options):
+        parts = asked(*arguments, **options)
+        whole = Tensor((16, 40), ((), ()))
+        return dataclasses.replace(parts, operations=[*parts.operations, Operation("sdy.all_gather", "", (whole,), (whole,))])
+
+    asked = partition._partitioned
+    monkeypatch.setattr(partition, "_partitioned", partitioned)
+    with pytest.warns(UserWarning, match=r"sends by all_gather something of 16x40 elements that belongs to no equation"):
+        cm.analyze(jnp.square, (b, d), mesh=MESH, in_shardings=P("data"), verify=False)
+
+
+def test_a_result_that_the_partitioner_does_not_show_is_told_of(monkeypatch):
+    from costmodel.sharding.alignment import Alignment, Place
+
+    def place(self, r, tensors):
+        found = asked(self, r, tensors)
+        return Place((), (None,) * len(r.ins), (None,) * len(r.outs)) if r.primitive == "dot_general" else found
+
+    asked = Alignment.place
+    monkeypatch.setattr(Alignment, "place", place)
+    with pytest.warns(UserWarning, match=r"dot_general at .*: the partitioner's program does not show how its result is shared"):
+        cm.analyze(jnp.matmul, (b, d), (d, s), mesh=MESH, in_shardings=(P("data"), P()), verify=False)
+
+
+def test_neither_is_so_in_the_programs_that_are_judged():
+    """Where the compilers' bytes are ours, nothing is left over."""
+    from costmodel.bench.mesh.judged import SIZES
+    from costmodel.bench.mesh.programs import programs
+
+    for name in ("gated_unit", "vocabulary_loss", "experts", "strided_in_space", "recurrent"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            programs()[name].analyze(SIZES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -30,7 +32,45 @@ def test_a_training_step_over_a_mesh_sums_its_gradients():
     (("--mesh", "data=0"), "0 devices"),
     (("--mesh", "data=4", "--shard", "rows"), "rows, which is no axis"),
     (("--mesh", "n=4",), "n is a dimension of the program and an axis"),
+    (("--shard-rules", "*/kernel=model"), "--shard-rules needs a mesh"),
+    (("--mesh", "data=4", "--shard-rules", "linear9/*=data"), "did you mean linear"),
+    (("--mesh", "data=4", "--shard", "data,dat a"), "no name of an axis"),
 ])
 def test_mistakes_are_one_line_and_two(arguments, what):
     found = run("show", "mlp", *arguments)
+    assert found.exit_code == 2 and what in found.output and "Traceback" not in found.output
+
+
+POINT = ("--at", "n=64,d=784,a=304,b=100,c=12", "--no-verify")
+RULES = ("--mesh", "data=2,model=4", "--shard", "data", "--shard-rules", "linear1/kernel=-,model; linear2/kernel=model,-")
+
+
+def test_rules_shard_what_a_model_holds():
+    """The first layer's features stay where they are, and the second one's partial sums are reduced."""
+    found = run("show", "mlp", *RULES, *POINT, "--json")
+    assert found.exit_code == 0, found.output
+    there = json.loads(found.stdout)
+    assert there["params"]["value"] == 784 * 304 // 4 + 304 + 304 * 100 // 4 + 100 + 100 * 12 + 12
+    assert there["wire_bytes"]["value"] == 2 * 3 * (64 // 2) * 100 * 4 // 4
+
+
+def test_a_mesh_is_laid_where_the_topology_says():
+    """The axis over which something is sent goes over InfiniBand, and takes its time."""
+    quick, slow = (run("roofline", "mlp", *RULES, *POINT, "--hw", "h100-sxm", *laid)
+                   for laid in ((), ("--topology", "model=InfiniBand")))
+    said = [" ".join(each.output.split()) for each in (quick, slow)]  # whatever the width is
+    assert "model on NVLink4 x 4" in said[0] and "model on InfiniBand x 4" in said[1]
+    assert "link float32" in slow.output and quick.output != slow.output
+
+
+@pytest.mark.parametrize("mesh, laid, what", [
+    (("--mesh", "data=2"), "data", "--topology 'data' is not of the form AXIS=LINK"),
+    (("--mesh", "data=2"), "dat=InfiniBand", "'dat', which is no axis of the mesh; did you mean data"),
+    (("--mesh", "data=2"), "data=InfinyBand", "did you mean InfiniBand"),
+    ((), "data=InfiniBand", "is of one device"),
+])
+@pytest.mark.parametrize("range_of_n", [False, True])
+def test_a_topology_that_is_none_is_one_line_where_nothing_is_sent_too(mesh, laid, what, range_of_n):
+    point = ("--at", "n=64..80,d=784,a=304,b=100,c=12", "--no-verify") if range_of_n else POINT
+    found = run("roofline", "mlp", *mesh, *point, "--hw", "h100-sxm", "--topology", laid)
     assert found.exit_code == 2 and what in found.output and "Traceback" not in found.output

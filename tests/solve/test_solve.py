@@ -383,3 +383,13 @@ def test_a_throughput_over_another_symbol_than_the_batch_is_not_in_items():
 def test_what_is_no_memory_is_refused(cost_of, memory):
     with pytest.raises(CostModelError, match="memory"):
         solve.max_fit(cost_of("resnet18"), "n", memory, at={"h": 224, "w": 224})
+
+
+def test_a_value_at_which_nothing_is_done_is_no_division_by_zero():
+    """x[1:] of one row is empty."""
+    n = cm.dims("n")
+    cost = cm.analyze(lambda x: x[1:] * x[:-1], (n, 8), verify=False)
+    assert solve.crossover(cost, "n", "lecture").answer is None
+    assert solve.saturation(cost, "n", "lecture").throughput == float("inf")
+    assert set(solve.elasticities(cost.at(n=1), "lecture").values()) == {0.0}
+    assert cost.sweep(n=[1, 2], hardware=["lecture"]).throughput.values[0, 0] == float("inf")

@@ -184,3 +184,14 @@ def test_evaluation_is_exact_where_floats_are_not():
 
 def test_a_symbol_of_one_name_is_one_symbol():
     assert symbol("h") is symbol("h") and symbol("h").is_positive and symbol("h").is_integer
+
+
+def test_a_quotient_of_what_devices_share_is_whole_only_where_it_must_be():
+    """n/data is whole, since data divides n; n/data//n is 0 on two devices, not 1/data."""
+    n, d, data = (symbol(name) for name in ("n", "d", "data"))
+    for a, b, known in ((4 * n * d / data, 4 * n * d, None), (n / data, n, None), (2 * n * d / data + 3 * n, n, None),
+                        (8 * n / data, 8, n / data), (n / data, n / data, 1), (n, n / data, data), (3 * n * d, n, 3 * d)):
+        form = FloorDiv(a, b)
+        assert known is None or form == known
+        for point in ({n: 12, d: 5, data: 1}, {n: 12, d: 5, data: 3}):
+            assert evaluate(form, point) == sympy.sympify(a).subs(point) // sympy.sympify(b).subs(point)

@@ -11,7 +11,7 @@ import sympy
 from jax import lax
 
 import costmodel as cm
-from zoo import lecture_convolution, lecture_padding
+from zoo import lecture_padding
 from zoo._published import rows
 
 N, C, C_I, C_O, H, W, L, K, K_H, K_W, G, S, P = cm.symbols("n c c_i c_o h w l k k_h k_w g s p")
@@ -130,14 +130,9 @@ def test_receptive_field_of_stacked_convolutions():
     for layers in (1, 2, 3):
         stack = nn.Sequential([nn.Conv(c, (k,), padding="VALID") for _ in range(layers)])
         cost = cm.analyze(stack, (n, h, c))
-        field = lecture_convolution.stacked_receptive_field(layers, K)
+        field = cm.receptive_field(K, layers=layers)
         assert same(field, layers * (K - 1) + 1)
         assert cost.evaluate(cost.program.outputs[0].array.shape[1]) == sympy.expand(H - field + 1)
-
-
-def test_receptive_field_grows_with_strides():
-    assert lecture_convolution.receptive_field((3, 3, 3), (1, 1, 1)) == lecture_convolution.stacked_receptive_field(3, 3) == 7
-    assert lecture_convolution.receptive_field((11, 3, 5, 3, 3), (4, 2, 1, 2, 1)) == 99  # AlexNet up to conv3: 11+8+32+16+32
 
 
 # -- AlexNet, row by row -----------------------------------------------------------------------------------------------------

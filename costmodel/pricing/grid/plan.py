@@ -111,7 +111,8 @@ class Sheet:
             found["time_predicted"][...] = np.nan  # where nothing is calibrated
             self._times.into([found[name][which, ...] for which, name, _ in self._timed], env)
             items = prod((env[name] for name in plan.items.split()), start=1.0)
-            np.divide(items, found["time_lower"], out=found["throughput"])
+            with np.errstate(divide="ignore"):  # no end of how many take no time
+                np.divide(items, found["time_lower"], out=found["throughput"])
         return found
 
     def shape(self, variable: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import policies
-from costmodel.hardware import Hardware, MissingPeak, Quantity, Standing, available, load, standing
-from costmodel.pricing.workload import seconds_an_operation
+from costmodel.hardware import TILES, Hardware, MissingPeak, ProductCalibration, Quantity, Standing, available, load, standing
+from costmodel.pricing.tiles import SUM, products_of
+from costmodel.pricing.workload import runs_as, seconds_an_operation
 from costmodel.report.page.places import Places
 from costmodel.rules.work import BITS, OpKind, is_floating
 
@@ -25,7 +26,8 @@ def devices(wanted: Sequence[str | Hardware]) -> list[Hardware]:
 def exported(found: Iterable[Hardware], kinds: Sequence[OpKind], texts: Places[str],
              stands: Places[Standing]) -> list[dict[str, Any]]:
     """Each device; ``seconds`` has a list by type to price in ("" as traced), of seconds an operation of each kind, None where the
-    device has no peak for it. ``figures`` are all that is known of it, as (label, value, unit, source), texts by their place;
+    device has no peak for it. ``shaped`` has one of the places in ``products`` of what predicts products of each kind by their
+    shape, None where nothing does. ``figures`` are all that is known of it, as (label, value, unit, source), texts by their place;
     ``stands`` are the places of what predictions go by, by policy."""
     return [_device(device, kinds) | {"figures": [_figure(label, q, texts) for label, q in _figures(device)],
                                       "stands": _stands(device, stands)} for device in found]
@@ -71,13 +73,33 @@ def _device(device: Hardware, kinds: Sequence[OpKind]) -> dict[str, Any]:
         "launch": launch.value if launch else 0.0,
         "levels": [[level.name, level.capacity.value, level.bandwidth.value] for level in device.levels if level.bandwidth],
         "seconds": {name: [_seconds(device, kind, name) for kind in kinds] for name in ("", *TYPES)},
+        "products": [_product(device, each) for each in device.products],
+        "shaped": {name: [_shaped(device, kind, name) for kind in kinds] for name in ("", *TYPES)} if device.products else {},
     }
 
 
+def _product(device: Hardware, found: ProductCalibration) -> dict[str, Any]:
+    """What :mod:`costmodel.pricing.tiles` needs of a chip."""
+    how = products_of(device, found)
+    return {"dtype": found.dtype, "error": found.error, "multiprocessors": how.chip.multiprocessors, "peak": how.chip.peak,
+            "bandwidth": how.chip.bandwidth, "reached": how.reached, "tiles": TILES, "memory": how.memory, "sums": how.sums,
+            "start": how.start, "launch": how.launch, "again": how.again, "apart": how.apart, "sum": SUM}
+
+
+def _shaped(device: Hardware, kind: OpKind, dtype: str) -> int | None:
+    if kind.name != "mac" or kind.engine != "matrix":
+        return None
+    wanted = runs_as(device, _priced(kind, dtype))
+    return next((i for i, each in enumerate(device.products) if each.dtype == wanted), None)
+
+
+def _priced(kind: OpKind, dtype: str) -> OpKind:
+    return replace(kind, dtype=dtype) if dtype and is_floating(kind.dtype) else kind
+
+
 def _seconds(device: Hardware, kind: OpKind, dtype: str) -> float | None:
-    priced = replace(kind, dtype=dtype) if dtype and is_floating(kind.dtype) else kind
     try:
-        return seconds_an_operation(device, priced)
+        return seconds_an_operation(device, _priced(kind, dtype))
     except (MissingPeak, CostModelError):
         return None
 

@@ -10,6 +10,7 @@ from costmodel.memory.buffers import KINDS, lifetimes, memory
 from costmodel.memory.schedule import schedule
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.products import matmul_of
 from costmodel.pricing.workload import computed, needless, strictest
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
@@ -63,9 +64,9 @@ class Program:
 
     def _policy(self, name: str) -> dict[str, Any]:
         """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
-        no lower bound has it), and its buffers, as
-        (size, type, kind, first, last step); the second ones are those with parameters and optimizer donated. Where kernels need
-        more in types of 16 bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
+        no lower bound has it, and of one product its kind of operation, m, n, k and batch), and its buffers, as (size, type, kind,
+        first, last step); the second ones are those with parameters and optimizer donated. Where kernels need more in types of 16
+        bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
         kernels, table = self.cost.kernels(name), self.cost.program
         made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name)}
         needs = [total(policy(name).workspace(e) for e in each) for each in self._by_width]
@@ -88,8 +89,10 @@ class Program:
     def _kernel(self, k: Kernel) -> list[Any]:
         crossing = [part for v, elements in (*k.reads, *k.writes)
                     for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
+        product = matmul_of(computed(k)) if k.kind == "dot" else None
+        sizes = [] if product is None else [self.kinds.of(product.kind), *self.forms.all(product.sizes)]
         return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
-                [self.equation(e) for e in computed(k)], crossing, int(needless(k))]
+                [self.equation(e) for e in computed(k)], crossing, int(needless(k)), *([sizes] if sizes else [])]
 
     def _buffers(self, table: CostTable, policy: str, donate: tuple[str, ...]) -> list[int]:
         held = memory(table, policy, donate)

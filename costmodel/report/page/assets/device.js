@@ -1,9 +1,10 @@
 // Counts become seconds: the bounds of costmodel/pricing/workload.py.
+const SENT = "what is sent to other devices";
 const RUNS_ON = {matrix: "matrix", vector: "vector", transcendental: "vector", link: "link"};
 
-// What the device has no peak for, of all that the kernels do; empty where it can price them.
+// What the device has no peak for, of all that the kernels do; empty where it can price them. Links are not on the page.
 function missing(kernels, device, wanted) {
-  const seconds = device.seconds[wanted], found = new Set();
+  const seconds = device.seconds[wanted], found = new Set(D.sends ? [SENT] : []);
   for (const k of kernels) {
     for (const [kind, count] of k.kinds) {
       if (seconds[kind] === null && count !== 0n) found.add(`${D.kinds[kind][1]} ${typed(D.dtypes[D.kinds[kind][2]], wanted)}`);
@@ -12,17 +13,23 @@ function missing(kernels, device, wanted) {
   return [...found];
 }
 
+// Why a device has no times here, and what to do.
+const unpriced = (device, absent) => absent.includes(SENT) ? `${SENT} is not priced on a page: costmodel roofline does`
+  : `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
+
 // Each kernel on a device: seconds of one run by unit and of the memory, and the bounds.
 function priced(kernels, device, wanted, policy) {
-  const seconds = device.seconds[wanted], stands = standing(device, policy);
+  const seconds = device.seconds[wanted], stands = standing(device, policy), by = device.shaped[wanted] ?? [];
   const rows = kernels.map((k) => {
     const units = {}, longest = {};
+    let beside = 0;
     for (const [kind, count] of k.kinds) {
       if (count === 0n) continue;
       const [, engine, dtype] = D.kinds[kind];
       const unit = device.oneUnit && engine !== "link" ? "compute" : RUNS_ON[engine];
       const busy = number(count) * seconds[kind];
       units[unit] = (units[unit] ?? 0) + busy;
+      if (engine !== "matrix") beside += busy;
       if (!(longest[unit]?.[0] >= busy)) longest[unit] = [busy, typed(D.dtypes[dtype], wanted)];
     }
     const bytes = number(k.bits) / 8, memory = bytes / device.bandwidth, busy = Object.values(units);
@@ -33,7 +40,7 @@ function priced(kernels, device, wanted, policy) {
       operations: done, times: number(k.runs), intensity: bytes ? done / bytes : Infinity,
       lower: k.needless ? 0 : Math.max(memory, compute) + device.launch, upper: all + device.launch,
       warm: k.needless ? 0 : Math.max(near, compute) + device.launch,
-      predicted: stands ? all / (stands.of[k.kind] ?? stands.efficiency) + stands.launch : 0,
+      predicted: stands ? likely(k, device.products[by[k.product?.kind]], bytes, beside, all, stands) : 0,
       attainable: done / Math.max(memory, compute)};
   });
   for (const bound of ["lower", "upper", "warm", "predicted"]) {
@@ -42,6 +49,25 @@ function priced(kernels, device, wanted, policy) {
     if (bound === "lower") rows.forEach((row, i) => (row.taken = taken[i]));
   }
   return rows;
+}
+
+// Seconds that a kernel is likely to take; of one whose product the device is calibrated for by that product's shape.
+function likely(k, how, bytes, beside, all, stands) {
+  const reached = stands.of[k.kind] ?? stands.efficiency;
+  if (!how) return all / reached + stands.launch;
+  const computing = tiled(how, ...k.product.sizes), moving = bytes / (how.memory * how.bandwidth);
+  return Math.max(computing, moving) + how.apart * Math.min(computing, moving) + beside / reached + Math.max(how.launch, stands.launch);
+}
+
+// A product by its quickest tile: costmodel/pricing/tiles.py.
+function tiled(how, ...sizes) {
+  const [m, n, k, batch] = sizes.map(number);
+  return Math.min(...how.tiles.map(([rows, columns, parts], i) => {
+    const waves = Math.ceil(batch * Math.ceil(m / rows) * Math.ceil(n / columns) * parts / how.multiprocessors);
+    const steps = waves * Math.ceil(k / parts) * (2 * rows * columns * how.multiprocessors / how.peak);
+    const sums = parts > 1 ? batch * m * n * parts * how.sum / how.bandwidth : 0;
+    return steps / how.reached[i] + waves * how.start + sums / how.sums + (sums > 0 ? how.again : 0);
+  }));
 }
 
 // What predictions for a policy go by; undefined where nothing is calibrated.

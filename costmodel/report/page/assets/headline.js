@@ -18,12 +18,11 @@ const batchNow = () => D.batch.map((name) => state.point[name]).find((value) => 
 
 function timeCards(total, device, absent) {
   if (!total) {
-    const why = `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
-    return [timeCard("time", `time on ${device.name}`, "no peak", [], why)];
+    return [timeCard("time", `time on ${device.name}`, absent.includes(SENT) ? "not here" : "no peak", [], unpriced(device, absent))];
   }
   const batch = Number(batchNow()), {lower, upper, predicted, stands} = total;
   const likely = stands ? [timeCard("predicted", `predicted on ${device.name}`, si(predicted, "s"), [predicted],
-    `90 % between ${stands.interval.map((factor) => si(factor * predicted, "s")).join(" and ")}; ${stands.words}`)] : [];
+    `90 % between ${stands.interval.map((factor) => si(factor * predicted, "s")).join(" and ")}; ${stands.words}${shaped(device)}`)] : [];
   return [timeCard("time", `time on ${device.name}`, `${si(lower, "s")} to ${si(upper, "s")}`, [lower, upper]),
     ...likely, timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`,
       [batch / upper, batch / lower]),
@@ -40,3 +39,6 @@ function showHeadline(head, total, device, absent) {
   ].map(([key, label, unit]) => card(key, label, head[key], unit));
   byId("headline").replaceChildren(...timeCards(total, device, absent), ...cards);
 }
+
+// What is said of products that are predicted by their shape.
+const shaped = (device) => device.products.map((p) => `; products of ${p.dtype} by their shape, ±${Math.round(100 * p.error)} %`).join("");

@@ -74,7 +74,7 @@ const branchOf = (equation) => D.branches[D.equations[equation][3]];
 // Kernels of a policy: what each does in one run. Exact until they meet a device.
 function kernelsAt(v, works, policy, wanted) {
   const bits = D.dtypes.map((_, i) => bitsOf(i, wanted));
-  return D.policies[policy].kernels.map(([kind, primitive, main, equations, crossing, needless]) => {
+  return D.policies[policy].kernels.map(([kind, primitive, main, equations, crossing, needless, product]) => {
     const kinds = new Map();
     let done = 0n, moved = 0n;
     for (const e of equations) {
@@ -85,7 +85,8 @@ function kernelsAt(v, works, policy, wanted) {
     for (let i = 0; i < crossing.length; i += 2) moved = plus(moved, times(v[crossing[i]], bits[crossing[i + 1]]));
     const module = D.modules[D.equations[main][2]];
     return {kind: D.labels[kind], primitive, name: module || D.labels[primitive], module, main, kinds, done, bits: moved,
-      needless, runs: v[D.equations[main][1]], branch: branchOf(main)};
+      needless, product: product && {kind: product[0], sizes: product.slice(1).map((i) => v[i])},
+      runs: v[D.equations[main][1]], branch: branchOf(main)};
   });
 }
 
