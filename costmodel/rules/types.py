@@ -57,8 +57,9 @@ class Types:
 
 def _type(name: str) -> str:
     wanted = DTYPE_ALIASES.get(name, name)
-    if wanted not in BITS:
-        known = sorted([*BITS, *DTYPE_ALIASES])
+    numbers = [dtype for dtype, bits in BITS.items() if bits and dtype.startswith(("float", "bfloat", "int", "uint", "complex"))]
+    if wanted not in numbers:
+        known = sorted([*numbers, *DTYPE_ALIASES])
         raise CostModelError(f"{name!r} is not a dtype to price in;{did_you_mean(name, known)} use one of {', '.join(known)}")
     return wanted
 

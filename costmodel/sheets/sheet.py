@@ -23,8 +23,10 @@ class Amount(NamedTuple):
     unit: str
 
     def __str__(self) -> str:
-        """Counts have all their digits, what is measured has three and a prefix."""
-        return _cell(self.value) if self.unit in _COUNTED else si(float(self.value), self.unit)
+        """Counts have all their digits, ratios three, what is measured three and a prefix."""
+        if self.unit in _COUNTED:
+            return _cell(self.value)
+        return f"{float(self.value):.3g} {self.unit}" if "/B" in self.unit else si(float(self.value), self.unit)
 
 
 _COUNTED = ("elements", "MAC", "FLOP", "B", "evaluations")
