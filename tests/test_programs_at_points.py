@@ -17,7 +17,7 @@ from random_wrappers import AROUND, KEEPING
 import costmodel as cm
 
 FAST = 100
-CHUNKS, CHUNK = 8, 250  # slow: so many programs, from other seeds
+CHUNKS, CHUNK = 2, 1000  # slow: so many programs, from other seeds; a part of them is refused, which few programs do not show
 REFUSED = 0.02  # of the programs at most: jax refuses their symbols, and no exact form is found
 
 

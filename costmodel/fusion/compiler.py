@@ -7,7 +7,7 @@ An equation is computed inside the kernels that use its result where that is all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sympy import Add, Expr
 
@@ -40,7 +40,9 @@ class Fusion:
     epilogue_chain:     (graph, equations) -> whether a contraction's kernel may go on with all of these.
     reduction_diamond:  (graph, reduction) -> whether a reduction may share a kernel with what uses its result.
     passes:             what the compiler changes in the program before it fuses.
-    library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters such a kernel.
+    library_calls:      graph -> equations that a library runs in one kernel, with its number; nothing else enters it.
+    emissions:          equation -> how often a kernel's code may have it, once for each way to index it; None: no limit.
+    once:               equation -> whether no kernel computes it that uses its elements several times.
     rematerialisation:  whether a producer may be computed in a kernel although it must be written for another one.
     multi_output:       whether reductions of the same array, and what makes it, share a kernel that has several results.
     """
@@ -52,16 +54,18 @@ class Fusion:
     reduction_diamond: Callable[[Graph, Equation], bool] = _nothing
     passes: Callable[[CostTable], CostTable] = as_is
     library_calls: Callable[[Graph], Mapping[Equation, int]] = lambda graph: {}
+    emissions: Callable[[Equation], int] | None = None
+    once: Callable[[Equation], bool] = _nothing
     rematerialisation: bool = False
     multi_output: bool = False
 
 
 def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
-             workspace: Callable[[Equation], Expr] = lambda e: ZERO) -> Policy:
+             workspace: Callable[[Equation], Expr] = lambda e: ZERO, reserves_results: bool = False) -> Policy:
     """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` how
-    many bytes a kernel needs beside."""
+    many bytes a kernel needs beside, ``reserves_results`` whether the memory of results is taken before the program runs."""
     return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
-                  workspace=workspace)
+                  workspace=workspace, reserves_results=reserves_results)
 
 
 def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
@@ -73,11 +77,16 @@ def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
 
 @dataclass(eq=False)
 class _Growing:
-    """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window."""
+    """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window.
+    ``indexing`` are those that compute an index for a member's elements (a root itself), ``emitted`` is how often its code has a
+    member, ``repeated`` are members whose elements it uses several times."""
 
     roots: list[Equation]
     members: dict[Equation, None]
     anchor: Equation | None = None
+    indexing: dict[Equation, set[Equation]] = field(default_factory=dict)
+    emitted: dict[Equation, int] = field(default_factory=dict)
+    repeated: set[Equation] = field(default_factory=set)
 
 
 class _Growth:
@@ -95,6 +104,12 @@ class _Growth:
                 made.append(_Growing([e], {}))
                 homes = [made[-1], *(self._besides_writing(e) if self.fusion.rematerialisation else ())]
             for kernel in homes:
+                if self.fusion.emissions is not None:
+                    kernel.indexing[e] = {e} if e in kernel.roots else self._indexing(e, kernel)
+                    results = sum(any(u in kernel.members for u, _ in self.graph.uses(out)) for out in e.outs)
+                    kernel.emitted[e] = self._emitted(e, kernel) * max(1, results)
+                if self._is_repeated(e, kernel):
+                    kernel.repeated.add(e)
                 kernel.members[e] = None
                 if _is_anchor(e):
                     kernel.anchor = e
@@ -107,6 +122,8 @@ class _Growth:
         if not uses or self.graph.is_result(e) or not all(self._allowed(e, *use) for use in uses):
             return None
         found = self._of(consumer for consumer, _ in uses)
+        if e not in self.library and not all(self._fits(e, kernel) for kernel in found):
+            return None
         if _is_anchor(e) and e not in self.library and not all(
                 k.anchor is None and self.fusion.epilogue_chain(self.graph, k.members) for k in found):
             return None
@@ -118,7 +135,34 @@ class _Growth:
         """The kernels that compute ``e`` themselves although it is written for another one."""
         if not loop(e) or not self.fusion.duplication(self.graph, e):
             return []
-        return self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
+        found = self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
+        return [kernel for kernel in found if self._fits(e, kernel)]
+
+    def _fits(self, e: Equation, kernel: _Growing) -> bool:
+        """Whether a kernel's code would not have the equation too often."""
+        limit = self.fusion.emissions
+        if self.fusion.once(e) and self._is_repeated(e, kernel):
+            return False
+        return limit is None or self._emitted(e, kernel) <= limit(e)
+
+    def _is_repeated(self, e: Equation, kernel: _Growing) -> bool:
+        """Whether a kernel uses each element of an equation's result several times (XLA, HloInstruction::ReusesOperandElements)."""
+        return any(user in kernel.repeated or Trait.BROADCAST in user.traits for user in self.graph.consumers(e)
+                   if user in kernel.members)
+
+    def _emitted(self, e: Equation, kernel: _Growing) -> int:
+        return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))
+
+    def _indexing(self, e: Equation, kernel: _Growing) -> set[Equation]:
+        """The members that compute an index for elements of ``e``: users of its result, or those who do for a user that goes on
+        with the index that it gets (XLA, FusionNodeIndexingEvaluation)."""
+        found: set[Equation] = set()
+        for user, operand in self.graph.users(e):
+            if user in kernel.members:
+                passed_on = Trait.TRANSPOSE in user.traits or (
+                    arithmetic(user) and user.ins[operand].array.shape == user.outs[0].array.shape and user.ins[operand] in e.outs)
+                found |= kernel.indexing[user] if passed_on else {user}
+        return found
 
     def _of(self, equations: Iterable[Equation]) -> list[_Growing]:
         return list({k: None for e in equations for k in self.homes[e]})

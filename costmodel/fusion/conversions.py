@@ -9,12 +9,13 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import product
-from costmodel.rules.params import Convolution
+from costmodel.rules.params import Along, Convolution, Largest, Places
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
-from costmodel.symbolic.forms import ONE
+from costmodel.symbolic.forms import ONE, ZERO
 
-_COPY, _ELEMENTWISE, _WINDOW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW))
+_COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
+_MOVE, _SORT = traits_of(Trait.MOVE), traits_of(Trait.SORT)
 
 
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
@@ -84,6 +85,92 @@ def every_pair(table: CostTable) -> CostTable:
             replace(e, primitive="reduce_window_sum", ins=(masked,), rule="reduce_window", detail="",
                     traits=_WINDOW, params=None,
                     work=Work((), (pairs.size,), (e.outs[0].array.size,)))]
+    return replace(table, equations=tuple(equations))
+
+
+def tiled(table: CostTable) -> CostTable:
+    """The program with each cumulative operation as one over tiles, whose results are written, and a loop that puts them together
+    (XLA, ReduceWindowRewriter)."""
+    equations: list[Equation] = []
+    for e in table:
+        if Trait.CUMULATIVE not in e.traits:
+            equations.append(e)
+            continue
+        tiles = tuple(Value(out.array) for out in e.outs)
+        equations.append(replace(e, outs=tiles))
+        equations += [replace(e, ins=(tile,), outs=(out,), work=Work((), (tile.array.size,), (tile.array.size,)), traits=_MOVE,
+                              params=None) for tile, out in zip(tiles, e.outs, strict=True)]
+    return replace(table, equations=tuple(equations))
+
+
+def located(table: CostTable) -> CostTable:
+    """The program with the places of each scatter written as it wants them: with a place for each batched dimension, and constants
+    in memory; and with its updates, where they are cheaply computed for others, too, or in another order (XLA,
+    BatchedGatherScatterNormalizer and ScatterSimplifier)."""
+    equations: list[Equation] = []
+    cheap: set[Value] = set()
+    for e in table:
+        if (Trait.ELEMENTWISE in e.traits and Trait.EXPENSIVE not in e.traits) or (Trait.VIEW in e.traits and e.ins[0] in cheap):
+            cheap.update(e.outs)
+        if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) == 3:
+            old, places, updates = e.ins
+            whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
+            if e.params.batched or e.work.read[1] is ZERO:
+                places = _moved(equations, e, 1, whole)
+            if e.params.batched or updates in cheap:
+                updates = _moved(equations, e, 2, updates.array)
+            e = replace(e, ins=(old, places, updates),
+                        work=replace(e.work, read=(e.work.read[0], whole.size, updates.array.size)))
+        equations.append(e)
+    return replace(table, equations=tuple(equations))
+
+
+def _moved(equations: list[Equation], user: Equation, operand: int, array: Array) -> Value:
+    """What a loop of its own makes of an operand, for one user."""
+    made = Value(array)
+    equations.append(replace(user, primitive="copy", ins=(user.ins[operand],), outs=(made,), rule="copy", status="free", detail="",
+                             work=Work((), (user.work.read[operand],), (array.size,)), traits=_MOVE, params=None))
+    return made
+
+
+def sorted_first(table: CostTable) -> CostTable:
+    """The program in which all is sorted where the largest values are asked for without their places (XLA, TopkDecomposer)."""
+    used = {v for e in table for v in e.ins} | set(table.outputs)
+    equations: list[Equation] = []
+    for e in table:
+        if not isinstance(e.params, Largest) or len(e.outs) != 2 or e.outs[1] in used:
+            equations.append(e)
+            continue
+        ordered, size = Value(e.ins[0].array), e.outs[0].array.size
+        equations += [replace(e, outs=(ordered,), traits=_SORT, params=Along(e.params.axis),
+                              work=replace(e.work, written=(ordered.array.size,))),
+                      replace(e, ins=(ordered,), outs=e.outs[:1], traits=_MOVE, params=None, work=Work((), (size,), (size,)))]
+    return replace(table, equations=tuple(equations))
+
+
+def put_back(table: CostTable) -> CostTable:
+    """The program in which what was joined and is split again at the same places is what it was (XLA, AlgebraicSimplifier on slices
+    of concatenations)."""
+    joined: dict[Value, Equation] = {}
+    whole: dict[Equation, Equation] = {}  # what is split -> what was joined there
+    needed = {*table.outputs, *(after for _, after in table.carried)}
+    for e in table:
+        if isinstance(e.params, Along) and Trait.CONCATENATE in e.traits:
+            joined[e.outs[0]] = e
+        found = joined.get(e.ins[0]) if isinstance(e.params, Along) and len(e.ins) == 1 else None
+        if (found is not None and found.runs_with(e) and found.params == e.params
+                and [v.array for v in found.ins] == [v.array for v in e.outs]):
+            whole[e] = found
+        else:
+            needed.update(e.ins)
+    nowhere = {e for e in whole.values() if e.outs[0] not in needed}
+    equations: list[Equation] = []
+    for e in table:
+        if e in whole:
+            equations += [replace(e, ins=(part,), outs=(out,), work=Work((), (ZERO,), (ZERO,)), traits=_VIEW, params=None)
+                          for part, out in zip(whole[e].ins, e.outs, strict=True)]
+        elif e not in nowhere:
+            equations.append(e)
     return replace(table, equations=tuple(equations))
 
 

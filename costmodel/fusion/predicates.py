@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costmodel.fusion.graph import Graph
-from costmodel.rules.params import Broadcast, Contraction, Convolution, Reduction
+from costmodel.rules.params import Along, Broadcast, Contraction, Convolution, Reduction
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
 from costmodel.symbolic.forms import ZERO
@@ -108,6 +108,29 @@ def almost_unary(graph: Graph, e: Equation) -> bool:
 def folds(producer: Equation, consumer: Equation) -> bool:
     """A transposition is a matter of how a product reads its operand (XLA, TransposeFolding)."""
     return Trait.TRANSPOSE in producer.traits and product(consumer)
+
+
+def dear(e: Equation) -> bool:
+    """Compilers do not compute it twice; to divide by a number is to multiply (XLA, AlgebraicSimplifier)."""
+    return Trait.EXPENSIVE in e.traits and not (computes(e, frozenset({"div"})) and e.work.read[-1] is ZERO)
+
+
+def finds_places(e: Equation) -> bool:
+    """A reduction that gives places, argmax or argmin."""
+    return isinstance(e.params, Reduction) and e.params.operation in ("argmax", "argmin")
+
+
+def joins_lines(e: Equation) -> bool:
+    """Joins arrays within their innermost lines; to join single elements is to compute places."""
+    if Trait.CONCATENATE not in e.traits or not isinstance(e.params, Along):
+        return False
+    shape = e.outs[0].array.shape
+    return len(shape) > 1 and e.params.axis == len(shape) - 1 and any(v.array.shape[-1] != 1 for v in e.ins)
+
+
+def chooses(e: Equation) -> bool:
+    """Which operand an element of the result comes from depends on where it is: code that cannot be shared between uses."""
+    return e.has(Trait.CONCATENATE, Trait.PAD, Trait.UPDATE)
 
 
 def bias(graph: Graph, e: Equation, operand: int) -> bool:

@@ -35,6 +35,7 @@ class Policy:
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
     workspace:      bytes that an equation's kernel needs beside what it reads and writes, while it runs.
+    reserves_results: whether a result's memory is taken before the program runs, in the order in which all that can runs at once.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Policy:
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
     buffer_sharing: Callable[[Equation], bool] | None = None
     workspace: Callable[[Equation], Expr] = lambda e: ZERO
+    reserves_results: bool = False
 
 
 _registry: dict[str, Policy] = {}

@@ -6,20 +6,35 @@ from sympy import Expr
 
 from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
-from costmodel.fusion.conversions import every_pair, hoisted, only_transposes, relaid, transposed
+from costmodel.fusion.conversions import (
+    every_pair,
+    hoisted,
+    located,
+    only_transposes,
+    put_back,
+    relaid,
+    sorted_first,
+    tiled,
+    transposed,
+)
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import (
     almost_unary,
+    chooses,
     computes,
+    dear,
+    finds_places,
     folds,
     inner_batches,
+    joins_lines,
     loop,
     not_channels_last,
     product,
     rejoins,
 )
 from costmodel.fusion.registry import register
+from costmodel.fusion.uniform import uniform
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, is_floating, total
@@ -30,19 +45,35 @@ _WORD = 4  # bytes of a random number generator's counter, and of a float that h
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
-    does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter)."""
-    return folds(producer, consumer) or loop(consumer)
+    does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
+    kernel of its own (XLA, CpuInstructionFusion)."""
+    if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
+        return False
+    return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
+
+
+def _once(e: Equation) -> bool:
+    """What is dear to compute, and elements at places that are data (XLA, CpuInstructionFusion::IsExpensive)."""
+    return dear(e) or Trait.GATHER in e.traits
+
+
+def _emissions(e: Equation) -> int:
+    """Code is not repeated more than fifteen times; what chooses between its operands by place opens blocks, and is there once
+    (XLA, FusionNodeIndexingEvaluation::CodeDuplicationTooHigh)."""
+    return 10**9 if Trait.BROADCAST in e.traits else 1 if chooses(e) else 15
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often (XLA,
     InstructionFusion::ComputeGloballyUnfusible)."""
-    return Trait.EXPENSIVE not in e.traits and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
+    return not dear(e) and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
 
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    return relaid(every_pair(hoisted(exchanged(table))), lambda e: (*inner_batches(e), *not_channels_last(e)))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(table))))))
+    table = located(every_pair(table))
+    return relaid(table, lambda e: (*inner_batches(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
@@ -51,17 +82,20 @@ def _fresh(e: Equation) -> bool:
 
 
 def _workspace(e: Equation) -> Expr:
-    """Random bits are made in a loop over two counters, which is given copies. A cumulative operation goes over tiles, padded and
-    written (XLA, ReduceWindowRewriter). Products and convolutions of 16-bit types get their operands, and give their result, in
-    32 bits (XLA, FloatNormalization with the processor's FloatSupport)."""
+    """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
+    What is no loop over elements computes 16-bit types in 32 bits (XLA, FloatNormalization with the processor's FloatSupport):
+    products and convolutions get copies of their operands, and give their result, in these; what is written for others is so."""
     if computes(e, GENERATORS) and not derives_keys(e):
         return 3 * e.outs[0].array.size * _WORD
+    narrow = [v.array.size for v in dict.fromkeys((*e.ins, *e.outs)) if is_floating(v.array.dtype) and v.array.bits == 16]
     if product(e) or Trait.CONVOLUTION in e.traits:
-        return total(v.array.size * _WORD for v in (*e.ins, *e.outs) if is_floating(v.array.dtype) and v.array.bits == 16)
-    return 2 * e.outs[0].bytes if Trait.CUMULATIVE in e.traits else ZERO
+        return _WORD * total(narrow)
+    wider = _WORD // 2 * total(narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ZERO
+    return wider + (total(v.bytes for v in e.outs) if Trait.CUMULATIVE in e.traits else ZERO)
 
 
 XLA_CPU = register(compiler(
-    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
-    fusion=Fusion(producer=_producer, duplication=_duplication, epilogue=transposed, epilogue_chain=only_transposes,
-                  reduction_diamond=rejoins, passes=_passes, library_calls=clusters, rematerialisation=True)))
+    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace, reserves_results=True,
+    fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed,
+                  epilogue_chain=only_transposes, reduction_diamond=rejoins, passes=_passes, library_calls=clusters,
+                  rematerialisation=True)))

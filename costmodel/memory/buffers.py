@@ -83,6 +83,7 @@ class Memory:
     carries: tuple[Carry, ...]
     updates: tuple[tuple[Content, Content], ...]  # (old, new), where old dies in the kernel that makes new
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
+    copied: tuple[Content, ...]  # copies of inputs that are changed in place
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
 
@@ -128,6 +129,7 @@ class _Reader:
         self.contents: dict[Value, Content] = {}
         self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
+        self.copied: list[Content] = []
         self.branches: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
         for v in table.inputs:
@@ -146,7 +148,7 @@ class _Reader:
             self._reads(number, k)
         self._outputs()
         contents = (*self.contents.values(), *(c.place for c in carries), *self.copies, *self._workspaces())
-        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches))
+        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches), tuple(self.copied))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -226,7 +228,7 @@ class _Reader:
     def _branch_result(self, e: Equation) -> None:
         """The result is made where the last branch's is; a branch's result that is a constant or from outside is copied there."""
         results = [c for c in (self.content(v, e.loops) for v in e.ins[1:]) if c is not None]
-        made = [c.maker for c in results if c.maker is not None]
+        made = [c.maker for c in results if c.maker is not None and self.kernels[c.maker].main.branch != e.branch]
         # Without a kernel in any branch: before the first kernel that follows.
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
         joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
@@ -252,25 +254,39 @@ class _Reader:
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
                     self.updates.append((read, self.contents[e.outs[0]]))
+                    if not read.given_up:
+                        self.copied.append(self.contents[e.outs[0]])
                 if Trait.SORT in e.traits and position < len(e.outs):
-                    self._sorts(read, e.outs[position])
+                    self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None
         for v, _ in k.writes:
             for old in dying:
                 donated = old.value.origin != "equation" and old.value.array == v.array and v in self.results
-                if donated or (self._may_be_overwritten(old) and _same_places(old.value.array, v.array)
-                               and self._pointwise(computed, old)):
+                if donated or ((self._may_be_overwritten(old) or self._alone(computed, old))
+                               and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
                     self.updates.append((old, self.contents[v]))
 
-    def _sorts(self, old: Content, new: Value) -> None:
-        """Compilers sort in place; what is still read is copied first (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser)."""
-        if self._may_be_overwritten(old) and new in self.contents and _same_places(old.value.array, new.array):
+    def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
+        """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser), and what is no
+        loop's carried value."""
+        alone = {user for user, _ in old.users} == {kernel} and (old.opens is None or old.maker is not None)
+        if alone and self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
             self.updates.append((old, self.contents[new]))
 
     def _may_be_overwritten(self, old: Content) -> bool:
         """Compilers let elementwise kernels write over an operand that nobody reads any more; eager frameworks do not."""
         sharing = self.policy.buffer_sharing
         return sharing is not None and (old.maker is None or sharing(self.kernels[old.maker].main))
+
+    def _alone(self, computed: Sequence[Equation], old: Content) -> bool:
+        """Whether a kernel goes over ``old`` and numbers only: a compiler takes the shape of that (XLA, ReshapeMover)."""
+        derived = {old.value}
+        for e in sorted(computed, key=lambda e: e.index):
+            ins = [self.root(v) for v in e.ins]
+            if not e.ins or any(v.array.shape and v not in derived for v in ins):
+                return False
+            derived.update(e.outs)
+        return self.policy.buffer_sharing is not None
 
     def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
         """Whether a kernel uses each element of ``old`` for the same element of its results only."""
@@ -290,8 +306,8 @@ class _Reader:
         inputs = set(self.table.inputs)
         for v in self.table.outputs:
             made = self.content(v, ())
-            if made is None or v in inputs:  # an input that is handed through needs nothing
-                continue
+            if made is None or (v in inputs and (made.given_up or self.policy.buffer_sharing is None)):
+                continue  # a framework hands an input through; a compiler's caller gets an array of its own
             if made.given_up:
                 made.output = True
             else:
@@ -305,17 +321,18 @@ def _same_places(a: Array, b: Array) -> bool:
 # -- lifetimes ----------------------------------------------------------------------------------------------------------------
 
 
-def lifetimes(held: Memory, order: Sequence[int] | None = None) -> list[Buffer]:
-    """The buffers when kernels run in this order (of their indices; None: as in the program). Loops must stay together."""
-    return _Lifetimes(held, order if order is not None else range(len(held.kernels))).buffers()
+def lifetimes(held: Memory, order: Sequence[int] | None = None, early: bool = False) -> list[Buffer]:
+    """The buffers when kernels run in this order (of their indices; None: as in the program). Loops must stay together. ``early``
+    says that the memory of a loop's stacked results is filled as soon as anything may run: it needs no operand."""
+    return _Lifetimes(held, order if order is not None else range(len(held.kernels)), early).buffers()
 
 
 class _Lifetimes:
     """Puts contents into buffers: sets of contents, each known by one of them. ``busy`` is the last step at which what is in a
     buffer is read, as seen from inside the loop that is looked at; ``interval`` from the first to the last of one content."""
 
-    def __init__(self, held: Memory, order: Sequence[int]) -> None:
-        self.held = held
+    def __init__(self, held: Memory, order: Sequence[int], early: bool) -> None:
+        self.held, self.early = held, early
         self.end = max(len(order) - 1, 0)
         self.step = {kernel: step for step, kernel in enumerate(order)}
         self.span: dict[int, tuple[int, int]] = {}
@@ -324,6 +341,8 @@ class _Lifetimes:
                 first, last = self.span.get(loop, (step, step))
                 self.span[loop] = min(first, step), max(last, step)
         self.interval = {c: self._interval(c) for c in held.contents}
+        if early:
+            self._copied()
         self.home = {c: c for c in held.contents}
         self.members = {c: [c] for c in held.contents}
         self.busy = {key: last for key, (_, last) in self.interval.items()}
@@ -334,7 +353,7 @@ class _Lifetimes:
     def _interval(self, c: Content) -> tuple[int, int]:
         if not c.given_up:
             return 0, self.end
-        first = self._loop(c.opens)[0] if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
+        first = self._opened(c, c.opens) if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
         uses = [(self.step[kernel], loops) for kernel, loops in c.users]
         uses += [(self._loop(loop)[0], loops) for loop, loops in c.starts]
         uses += [(self.end, ())] if c.output else []
@@ -350,6 +369,20 @@ class _Lifetimes:
             last = max(last, step)
         return first, max(first, last)
 
+    def _copied(self) -> None:
+        """An input that is changed in place and may not be is copied as soon as anything may run."""
+        for new in self.held.copied:
+            first, last = self.interval[new]
+            self.interval[new] = min(first, self._start(new)), last
+
+    def _start(self, c: Content) -> int:
+        """The first step of what surrounds a content: the body of a loop, or the program."""
+        return self._loop(c.loops[-1])[0] if c.loops else 0
+
+    def _opened(self, c: Content, loop: int) -> int:
+        """The step at which the memory of a loop's carried value, or stacked result (which has a maker), is first needed."""
+        return self._start(c) if self.early and c.maker is not None else self._loop(loop)[0]
+
     def buffers(self) -> list[Buffer]:
         for carry in self.held.carries:
             # While its loop runs the place is as busy as what the body makes of it.
@@ -361,7 +394,7 @@ class _Lifetimes:
                 if len(new.loops) == depth and old.loops == new.loops and len(self.members.get(new, ())) == 1:
                     self._hand_on(old, new, self.interval[new][0])
             for part, joined in self.held.branches:
-                if len(joined.loops) == depth and part.loops == joined.loops:
+                if len(joined.loops) == depth and part.loops == joined.loops and self._apart(part, joined):
                     self._hand_on(part, joined, self.interval[joined][0])
             for carry in self.held.carries:
                 place, before, after, initial = carry.place, carry.before, carry.after, carry.initial
@@ -381,6 +414,12 @@ class _Lifetimes:
         if (home != self.home[new] and max(self.busy[home], self.interval[old][1]) <= step
                 and all(c.given_up for c in self.members[home])):
             self._join(old, new)
+
+    def _apart(self, part: Content, joined: Content) -> bool:
+        """Whether nothing that shares the memory of a branch's result is held while the memory of the branches' is."""
+        spans = [self.interval[c] for c in self.members[self.home[joined]] if c is not joined]
+        return all(last < start or end < first for first, last in spans
+                   for start, end in (self.interval[c] for c in self.members[self.home[part]]))
 
     def _join(self, old: Content, new: Content) -> None:
         into, gone = self.home[old], self.home[new]

@@ -6,7 +6,7 @@
 * ``breadth``: each kernel as soon as its operands are there, first come, first served: many can run at once, and more is held (XLA
   for processors, its concurrency-optimised BFScheduler).
 
-A loop runs as a whole, its body in program order.
+A loop runs as a whole, its body in program order, or breadth first, too.
 """
 
 from __future__ import annotations
@@ -44,35 +44,54 @@ def _schedule(held: Memory, order: str) -> tuple[int, ...]:
     program = tuple(range(len(held.kernels)))
     if order == "program":
         return program
-    found = _Dependencies(held)
-    other = found.kernels(_breadth_first(found) if order == "breadth" else _list_schedule(found))
+    if order == "breadth":
+        return _breadth(held, program, ())
+    found = _Dependencies(held, program, ())
+    other = found.kernels(_list_schedule(found))
     if len(other) < len(program):  # a policy's kernels depend on each other in a circle
         return program
-    return other if order == "breadth" else min((program, other), key=lambda order: _peak(lifetimes(held, order)))
+    return min((program, other), key=lambda order: _peak(lifetimes(held, order)))
+
+
+def _breadth(held: Memory, kernels: Sequence[int], around: tuple[int, ...]) -> tuple[int, ...]:
+    """The kernels of a loop's body (of the whole program without a loop around), those of each loop in it together."""
+    found = _Dependencies(held, kernels, around)
+    items = _breadth_first(found)
+    if len(items) < len(found.items):  # a policy's kernels depend on each other in a circle
+        return tuple(kernels)
+    bodies, order = found.bodies(), list[int]()
+    for i in items:
+        loop = found.loop_of(bodies[i])
+        order += bodies[i] if loop is None else _breadth(held, bodies[i], (*around, loop))
+    return tuple(order)
 
 
 class _Dependencies:
-    """What runs after what. An item is a kernel, or a loop or ``cond`` outside all others, known by its first kernel. ``maker`` of
-    a content is the item that makes it (None: the caller), ``readers`` are those that read it."""
+    """What runs after what among ``kernels``, which are those inside the loops ``around``. An item is a kernel, or a loop or
+    ``cond`` outside all others there, known by its first kernel. ``maker`` of a content is the item that makes it (None: the
+    caller, or what runs before), ``readers`` are those that read it."""
 
-    def __init__(self, held: Memory) -> None:
-        loops = [k.main.loops for k in held.kernels]
-        first = {outer[0]: k for k, outer in reversed(list(enumerate(loops))) if outer}
-        conds = [[side.cond for side in k.main.branch] for k in held.kernels]
-        entered = {outer[0]: k for k, outer in reversed(list(enumerate(conds))) if outer}
+    def __init__(self, held: Memory, kernels: Sequence[int], around: tuple[int, ...]) -> None:
+        self.around = around
+        depth = len(around)
+        self.loops = {k: held.kernels[k].main.loops[depth:] for k in kernels}
+        first = {self.loops[k][0]: k for k in reversed(kernels) if self.loops[k]}
+        conds = {k: [side.cond for side in held.kernels[k].main.branch] for k in kernels}
+        entered = {conds[k][0]: k for k in reversed(kernels) if conds[k]}
         # Of a loop and a branch around a kernel the outer one starts first.
-        self.item = [min([k, *(first[loop] for loop in outer[:1]), *(entered[cond] for cond in sides[:1])])
-                     for k, (outer, sides) in enumerate(zip(loops, conds, strict=True))]
-        self.items = sorted(set(self.item))
+        self.item = {k: min([k, *(first[loop] for loop in self.loops[k][:1]), *(entered[cond] for cond in conds[k][:1])])
+                     for k in kernels}
+        self.items = sorted(set(self.item.values()))
         self.maker: dict[Content, int | None] = {}
         self.readers: dict[Content, set[int]] = {}
         for c in held.contents:
-            opened = c.loops[:1] or ((c.opens,) if c.opens is not None else ())
+            opened = c.loops[depth:depth + 1] or ((c.opens,) if c.opens is not None else ())
             made = first.get(opened[0]) if opened else c.maker
-            maker = None if made is None else self.item[made]
-            starts = {self.item[first[(*around, loop)[0]]] for loop, around in c.starts if (*around, loop)[0] in first}
+            maker = None if made is None else self.item.get(made)
+            started = [(*loops, loop)[depth:depth + 1] for loop, loops in c.starts]
+            starts = {self.item[first[outer[0]]] for outer in started if outer and outer[0] in first}
             self.maker[c] = maker
-            self.readers[c] = ({self.item[k] for k, _ in c.users} | starts) - {maker}
+            self.readers[c] = ({self.item[k] for k, _ in c.users if k in self.item} | starts) - {maker}
         self.needs: dict[int, set[int]] = {i: set() for i in self.items}
         needed = [(self.maker[c], self.readers[c]) for c in held.contents]
         needed += [(self.maker[part], self.readers[joined]) for part, joined in held.branches]
@@ -86,10 +105,20 @@ class _Dependencies:
                 self.feeds[maker].append(i)
 
     def kernels(self, items: Sequence[int]) -> tuple[int, ...]:
-        bodies: dict[int, list[int]] = {}
-        for k, i in enumerate(self.item):
-            bodies.setdefault(i, []).append(k)
+        bodies = self.bodies()
         return tuple(k for i in items for k in bodies[i])
+
+    def bodies(self) -> dict[int, list[int]]:
+        """The kernels of each item."""
+        found: dict[int, list[int]] = {}
+        for k, i in self.item.items():
+            found.setdefault(i, []).append(k)
+        return found
+
+    def loop_of(self, body: Sequence[int]) -> int | None:
+        """The loop that an item is."""
+        loops = {self.loops[k][:1] for k in body}
+        return next(iter(loops))[0] if len(loops) == 1 and () not in loops else None
 
 
 def _breadth_first(d: _Dependencies) -> list[int]:

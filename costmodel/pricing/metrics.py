@@ -8,9 +8,10 @@ To add a metric, write one decorated function of the table:
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sympy import Add, Expr, Rational
@@ -80,6 +81,17 @@ def metric(name: str, *, unit: str, convention: str, option: tuple[str, Forms] =
         _registry[name] = Metric(name, unit, convention, price, option, applies)
         return price
     return decorate
+
+
+@contextlib.contextmanager
+def scoped() -> Iterator[None]:
+    """What is registered inside is forgotten afterwards."""
+    before = dict(_registry)
+    try:
+        yield
+    finally:
+        _registry.clear()
+        _registry.update(before)
 
 
 def get(name: str) -> Metric:

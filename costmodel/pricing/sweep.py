@@ -143,7 +143,7 @@ def _named(job: Job, name: str, values: np.ndarray) -> np.ndarray:
     """Devices and what binds by name ("" for none); integers as such where every value is one."""
     if name in ("hardware", "bound"):
         names = np.array([*(job.devices if name == "hardware" else job.plan.units), ""])
-        return names[np.where(np.isnan(values), -1, values).astype(int)]
+        return np.asarray(names[np.where(np.isnan(values), -1, values).astype(int)])  # of one answer, too, an array
     if np.isnan(values).any() or (name in job.plan.variables and job.plan.dtype(name).kind != "i") or name in job.figures:
         return values
     return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**53 else values

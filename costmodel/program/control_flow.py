@@ -81,9 +81,14 @@ def _receive(to: Inliner, variables: Sequence[Any], start: Sequence[Value], at: 
 
 @handles("cond")
 def cond(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
-    """Every branch, marked as such; each result may be that of any branch."""
+    """Every branch, marked as such; each result may be that of any branch. Of branches by platform those of none that a program
+    runs on are left out: "mosaic" is the language that Pallas writes kernels in."""
     index, operands = ins[0], ins[1:]
-    number, bodies = to.number("cond"), eqn.params["branches"]
+    platforms = eqn.params.get("branches_platforms") or (None,) * len(eqn.params["branches"])
+    bodies = [body for body, names in zip(eqn.params["branches"], platforms, strict=True) if names != ("mosaic",)]
+    if len(bodies) == 1:
+        return to.body(bodies[0], operands, at)
+    number = to.number("cond")
     results = [to.body(body, operands, at.on_side(Side(number, i, len(bodies)))) for i, body in enumerate(bodies)]
     outs = [to.derive("branch_result", [index, *either], var, at)
             for var, either in zip(eqn.outvars, zip(*results, strict=True), strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sympy import Add
 
 from costmodel.rules import Eqn, golden, real_dtype, rule, touched, vector  # noqa: F401 (golden, touched: for the doctests)
-from costmodel.rules.params import Along
+from costmodel.rules.params import Along, Largest, Places
 from costmodel.rules.work import Work
 from costmodel.symbolic.forms import ZERO, CeilLog2, at_most
 
@@ -37,7 +37,7 @@ def dynamic_update_slice(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO, *(i.size for i in eqn.ins[1:])], written=[update.size])
 
 
-@rule("scatter", traits="scatter", status="free", why="moves data, computes nothing")
+@rule("scatter", traits="scatter", params=Places.of, status="free", why="moves data, computes nothing")
 def scatter(eqn: Eqn, **_) -> Work:
     """Writes the updates into their places.
 
@@ -48,7 +48,7 @@ def scatter(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO, indices.size, updates.size], written=[updates.size])
 
 
-@rule(*_SCATTERS, traits="scatter")
+@rule(*_SCATTERS, traits="scatter", params=Places.of)
 def scatter_combine(eqn: Eqn, **_) -> Work:
     """One operation an update, on the element it meets: that element is read, combined and written.
 
@@ -74,7 +74,7 @@ def sort(eqn: Eqn, *, dimension: int, num_keys: int = 1, **_) -> Work:
     return eqn.work(vector("compare", eqn.operand.dtype, (num_keys * eqn.operand.size * levels).expand()))
 
 
-@rule("top_k", "approx_top_k", status="bounded",
+@rule("top_k", "approx_top_k", params=Largest.of, status="bounded",
       why="comparisons depend on the data: a tree of the k kept takes at most 1 + ⌈log₂ k⌉ an element")
 def top_k(eqn: Eqn, **_) -> Work:
     """Each element is compared with the least of the k kept; one that is larger replaces it in their tree of losers, whose ⌈log₂ k⌉

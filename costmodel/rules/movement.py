@@ -29,12 +29,13 @@ def view(eqn: Eqn, **_) -> Work:
     return eqn.work(read=[ZERO] * len(eqn.ins), written=[ZERO] * len(eqn.outs))
 
 
-@rule("pad", "rev", "copy", "bitcast_convert_type", "split", "stack", "unstack", "tile", "new_ref", "zeros_like", traits="copy",
-      **_MOVE)
+@rule("rev", "copy", "bitcast_convert_type", "stack", "unstack", "new_ref", "zeros_like", traits="copy", **_MOVE)
+@rule("pad", traits="pad", **_MOVE)
 @rule("convert_element_type", "reduce_precision", traits=("copy", "elementwise"), **_MOVE)
 @rule("broadcast_in_dim", traits="broadcast", params=Broadcast.of, **_MOVE)
-@rule("broadcast_to", traits="broadcast", **_MOVE)
+@rule("broadcast_to", "tile", traits="broadcast", **_MOVE)
 @rule("transpose", traits="transpose", params=Permutation.of, **_MOVE)
+@rule("split", traits="copy", params=Along.of, **_MOVE)
 @rule("concatenate", traits="concatenate", params=Along.of, **_MOVE)
 def copy(eqn: Eqn, **_) -> Work:
     """

@@ -160,6 +160,30 @@ class Slice(Params):
 
 
 @dataclass(frozen=True)
+class Places(Params):
+    """Elements at places that are data: ``batched`` dimensions have places of their own."""
+
+    batched: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Places:
+        """From jax's parameters of the primitive."""
+        return cls(len(getattr(params["dimension_numbers"], "operand_batching_dims", ())))
+
+
+@dataclass(frozen=True)
+class Largest(Params):
+    """The largest of each line along an axis, and their places."""
+
+    axis: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Largest:
+        """From jax's parameters of the primitive."""
+        return cls(int(params.get("axis", params.get("reduction_dimension", -1))))
+
+
+@dataclass(frozen=True)
 class Collective(Params):
     """An exchange between the devices along mesh axes: how many take part along each, where the program says, and who sends to whom
     (by number along the axes, the last one's fastest) where it names them."""
@@ -183,7 +207,7 @@ class Collective(Params):
 Family = Callable[[Mapping[str, Any]], Params]
 FAMILIES: dict[str, type[Params]] = {
     family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
-                                           Collective)}
+                                           Places, Largest, Collective)}
 
 
 def _axes(dims: Any) -> Axes:

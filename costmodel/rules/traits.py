@@ -34,6 +34,7 @@ class Trait(StrEnum):
     BROADCAST = "broadcast"  # a move that repeats something smaller
     TRANSPOSE = "transpose"  # a move into another order of dimensions
     CONCATENATE = "concatenate"  # a move of several arrays into one
+    PAD = "pad"  # a move into something larger
     CONSTANT = "constant"  # known without reading anything
 
     # -- places in memory
@@ -63,7 +64,8 @@ _IMPLIES = {
     Trait.LOOP_CARRY: {Trait.VIEW}, Trait.EXPENSIVE: {Trait.ELEMENTWISE},
     Trait.COMPOSED: {Trait.ELEMENTWISE}, Trait.COPY: {Trait.MOVE},
     Trait.BROADCAST: {Trait.COPY, Trait.MOVE}, Trait.TRANSPOSE: {Trait.COPY, Trait.MOVE},
-    Trait.CONCATENATE: {Trait.COPY, Trait.MOVE}, Trait.UPDATE: {Trait.IN_PLACE, Trait.MOVE}, Trait.SCATTER: {Trait.IN_PLACE},
+    Trait.CONCATENATE: {Trait.COPY, Trait.MOVE}, Trait.PAD: {Trait.COPY, Trait.MOVE}, Trait.UPDATE: {Trait.IN_PLACE, Trait.MOVE},
+    Trait.SCATTER: {Trait.IN_PLACE},
     Trait.GATHER: {Trait.INDEXED, Trait.MOVE}, Trait.SCAN_READ: {Trait.MOVE},
 }
 

@@ -56,5 +56,14 @@ def _of_window(params: Window, image: Tensor) -> Iterable[Border]:
 
 def is_view(r: Raw) -> bool:
     """Whether an equation is another name of its operand."""
+    return _has(r, Trait.VIEW)
+
+
+def is_elementwise(r: Raw) -> bool:
+    """Whether a device needs of its operands what it has of the result."""
+    return _has(r, Trait.ELEMENTWISE)
+
+
+def _has(r: Raw, trait: Trait) -> bool:
     rule = lookup(r.primitive)
-    return rule is not None and Trait.VIEW in rule.traits
+    return rule is not None and trait in rule.traits

@@ -17,7 +17,7 @@ from costmodel.program.raw import SHARD_VIEW, Cond, Raw, RawProgram
 from costmodel.program.scopes import Place as At
 from costmodel.rules.work import Array, Value
 from costmodel.sharding.alignment import Alignment, Place, root
-from costmodel.sharding.borders import borders, is_view
+from costmodel.sharding.borders import borders, is_elementwise, is_view
 from costmodel.sharding.concrete import mark
 from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_constant, turns, unchanged
 from costmodel.sharding.shardy import Axis, Operation, Partitioned, Sharding, Tensor
@@ -229,7 +229,7 @@ class _Localiser:
         if tensor is None and r.shard is None:
             shape = v.array.shape if like is None else like.array.shape
             made = self.local[v] = replace(v, array=Array(shape, v.array.dtype))
-            if shape and not is_view(r):
+            if shape and not is_view(r) and (like is None or not is_elementwise(r)):
                 self.result.unaligned.append(made)
             return made
         self.result.aligned += 1

@@ -82,7 +82,6 @@ def extent(expr: Expr, of: Mapping[Symbol, Extent] | None = None) -> Extent:
     if isinstance(expr, PeakMax):
         if len(parts) > MAX_ARGUMENTS:
             raise CostModelError(f"expression with a PeakMax of {len(parts)} arguments; the bound is {MAX_ARGUMENTS}")
-        # It is one of them.
         return within(Extent(UNKNOWN.terms, max(part.above for part in parts), max(part.below for part in parts)))
     assert isinstance(expr, Function), expr
     return within(Extent(UNKNOWN.terms, sum(part.above + part.below for part in parts), max(part.below for part in parts)))

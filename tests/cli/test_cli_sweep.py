@@ -70,6 +70,15 @@ def test_answers_on_the_command_line():
     assert all(str(int(n)) in row for n, row in zip(data.n.values[0], rows, strict=True))
 
 
+@pytest.mark.parametrize("hardware", ["h100-sxm", "h100-sxm,lecture"])
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",), ("--markdown",), ("--latex",)])
+def test_one_answer_over_one_axis(hardware, form):
+    """Of one device it has no axis left, its names neither."""
+    code, out = run("sweep", "mlp", "--no-verify", "--over", "n=1..64*2", "--at", "a=3,b=5,c=4,d=2", "--hw", hardware, "--best",
+                    "throughput", "--keep", "live_peak <= 1MB", *form)
+    assert code == 0 and "64" in out and "h100-sxm" in out
+
+
 def test_a_figure_of_the_device_is_an_axis():
     code, out = run("sweep", "resnet18", "--no-verify", "--over", "n=1|8", "--at", "h=64,w=64", "--hw", "h100-sxm", "--vary",
                     "bandwidth=1TB/s..4TB/s:4")

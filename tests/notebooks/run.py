@@ -8,16 +8,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
-
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 120  # seconds a cell
 
 
 def problem(path: Path) -> str:
     """Why a notebook does not run, or nothing: a cell fails, or something is said on stderr."""
+    import nbformat  # of the extra `notebooks`, which tests do without
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
     notebook = nbformat.read(path, 4)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(notebook, timeout=LIMIT, kernel_name="python3", resources={"metadata": {"path": folder}})

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import pytest
 from browser import Browser, found
+from jax.sharding import PartitionSpec as P
 
 import costmodel as cm
 from costmodel.errors import CostModelError
@@ -213,6 +215,21 @@ class Hostile(nn.Module):
     @nn.compact
     def __call__(self, x):
         return nn.Dense(4, name=HOSTILE)(jnp.tanh(x))
+
+
+def test_a_sharded_page_gives_no_times_rather_than_wrong_ones(tmp_path):
+    """What a device computes and holds is there; its links are not on the page."""
+    b, d, f = cm.dims("b d f", where="4 | f, 2 | b")
+    cost = cm.analyze(lambda up, down, x: jax.nn.relu(x @ up) @ down, (d, f), (f, d), (b, d), mesh={"data": 2, "model": 4},
+                      in_shardings=(P(None, "model"), P("model", None), P("data", None)))
+    path = tmp_path / "page.html"
+    cost.to_html(str(path), ["h100-sxm"], b=64, d=1024, f=4096)
+    with Browser() as browser:
+        browser.open(path.as_uri())
+        here = read(browser, {"b": 64, "d": 1024, "f": 4096, "data": 2, "model": 4})
+        assert here["macs"] == str(cost.at(b=64, d=1024, f=4096).macs) and here["time"] == ""
+        assert "what is sent to other devices is not priced on a page" in browser.run("document.body.innerText")
+        assert browser.console == []
 
 
 def test_a_hostile_name_is_text(tmp_path):

@@ -158,7 +158,7 @@ class Job:
 
     def labels(self, name: str, values: np.ndarray) -> np.ndarray:
         """A variable as people read it: ``bound`` by name."""
-        return np.array(self.plan.units)[values] if name == "bound" else values
+        return np.asarray(np.array(self.plan.units)[values]) if name == "bound" else values
 
 
 def apply(patches: Iterable[Patch], found: Mapping[str, np.ndarray]) -> None:

@@ -11,6 +11,7 @@ from sympy import Expr
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, Standing
 from costmodel.pricing import metrics
+from costmodel.pricing.communication import LINK
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.roofline import BATCH
 from costmodel.report.page.devices import TYPES, bits, devices, exported, predictions
@@ -41,7 +42,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     """The data of a cost's page; arguments as for :func:`costmodel.report.page.page`."""
     if cost.program.branches is Branches.MIN and any(e.branch for e in cost.program):
         raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
-    point, wanted = start(cost.domain, at), devices(hardware)
+    point, wanted = start(cost.domain, {**cost.domain.defaults, **at}), devices(hardware)
     settle(cost, point)
     forms, lines, texts, stands = Forms(), Forms(), Places[str](), Places[Standing]()
     program = Program(cost, forms)
@@ -54,6 +55,7 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
         "floating": [name for name in (*data["dtypes"], *TYPES) if is_floating(name)], "bits": bits(data["dtypes"]),
         "devices": exported(wanted, list(program.kinds), texts, stands), "texts": list(texts),
         "stands": predictions(stands), "device": _chosen(wanted), "batch": BATCH,
+        "sends": any(kind.engine == LINK for kind in program.kinds),
         "formulas": headline_formulas(cost), "parts": module_formulas(cost), "notes": [*notes, str(cost.coverage), *_doubts(cost)],
     }
     functions = []

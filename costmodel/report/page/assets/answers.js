@@ -17,7 +17,7 @@ function crossText(line, found) {
 
 // The whole program's crossing, and that of each kind of kernel that computes.
 function crossings(line, device) {
-  if (now.absent.length) return [["crossover", `where the bound flips on ${device.name}`, `no peak for ${now.absent.join(", ")}`]];
+  if (now.absent.length) return [["crossover", `where the bound flips on ${device.name}`, unpriced(device, now.absent)]];
   const loads = loadsAlong(line, now.choice), here = loads(line.first);
   const kinds = [...here.keys()].filter((kind) => kind && here.get(kind).ops.size);
   return ["", ...(kinds.length > 1 ? kinds : [])].map((kind) => {

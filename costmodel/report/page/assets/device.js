@@ -1,9 +1,10 @@
 // Counts become seconds: the bounds of costmodel/pricing/workload.py.
+const SENT = "what is sent to other devices";
 const RUNS_ON = {matrix: "matrix", vector: "vector", transcendental: "vector", link: "link"};
 
-// What the device has no peak for, of all that the kernels do; empty where it can price them.
+// What the device has no peak for, of all that the kernels do; empty where it can price them. Links are not on the page.
 function missing(kernels, device, wanted) {
-  const seconds = device.seconds[wanted], found = new Set();
+  const seconds = device.seconds[wanted], found = new Set(D.sends ? [SENT] : []);
   for (const k of kernels) {
     for (const [kind, count] of k.kinds) {
       if (seconds[kind] === null && count !== 0n) found.add(`${D.kinds[kind][1]} ${typed(D.dtypes[D.kinds[kind][2]], wanted)}`);
@@ -11,6 +12,10 @@ function missing(kernels, device, wanted) {
   }
   return [...found];
 }
+
+// Why a device has no times here, and what to do.
+const unpriced = (device, absent) => absent.includes(SENT) ? `${SENT} is not priced on a page: costmodel roofline does`
+  : `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
 
 // Each kernel on a device: seconds of one run by unit and of the memory, and the bounds.
 function priced(kernels, device, wanted, policy) {

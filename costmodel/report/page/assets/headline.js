@@ -18,8 +18,7 @@ const batchNow = () => D.batch.map((name) => state.point[name]).find((value) => 
 
 function timeCards(total, device, absent) {
   if (!total) {
-    const why = `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
-    return [timeCard("time", `time on ${device.name}`, "no peak", [], why)];
+    return [timeCard("time", `time on ${device.name}`, absent.includes(SENT) ? "not here" : "no peak", [], unpriced(device, absent))];
   }
   const batch = Number(batchNow()), {lower, upper, predicted, stands} = total;
   const likely = stands ? [timeCard("predicted", `predicted on ${device.name}`, si(predicted, "s"), [predicted],

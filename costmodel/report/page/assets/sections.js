@@ -15,7 +15,7 @@ function showRoofline({rows, total, absent}) {
   if (!rows) {
     byId("roofline").replaceChildren();
     byId("roofline-names").replaceChildren();
-    say.textContent = `${device.name} has no peak for ${absent.join(", ")}.`;
+    say.textContent = `${unpriced(device, absent)}.`;
     return;
   }
   const marks = drawRoofline(byId("roofline"), rows, device, state.dtype, total.lower, (text) => (told.textContent = text));
