@@ -6,7 +6,6 @@ import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import jax
@@ -113,10 +112,14 @@ class Request:
             if base is not None and issubclass(self.model, base):
                 raise CostModelError(f"{self.model.__name__} is a class; pass an instance, e.g. {self.model.__name__}(...){way}")
 
-    @cached_property
+    @property
     def form(self) -> Pure:
-        """The call as a pure function; made once, since a module is initialised for it."""
-        return pure(self)
+        """The call as a pure function; made once, since a module is initialised for it. Without the lock of a ``cached_property``,
+        which all requests share: another thread may trace meanwhile."""
+        if "_form" not in self.__dict__:
+            self.__dict__["_form"] = pure(self)
+        made: Pure = self.__dict__["_form"]
+        return made
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
