@@ -33,7 +33,8 @@ from ._published_language import language
 @dataclass(frozen=True)
 class Config:
     """Sizes of a GPT. ``context``: rows of the position table; ``scan``: layers as a loop, their parameters stacked; ``dropout``:
-    of the embeddings, the attention's weights and each sublayer's result, in a call with ``train``."""
+    of the embeddings, the attention's weights and each sublayer's result, in a call with ``train``; ``attend``: how q, k and v
+    become causal attention, such as ``zoo._ring.ring_attention`` (None: :func:`attention`)."""
 
     layers: int
     width: int
@@ -43,6 +44,7 @@ class Config:
     activation: Callable[[Any], Any] = nn.gelu
     scan: bool = False
     dropout: float = 0.0
+    attend: Callable[..., Any] | None = None
 
     @property
     def head_width(self) -> int:
@@ -81,13 +83,16 @@ class Attention(nn.Module):
     heads: int
     causal: bool = True
     dropout: float = 0.0  # of the weights, in training; 0 otherwise
+    attend: Callable[..., Any] | None = None
 
     @nn.compact
     def __call__(self, x, cache=None, bias=None):
         b, s, width = x.shape
         qkv = nn.Dense(3 * width, name="qkv")(x)
         q, k, v = (part.reshape(b, s, self.heads, width // self.heads) for part in jnp.split(qkv, 3, axis=-1))
-        if cache is None:
+        if cache is None and self.attend is not None:
+            mixed = self.attend(q, k, v)
+        elif cache is None:
             mixed = attention(q, k, v, causal_mask(s) if self.causal else None, bias, dropped(self.dropout))
         else:
             cache = tuple(
@@ -121,10 +126,12 @@ class Block(nn.Module):
     activation: Callable[[Any], Any] = nn.gelu
     causal: bool = True
     dropout: float = 0.0
+    attend: Callable[..., Any] | None = None
 
     @nn.compact
     def __call__(self, x, cache=None):
-        mixed, cache = Attention(self.heads, self.causal, self.dropout, name="attn")(nn.LayerNorm(name="ln_1")(x), cache)
+        attn = Attention(self.heads, self.causal, self.dropout, self.attend, name="attn")
+        mixed, cache = attn(nn.LayerNorm(name="ln_1")(x), cache)
         x = x + dropped(self.dropout)(mixed)
         return x + dropped(self.dropout)(MLP(self.activation, name="mlp")(nn.LayerNorm(name="ln_2")(x))), cache
 
@@ -144,10 +151,10 @@ class GPT(nn.Module):
         cache = None if keys is None else (keys, values)
         if c.scan:
             stack = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=c.layers)
-            x, cache = stack(c.heads, c.activation, dropout=dropout, name="block")(x, cache)
+            x, cache = stack(c.heads, c.activation, dropout=dropout, attend=c.attend, name="block")(x, cache)
         else:
             for i in range(c.layers):
-                x, _ = Block(c.heads, c.activation, dropout=dropout, name=f"block_{i}")(x)
+                x, _ = Block(c.heads, c.activation, dropout=dropout, attend=c.attend, name=f"block_{i}")(x)
         logits = embed.attend(nn.LayerNorm(name="ln_f")(x))
         return logits if cache is None else (logits, cache)
 

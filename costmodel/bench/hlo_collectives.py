@@ -30,7 +30,8 @@ class Collective:
 
 def collectives(module: Module, devices: int) -> list[Collective]:
     """The collectives of a module for so many devices, those in loops as often as their bodies run. A TPU's program has one that
-    goes on beside other work in several pieces, which share a channel: they are one."""
+    goes on beside other work in several pieces, in kernels that share a channel: they are one. What a program sends by itself may
+    share one, too, and is not."""
     by_channel: dict[str, Collective] = {}
     for number, (channel, found) in enumerate(_of(module, module.entry, 1, devices)):
         by_channel.setdefault(channel or f"none {number}", found)
@@ -38,14 +39,15 @@ def collectives(module: Module, devices: int) -> list[Collective]:
 
 
 def _of(module: Module, computation: Computation, times: int, devices: int) -> Iterator[tuple[str, Collective]]:
-    """Each with its channel, "" for none."""
+    """Each with its channel, "" for one that is no piece of another."""
     for i in computation.instructions.values():
         kind = i.opcode.removesuffix("-start")
         if kind in _KINDS:
             group = _group(i.text, devices)
             channel = re.search(r"channel_id=(\d+)", i.text)
             kind = "reduce-scatter" if kind == "all-reduce" and _keeps_a_part(computation, i) else kind
-            yield channel[1] if channel else "", Collective(kind, group, _sent(kind, i, group, devices), times)
+            piece = channel if computation.fused or i.opcode not in _KINDS else None
+            yield piece[1] if piece else "", Collective(kind, group, _sent(kind, i, group, devices), times)
         elif i.opcode == "while":
             yield from _of(module, module.called(i, "body"), times * _trips(module, i), devices)
         elif i.opcode in ("call", "fusion", "conditional"):

@@ -101,7 +101,13 @@ class Sharded:
 
     @cached_property
     def _known(self) -> tuple[list[Any], list[Any] | None]:
-        return self.known or specs_of(self.request, self.stated, self.mesh)
+        if self.known is not None:
+            return self.known
+        try:
+            return specs_of(self.request, self.stated, self.mesh)
+        except (TypeError, ValueError):
+            self.request.run()  # what is wrong with the model is said in its words
+            raise
 
     @property
     def _specs(self) -> Any:

@@ -15,7 +15,7 @@ from costmodel.errors import CostModelError
 from costmodel.program.raw import RawProgram
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.rules import Rules
-from costmodel.trace.pure import paths, pure
+from costmodel.trace.pure import paths
 from costmodel.trace.requests import Request
 from costmodel.trace.training import Step
 from costmodel.trace.words import Origin
@@ -57,13 +57,13 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
     params, others = _of_state(forward, stated, mesh)
     inputs, kw = _of_inputs(forward, stated)
     into = [*params, *others, *inputs, *kw]
+    state = _of_optimizer(request, params) if isinstance(request, Step) else []
     if isinstance(request, Step):
-        into += [*_of_optimizer(request, params), *_said_or_own(stated.targets, request.targets, "targets")]
+        into += [*state, *_said_or_own(stated.targets, request.targets, "targets")]
     for spec in into:
         check_axes(spec, mesh)
     out = None
     if isinstance(request, Step) and stated.outputs is None and any(params):
-        state = _of_optimizer(request, params)
         updated = [*params] if request.optimizer is None else [*params, *state]
         out = [PartitionSpec(), *others, *updated]
     return into, out
@@ -91,7 +91,7 @@ def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spe
         if stated.params is not None:
             return _said_of(stated.params, request, request.inputs[request.params]), []
         return _per_argument(request, stated)[request.params], []
-    form = pure(request)
+    form = request.form
     others = [None] * len(jax.tree.leaves(form.rngs))
     if stated.params is not None:
         return _said_of(stated.params, request, form.params), [*_metadata(request, form.others, mesh), *others]
@@ -134,7 +134,7 @@ def _of_optimizer(request: Step, params: Sequence[Spec]) -> list[Spec]:
     """Partitions of the optimizer's state: an array that stands for a parameter, by its path and rank, has the parameter's."""
     if request.optimizer is None:
         return []
-    form = pure(request.forward)
+    form = request.forward.form
     state = jax.eval_shape(request.optimizer.init, form.params)
     known = [(keys, leaf.ndim, spec) for (keys, leaf), spec in zip(jax.tree_util.tree_flatten_with_path(form.params)[0], params,
                                                                   strict=True)]

@@ -20,7 +20,7 @@ from costmodel.symbolic.domain import Domain, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
 from costmodel.trace import foreign, guard, refusals
-from costmodel.trace.pure import Leaf, pure
+from costmodel.trace.pure import Leaf, Pure, pure
 from costmodel.trace.undecided import noted
 
 
@@ -112,12 +112,21 @@ class Request:
             if base is not None and issubclass(self.model, base):
                 raise CostModelError(f"{self.model.__name__} is a class; pass an instance, e.g. {self.model.__name__}(...){way}")
 
+    @property
+    def form(self) -> Pure:
+        """The call as a pure function; made once, since a module is initialised for it. Without the lock of a ``cached_property``,
+        which all requests share: another thread may trace meanwhile."""
+        if "_form" not in self.__dict__:
+            self.__dict__["_form"] = pure(self)
+        made: Pure = self.__dict__["_form"]
+        return made
+
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
         return self.guarded(self._trace)
 
     def _trace(self) -> Traced:
-        form = pure(self)
+        form = self.form
 
         def program(*arguments: Any) -> Any:
             outputs, others = form.call(*arguments)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from costmodel.errors import CostModelError
 from costmodel.trace import guard
 from costmodel.trace import remat as rematerialisation
-from costmodel.trace.pure import Pure, leaves, pure
+from costmodel.trace.pure import Pure, leaves
 from costmodel.trace.requests import Request, Traced, request, spec
 from costmodel.trace.words import Origin
 
@@ -77,7 +77,7 @@ class Step:
     @cached_property
     def targets(self) -> tuple[Any, ...]:
         """Abstract arrays that the loss is given."""
-        return self._targets(pure(self.forward)) if callable(self.wanted) else self.wanted
+        return self._targets(self.forward.form) if callable(self.wanted) else self.wanted
 
     def _targets(self, form: Pure) -> tuple[Any, ...]:
         if not callable(self.wanted):
@@ -110,7 +110,7 @@ class Step:
         return self.forward.guarded(self._trace)
 
     def _trace(self) -> Traced:
-        form = pure(self.forward)
+        form = self.forward.form
         state = {} if self.optimizer is None else jax.eval_shape(self.optimizer.init, form.params)
         targets = self._targets(form)
         jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, targets)
