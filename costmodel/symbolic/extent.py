@@ -79,8 +79,10 @@ def extent(expr: Expr, of: Mapping[Symbol, Extent] | None = None) -> Extent:
         return product(parts)
     if expr.is_Add:
         return Extent.of_sum(parts)
-    if isinstance(expr, PeakMax) and len(parts) > MAX_ARGUMENTS:
-        raise CostModelError(f"expression with a PeakMax of {len(parts)} arguments; the bound is {MAX_ARGUMENTS}")
+    if isinstance(expr, PeakMax):
+        if len(parts) > MAX_ARGUMENTS:
+            raise CostModelError(f"expression with a PeakMax of {len(parts)} arguments; the bound is {MAX_ARGUMENTS}")
+        return within(Extent(UNKNOWN.terms, max(part.above for part in parts), max(part.below for part in parts)))
     assert isinstance(expr, Function), expr
     return within(Extent(UNKNOWN.terms, sum(part.above + part.below for part in parts), max(part.below for part in parts)))
 
