@@ -8,7 +8,7 @@ from dataclasses import replace
 from sympy import Expr
 
 from costmodel.fusion.graph import Graph
-from costmodel.fusion.predicates import product
+from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
 from costmodel.rules.params import Along, Convolution, Largest, Places
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work
@@ -107,17 +107,18 @@ def located(table: CostTable) -> CostTable:
     """The program with the places of each scatter written as it wants them: with a place for each batched dimension, and constants
     in memory; and with its updates, where they are cheaply computed for others, too, or in another order (XLA,
     BatchedGatherScatterNormalizer and ScatterSimplifier)."""
+    if not any(Trait.SCATTER in e.traits for e in table):
+        return table
+    graph = Graph(table)
     equations: list[Equation] = []
-    cheap: set[Value] = set()
     for e in table:
-        if (Trait.ELEMENTWISE in e.traits and Trait.EXPENSIVE not in e.traits) or (Trait.VIEW in e.traits and e.ins[0] in cheap):
-            cheap.update(e.outs)
         if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) == 3:
             old, places, updates = e.ins
             whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
             if e.params.batched or e.work.read[1] is ZERO:
                 places = _moved(equations, e, 1, whole)
-            if e.params.batched or updates in cheap:
+            made = graph.maker(updates)
+            if e.params.batched or (made is not None and arithmetic(made) and not dear(made) and almost_unary(graph, made)):
                 updates = _moved(equations, e, 2, updates.array)
             e = replace(e, ins=(old, places, updates),
                         work=replace(e.work, read=(e.work.read[0], whole.size, updates.array.size)))

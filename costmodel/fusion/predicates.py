@@ -73,6 +73,22 @@ def inner_batches(e: Equation) -> tuple[int, ...]:
     return tuple(i for i, dims in enumerate(e.params.batch) if dims != tuple(range(len(dims))))
 
 
+def not_as_matrices(e: Equation) -> tuple[int, ...]:
+    """Operands of a product of more than two matrices' dimensions, or whose batch does not come first, that are no (batch, free,
+    contracted) on the left, (batch, contracted, free) on the right: they are copied into that order (XLA, DotDecomposer), but for a
+    matrix, which a product reads either way (XLA, TransposeFolding)."""
+    if not isinstance(e.params, Contraction) or vector_product(e):
+        return ()
+    contracting, batch = e.params.contracting, e.params.batch
+    ranks = [len(v.array.shape) for v in e.ins[:2]]
+    free = [tuple(d for d in range(ranks[i]) if d not in (*contracting[i], *batch[i])) for i in (0, 1)]
+    if len(contracting[0]) <= 1 and max(map(len, free)) <= 1 and all(dims == tuple(range(len(dims))) for dims in batch):
+        return ()
+    orders = (*batch[0], *free[0], *contracting[0]), (*batch[1], *contracting[1], *free[1])
+    matrices = [batch[i] == tuple(range(len(batch[i]))) and max(len(free[i]), len(contracting[i])) <= 1 for i in (0, 1)]
+    return tuple(i for i in (0, 1) if orders[i] != tuple(range(ranks[i])) and not matrices[i])
+
+
 def not_channels_last(e: Equation) -> tuple[int, ...]:
     """Operands of a convolution that are not (n, space, c) or (space, input, output), as those of gradients are not."""
     if not isinstance(e.params, Convolution):

@@ -26,9 +26,9 @@ from costmodel.fusion.predicates import (
     dear,
     finds_places,
     folds,
-    inner_batches,
     joins_lines,
     loop,
+    not_as_matrices,
     not_channels_last,
     product,
     rejoins,
@@ -73,7 +73,7 @@ def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
     table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(table))))))
     table = located(every_pair(table))
-    return relaid(table, lambda e: (*inner_batches(e), *not_channels_last(e)))
+    return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
