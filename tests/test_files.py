@@ -323,3 +323,9 @@ def test_every_file_of_the_package_is_kept_by_a_full_disk(tmp_path, monkeypatch,
     assert path.read_text(encoding="utf-8") == OLD and only(path)
     put(path)
     assert path.read_text(encoding="utf-8") != OLD and only(path)
+
+
+def test_type_checkers_are_told_that_types_are_stated():
+    from importlib.resources import files
+
+    assert all((files(package) / "py.typed").is_file() for package in ("costmodel", "zoo"))

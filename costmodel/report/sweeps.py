@@ -119,7 +119,8 @@ def _draw(data: Any) -> Any:
     if len(axes) not in (1, 2):
         raise CostModelError(f"a picture is of one or two axes, and this sweep has {', '.join(axes) or 'none'}: tie or fix others")
     panels = [(name, device) for name in data.data_vars if data[name].dtype.kind in "if"
-              for device in (data["hardware"].values if "hardware" in data[name].dims and len(axes) == 2 else [None])]
+              for device in (data["hardware"].values if "hardware" in data[name].dims and len(axes) == 2 else [None])
+              if not np.isnan((data[name] if device is None else data[name].sel(hardware=device)).values).all()]
     columns = min(3 if len(panels) != 4 else 2, len(panels))
     rows = -(-len(panels) // columns)
     made, spots = figure(6.2 * columns, 4.8 * rows + 0.6, rows, columns, squeeze=False)
@@ -165,6 +166,8 @@ def _lines(ax: Any, data: Any, name: str, axis: str) -> None:
     x = data[axis].values
     for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
         y = np.broadcast_to(line, (len(x),))
+        if several and np.isnan(y.astype(float)).all():
+            continue  # nothing is predicted of this device
         ax.plot(x, y, label=label if label is None else f"{label}{_flips(data, i, x)}",
                 color=COLORS[i % 7], linestyle=("-", "--", "-.", ":")[i % 4], linewidth=2.2,
                 marker="os^Dv"[i % 5] if len(x) <= 24 else None, markersize=5)
@@ -201,5 +204,7 @@ def _border(ax: Any, bound: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     for name in names if "" not in names else ():
         rows, columns = np.nonzero(bound == name)
         middle = np.argmin((rows - np.median(rows)) ** 2 + (columns - np.median(columns)) ** 2)
-        ax.text(x[columns[middle]], y[rows[middle]], f"{name}-bound", ha="center", va="center", color="black", fontsize=11,
+        part = columns[middle] / max(len(x) - 1, 1)  # of the way: near a side the name goes on inwards from its place
+        side = "left" if part < 0.2 else "right" if part > 0.8 else "center"
+        ax.text(x[columns[middle]], y[rows[middle]], f"{name}-bound", ha=side, va="center", color="black", fontsize=11,
                 gid="bound", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})

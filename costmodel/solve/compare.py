@@ -50,9 +50,24 @@ class Comparison(Result):
 
     def chart(self) -> Bars:
         """How many times the first's each quantity of the second is."""
-        rows = [(line.name, line.ratio) for line in self.lines if line.ratio < float("inf")]
+        rows = [(_short(line.name), line.ratio) for line in self.lines if line.ratio < float("inf")]
         return Bars(f"{self.names[1]} beside {self.names[0]}", f"times that of {self.names[0]}", "",
                     tuple(name for name, _ in rows), (("", tuple(ratio for _, ratio in rows)),), ((self.names[0], 1.0),))
+
+
+_SIGNS = {"at least": "≥", "at most": "≤"}
+
+
+def _short(name: str) -> str:
+    """A quantity's name beside a bar.
+
+    >>> _short("time on tpu-v5e, at least"), _short("time on t4, calibrated on 4 runs, ±6 %"), _short("MACs")
+    ('time ≥, tpu-v5e', 'predicted, t4', 'MACs')
+    """
+    if not name.startswith("time on "):
+        return name
+    device, _, what = name.removeprefix("time on ").partition(", ")
+    return f"{f'time {_SIGNS[what]}' if what in _SIGNS else 'predicted'}, {device}"
 
 
 # (label, metric, its options): what the comparison opens with.

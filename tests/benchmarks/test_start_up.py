@@ -69,3 +69,12 @@ def test_devices_are_listed_at_once(tmp_path):
     best = min(seconds("hw", "list", bytecode=str(tmp_path))[1] for _ in range(REPETITIONS + 1))
     print(f"\nhw list: {best:.2f} s")
     assert best <= DEVICES_SECONDS
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("model", ["resnet50", "mobilenet_v2", "gpt2"])
+def test_a_page_takes_at_most_twice_what_show_takes(model, tmp_path):
+    shown, written = (statistics.median(seconds(*command, "--no-cache", bytecode=str(tmp_path))[0] for _ in range(REPETITIONS))
+                      for command in (("show", model), ("page", model, "-o", str(tmp_path / "page.html"))))
+    print(f"\n{model}: show {shown:.2f} CPU s, page {written:.2f}, {written/shown:.2f}×")
+    assert written <= 2*shown

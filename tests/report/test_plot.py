@@ -178,3 +178,15 @@ def test_the_picture_of_the_memory_wall(tmp_path: Path):
         pictures.draw_memory_wall({"one": ["h100-sxm", "h100-sxm"]})
     with pytest.raises(CostModelError, match="lecture states no year"):
         pictures.draw_memory_wall({"one": ["h100-sxm", "lecture"]})
+
+
+def test_a_sweeps_picture_has_no_panel_or_line_of_what_nothing_predicts(cost_of):
+    """The lecture's device is not calibrated; the H100 is."""
+    from costmodel.report import sweeps
+
+    cost = cost_of("resnet18")
+    over_two = sweeps.draw(cost.sweep(n=[1, 4, 8], h=[64, 128], w="h", hardware="lecture"))
+    assert not any("predicted" in ax.get_title(loc="left") + ax.get_title() for ax in over_two.axes)
+    over_one = sweeps.draw(cost.sweep(n=[1, 4, 8], h=64, w=64, hardware=["h100-sxm", "lecture"]))
+    (predicted,) = (ax for ax in over_one.axes if "predicted" in ax.get_title(loc="left") + ax.get_title())
+    assert [text.get_text().split(":")[0] for text in predicted.get_legend().get_texts()] == ["h100-sxm"]
