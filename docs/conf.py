@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 project = "costmodel"
+author = "the authors of costmodel"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 html_theme = "sphinx_book_theme"
 html_title = "costmodel"

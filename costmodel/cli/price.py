@@ -131,7 +131,8 @@ def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devi
     answer, at = _symbolic(asked, fixed, symbol)
     cost = answer.retyped(dtype).cost
     values = line_of(cost, symbol, at).between(low, high)
-    devices = [on_links(device, cost.name, dict(cost.program.axes), laid) for device in devices]
+    axes = {} if cost.mesh is None else dict(cost.mesh.axes)
+    devices = [on_links(device, cost.name, axes, laid) for device in devices]
     found = curves(cost, {**at, symbol: values}, devices, policy)
     name, item = cost.name + (f" at {_text(at)}" if at else ""), item_of(cost.tokens)
     whole = joined([curves_sheet(name, symbol, values, each, item, whole=form is not None) for each in found],

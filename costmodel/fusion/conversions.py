@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from costmodel.fusion.graph import Graph
+from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
 from costmodel.rules.params import Along, Convolution, Largest, Places
 from costmodel.rules.traits import Trait, traits_of
@@ -165,11 +165,15 @@ def put_back(table: CostTable) -> CostTable:
         else:
             needed.update(e.ins)
     nowhere = {e for e in whole.values() if e.outs[0] not in needed}
+    root, results = views(table), set(table.outputs)
     equations: list[Equation] = []
     for e in table:
         if e in whole:
-            equations += [replace(e, ins=(part,), outs=(out,), work=Work((), (ZERO,), (ZERO,)), traits=_VIEW, params=None)
-                          for part, out in zip(whole[e].ins, e.outs, strict=True)]
+            for part, out in zip(whole[e].ins, e.outs, strict=True):
+                given = out in results and root(part) not in table.made  # what was received is no result: it is copied
+                work = Work((), (part.array.size,), (part.array.size,)) if given else Work((), (ZERO,), (ZERO,))
+                equations.append(replace(e, primitive="copy" if given else e.primitive, ins=(part,), outs=(out,), work=work,
+                                         traits=_COPY if given else _VIEW, params=None))
         elif e not in nowhere:
             equations.append(e)
     return replace(table, equations=tuple(equations))

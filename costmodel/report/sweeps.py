@@ -142,7 +142,8 @@ def _panel(ax: Any, data: Any, name: str, device: Any, axes: Sequence[str]) -> N
     here = data[name] if device is None else data[name].sel(hardware=device)
     y, x = axes
     values = here.broadcast_like(data[y] * data[x]).transpose(y, x).values.astype(float)
-    mesh = ax.pcolormesh(data[x].values, data[y].values, values, shading="nearest", cmap="cividis", norm=_norm(values))
+    mesh = ax.pcolormesh(data[x].values, data[y].values, values, shading="nearest", cmap="cividis", norm=_norm(values),
+                         rasterized=True)  # as cells of their own they have white seams
     bar = ax.figure.colorbar(mesh, ax=ax)
     quantities(bar.ax.yaxis, unit if unit != "elements" else "")
     bar.ax.yaxis.set_minor_formatter(lambda *_: "")

@@ -263,3 +263,16 @@ def test_the_order_of_kernels_can_be_found_wrong():
     backwards = CostTable(x.program.equations[::-1], x.program.inputs, x.program.outputs)
     with pytest.raises(AssertionError):
         check_order(backwards, "unfused")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_joined_and_split_again_is_copied_where_it_is_a_result(axis):
+    """XLA's module is one copy: it reads and writes the array once."""
+    def half(x):
+        return jnp.split(jnp.concatenate([x, x], axis), 2, axis)[1]
+
+    n, m = cm.dims("n m")
+    cost = cm.analyze(half, (n, m))
+    at = cost.at(n=37, m=101)
+    compiled = jax.jit(half).lower(jax.ShapeDtypeStruct((37, 101), "float32")).compile().cost_analysis()
+    assert at.bytes("xla-cpu") == at.bytes("compulsory") == compiled["bytes accessed"] == 8 * 37 * 101
