@@ -9,4 +9,5 @@ from costmodel.fusion.kernel import Kernel
 from costmodel.fusion.registry import Policy, plan, policies, policy, register
 
 # What other rooms may use.
-__all__ = ["Kernel", "Policy", "compiler", "graph", "kernel", "plan", "policies", "policy", "predicates", "register", "registry"]
+__all__ = ["Kernel", "Policy", "compiler", "conversions", "graph", "kernel", "plan", "policies", "policy", "predicates", "register",
+           "registry"]

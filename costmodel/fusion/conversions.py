@@ -164,6 +164,8 @@ def put_back(table: CostTable) -> CostTable:
             whole[e] = found
         else:
             needed.update(e.ins)
+    if not whole:
+        return table
     nowhere = {e for e in whole.values() if e.outs[0] not in needed}
     root, results = views(table), set(table.outputs)
     equations: list[Equation] = []

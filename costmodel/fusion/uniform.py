@@ -18,7 +18,7 @@ _CONSTANT = traits_of(Trait.CONSTANT)
 # What gives one number everywhere if its operands have one each: of a sum over equal elements the number of these is known, too.
 _KEEPING = (Trait.ELEMENTWISE, Trait.REDUCTION, Trait.VIEW)
 _MOVING = (Trait.MOVE, Trait.SORT)  # the same, but of one operand: of several that meet in one array each has its own number
-_NEVER = (Trait.LOOP_CARRY, Trait.BRANCH_RESULT, Trait.IN_PLACE, Trait.SCAN_WRITE, Trait.CONCATENATE)
+_NEVER = (Trait.LOOP_CARRY, Trait.BRANCH_RESULT, Trait.IN_PLACE, Trait.SCAN_WRITE, Trait.CONCATENATE, Trait.PAD)
 
 
 def uniform(table: CostTable) -> CostTable:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from sympy import Expr, Rational
 
+from costmodel.fusion.conversions import put_back
 from costmodel.fusion.graph import aliases, views
 from costmodel.fusion.kernel import of_part, read_once
 from costmodel.fusion.predicates import loop
@@ -30,6 +31,7 @@ def compulsory_bytes(table: CostTable) -> Expr:
     sides of a branch those count with which most is needed (or least): two sides may need the same arrays, so sides of different
     branches are chosen together. With very many branches it is what all sides need (or what is needed without any).
     """
+    table = put_back(table)  # of what is only joined and split again a part may be all that is needed
     sides = _differing_sides(table) if table.branches.choose else {}
     if not sides:
         return _bytes(table)
