@@ -18,17 +18,21 @@ _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY
 _MOVE, _SORT = traits_of(Trait.MOVE), traits_of(Trait.SORT)
 
 
+def copied(user: Equation, ins: tuple[Value, ...], made: Value, read: tuple[Expr, ...], traits: frozenset[Trait]) -> Equation:
+    """A copy of operands into an array of its own, for one user: so many elements of each are read."""
+    return replace(user, primitive="copy", ins=ins, outs=(made,), rule="copy", status="free", detail="",
+                   work=Work((), read, (made.array.size,)), traits=traits, params=None)
+
+
 def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> CostTable:
     """The program with a copy before each equation's ``operands`` (by position) that the backend wants in another layout."""
     equations: list[Equation] = []
     for e in table:
         for position in operands(e):
             value = e.ins[position]
-            copied = Value(value.array)
-            work = Work((), (value.array.size,), (value.array.size,))
-            equations.append(replace(e, primitive="copy", ins=(value,), outs=(copied,), work=work, rule="copy", status="free",
-                                     detail="", traits=_COPY, params=None))
-            e = replace(e, ins=(*e.ins[:position], copied, *e.ins[position + 1:]))
+            made = Value(value.array)
+            equations.append(copied(e, (value,), made, (value.array.size,), _COPY))
+            e = replace(e, ins=(*e.ins[:position], made, *e.ins[position + 1:]))
         equations.append(e)
     return replace(table, equations=tuple(equations))
 
@@ -129,8 +133,7 @@ def located(table: CostTable) -> CostTable:
 def _moved(equations: list[Equation], user: Equation, operand: int, array: Array) -> Value:
     """What a loop of its own makes of an operand, for one user."""
     made = Value(array)
-    equations.append(replace(user, primitive="copy", ins=(user.ins[operand],), outs=(made,), rule="copy", status="free", detail="",
-                             work=Work((), (user.work.read[operand],), (array.size,)), traits=_MOVE, params=None))
+    equations.append(copied(user, (user.ins[operand],), made, (user.work.read[operand],), _MOVE))
     return made
 
 
@@ -172,10 +175,11 @@ def put_back(table: CostTable) -> CostTable:
     for e in table:
         if e in whole:
             for part, out in zip(whole[e].ins, e.outs, strict=True):
-                given = out in results and root(part) not in table.made  # what was received is no result: it is copied
-                work = Work((), (part.array.size,), (part.array.size,)) if given else Work((), (ZERO,), (ZERO,))
-                equations.append(replace(e, primitive="copy" if given else e.primitive, ins=(part,), outs=(out,), work=work,
-                                         traits=_COPY if given else _VIEW, params=None))
+                if out in results and root(part) not in table.made:  # what was received is no result
+                    equations.append(copied(e, (part,), out, (part.array.size,), _COPY))
+                else:
+                    equations.append(replace(e, ins=(part,), outs=(out,), work=Work((), (ZERO,), (ZERO,)), traits=_VIEW,
+                                             params=None))
         elif e not in nowhere:
             equations.append(e)
     return replace(table, equations=tuple(equations))

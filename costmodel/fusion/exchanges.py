@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from costmodel.fusion.conversions import copied
 from costmodel.fusion.graph import views
 from costmodel.rules.params import Collective
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
@@ -181,8 +182,7 @@ def _key(e: Equation) -> Key | None:
 def _moved(user: Equation, ins: tuple[Value, ...], made: Value) -> Equation:
     """A copy into an array of its own, for one user."""
     read = (made.array.size,) if len(ins) == 1 else tuple(v.array.size for v in ins)  # of one operand what is taken
-    return replace(user, primitive="copy", ins=ins, outs=(made,), rule="copy", status="free", detail="",
-                   work=Work((), read, (made.array.size,)), traits=_MOVE, params=None)
+    return copied(user, ins, made, read, _MOVE)
 
 
 def _with(image: Array, rows: Iterable[Array]) -> Array:

@@ -14,6 +14,7 @@ from itertools import count, pairwise
 
 from sympy import Expr, Mul
 
+from costmodel.fusion.conversions import copied
 from costmodel.fusion.predicates import takes
 from costmodel.rules.branches import Branch
 from costmodel.rules.params import Broadcast, Contraction, Permutation
@@ -178,10 +179,8 @@ class _Layouts:
         """A copy with the batches first, which later products of the same batches read, too."""
         key = (value, batch, e.loops, e.branch, e.times)
         if key not in self.copies:
-            copied = self.copies[key] = Value(value.array)
-            work = Work((), (value.array.size,), (value.array.size,))
-            self.equations.append(replace(e, primitive="copy", ins=(value,), outs=(copied,), work=work, rule="copy", status="free",
-                                          detail="", traits=_COPY, params=None))
+            made = self.copies[key] = Value(value.array)
+            self.equations.append(copied(e, (value,), made, (value.array.size,), _COPY))
         return self.copies[key]
 
 
