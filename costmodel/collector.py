@@ -9,13 +9,47 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-_lock = threading.Lock()
-_pauses = 0  # of all threads: the collector is one for the process
-_was_on = False
-_rare = 0
-_before = gc.get_threshold()
+
+class _Shared:
+    """What the first of several threads to come sets, and the last to leave sets back: the collector is one for the process."""
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        """``change`` sets it and returns what sets it back."""
+        self._change = change
+        self._undo: Callable[[], None] | None = None
+        self._inside = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._undo = self._change()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0 and self._undo is not None:
+                    self._undo()
+
+
+def _off() -> Callable[[], None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    return gc.enable if was_on else lambda: None
+
+
+def _far_apart() -> Callable[[], None]:
+    before = gc.get_threshold()
+    gc.set_threshold(500_000, 100, 100)
+    return lambda: gc.set_threshold(*before)
+
+
+_paused, _rare = _Shared(_off), _Shared(_far_apart)
 
 
 @contextlib.contextmanager
@@ -30,35 +64,13 @@ def paused() -> Iterator[None]:
     >>> gc.isenabled()
     True
     """
-    global _pauses, _was_on
-    with _lock:
-        if _pauses == 0:
-            _was_on = gc.isenabled()
-            gc.disable()
-        _pauses += 1
-    try:
+    with _paused():
         yield
-    finally:
-        with _lock:
-            _pauses -= 1
-            if _pauses == 0 and _was_on:
-                gc.enable()
 
 
 @contextlib.contextmanager
 def rare() -> Iterator[None]:
     """Collections far apart while it lasts: for a model's trace, whose objects stay, and for a process of one command, which is
-    at its end before they would pay. The first of several threads sets what the last sets back."""
-    global _rare, _before
-    with _lock:
-        if _rare == 0:
-            _before = gc.get_threshold()
-            gc.set_threshold(500_000, 100, 100)
-        _rare += 1
-    try:
+    at its end before they would pay."""
+    with _rare():
         yield
-    finally:
-        with _lock:
-            _rare -= 1
-            if _rare == 0:
-                gc.set_threshold(*_before)
