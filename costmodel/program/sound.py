@@ -32,6 +32,7 @@ def check_program(table: CostTable, domain: Domain, regions: Regions) -> None:
     _once("symbol", (v.symbol for v in domain.variables))
     _bounds(domain.variables)
     _order(table)
+    _sides(table)
     counts = dict.fromkeys(count for e in table for count in _counts(e))
     counts |= dict.fromkeys(d for v in _values(table) for d in v.array.shape)
     _sizes(table, domain)
@@ -63,6 +64,14 @@ def _order(table: CostTable) -> None:
             if out in used:
                 raise ValueError(f"equation {e.index} makes a value that was used before")
             made[out] = e
+
+
+def _sides(table: CostTable) -> None:
+    """Every ``cond`` has one number of sides."""
+    known: dict[int, int] = {}
+    for side in dict.fromkeys(side for e in table for side in e.branch):
+        if known.setdefault(side.cond, side.of) != side.of:
+            raise ValueError(f"cond {side.cond} has {known[side.cond]} sides, and {side.of}")
 
 
 def _counts(e: Equation) -> Iterator[Expr]:

@@ -157,7 +157,7 @@ def _nested(tree: Any) -> None:
     tree["elsewhere"] = [[{}, {**tree, "elsewhere": [[{}, dict(tree)]]}]]
 
 
-WRONG: dict[str, tuple[Any, str]] = {
+WRONG: dict[str, tuple[Any, ...]] = {
     "a variable twice": (lambda t: t["domain"]["variables"].append(t["domain"]["variables"][0]), "is there 2 times"),
     "a symbol twice": (lambda t: [v.update(symbol="n") for v in t["domain"]["variables"]], "the symbol n is there 2 times"),
     "a symbol that is no name": (lambda t: t["domain"]["variables"][0].update(symbol="n + 1"), "is not a name"),
@@ -172,15 +172,16 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a size of a high degree": (lambda t: _shape(t, ["mul", ["pow", "h_", 16], ["pow", "n_", 16]], 1), "are 1000 and 768"),
     "a value of many bits": (lambda t: _shape(t, ["int", "9" * 300], 40), "bits where every symbol has 64"),
     "no value in the domain": (lambda t: t["domain"]["variables"][0].update(lower=9, upper=4), "at least 9 and at most 4"),
+    "sides of two and of three": (lambda t: t["program"]["equations"][-2][13][0].__setitem__(2, 3), "cond 0 has 2 sides, and 3", 2),
     "elsewhere of elsewhere": (_nested, "has no others"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_no_program_is_refused_by_one_line(programs, kind):
-    change, message = WRONG[kind]
+    change, message, *which = WRONG[kind]
     with pytest.raises(cm.CostModelError) as caught:
-        cm.from_json(_changed(programs, change))
+        cm.from_json(_changed(programs, change, *which))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
