@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Function, Integer, Rational, Symbol
+from sympy import Add, Expr, Function, Integer, Mul, Rational, Symbol
 from sympy.core.sympify import _sympify
 
 from costmodel.errors import CostModelError, Undefined
@@ -262,12 +262,24 @@ def _bound_by_dimension(expr: Expr, lower: Mapping[str, int]) -> Fraction | floa
 
 def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
     """Shift each unknown to x + bound with x ≥ 0 and expand: if no coefficient is negative the constant is the minimum."""
-    shift: dict[Expr, Expr] = {}
+    bounds: dict[Expr, Fraction] = {}
     for atom in _outermost(expr):
         bound = _atom_bound(atom, lower)
         if bound == UNBOUNDED:
             return bound
-        shift[atom] = sympy.Dummy(nonnegative=True) + Rational(bound)
+        bounds[atom] = Fraction(bound)
+    terms = _powers(expr, tuple(bounds))
+    if terms is None:
+        return _expanded_bound(expr, bounds)
+    for place, bound in enumerate(bounds.values()):
+        terms = _shifted(terms, place, bound)
+    constant = terms.pop((0,) * len(bounds), Fraction(0))
+    return constant if all(coefficient >= 0 for coefficient in terms.values()) else UNBOUNDED
+
+
+def _expanded_bound(expr: Expr, bounds: Mapping[Expr, Fraction]) -> Fraction | float:
+    """The same of what is no polynomial: a quotient is above zero, too."""
+    shift = {atom: sympy.Dummy(nonnegative=True) + Rational(bound.numerator, bound.denominator) for atom, bound in bounds.items()}
     constant, variable = sympy.expand(expr.xreplace(shift)).as_coeff_Add()
     if not constant.is_Rational:
         return UNBOUNDED
@@ -276,6 +288,44 @@ def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
         if not coefficient.is_Rational or coefficient < 0 or (not rest.is_nonnegative and term != 0):
             return UNBOUNDED
     return Fraction(int(constant.p), int(constant.q))
+
+
+# A polynomial: exponents of its unknowns -> coefficient. Shifted by hand, since sympy takes seconds for high powers of sums.
+_Powers = dict[tuple[int, ...], Fraction]
+
+
+def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
+    """An expression as a polynomial in unknowns; None where it is none."""
+    names = {unknown: sympy.Dummy() for unknown in unknowns}
+    places = {name: place for place, name in enumerate(names.values())}
+    terms: _Powers = {}
+    for term in Add.make_args(sympy.expand(expr.xreplace(names))):
+        coefficient, product = term.as_coeff_Mul()
+        exponents = [0] * len(unknowns)
+        for factor in Mul.make_args(product):
+            base, exponent = factor.as_base_exp()
+            if base in places and exponent.is_Integer and exponent > 0:
+                exponents[places[base]] += int(exponent)
+            elif factor != 1:
+                return None
+        if not coefficient.is_Rational:
+            return None
+        key = tuple(exponents)
+        terms[key] = terms.get(key, Fraction(0)) + Fraction(int(coefficient.p), int(coefficient.q))
+    return terms
+
+
+def _shifted(terms: _Powers, place: int, by: Fraction) -> _Powers:
+    """The polynomial with x + ``by`` in place of one of its unknowns x."""
+    if by == 0:
+        return terms
+    made: _Powers = {}
+    for exponents, coefficient in terms.items():
+        exponent = exponents[place]
+        for left in range(exponent + 1):
+            key = (*exponents[:place], left, *exponents[place + 1:])
+            made[key] = made.get(key, Fraction(0)) + coefficient * math.comb(exponent, left) * by ** (exponent - left)
+    return made
 
 
 def _outermost(expr: Expr) -> set[Expr]:
