@@ -275,9 +275,8 @@ class _Reader:
         wanted = fields(family)
         if len(values) != len(wanted):
             raise ValueError(f"{name} has {len(wanted)} parameters, not {len(values)}")
-        made = family(*(self._field(value, hints[f.name], f"{name}.{f.name}", max(ranks, default=0))
+        return family(*(self._field(value, hints[f.name], f"{name}.{f.name}", max(ranks, default=0))
                         for f, value in zip(wanted, values, strict=True)))
-        return made
 
     def _field(self, value: Any, hint: Any, what: str, rank: int) -> Any:
         kinds, inner = get_args(hint), get_origin(hint)

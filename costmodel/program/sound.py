@@ -38,6 +38,7 @@ def check_program(table: CostTable, domain: Domain, regions: Regions) -> None:
     _sizes(table, domain)
     for point in _points(domain, regions):
         _not_negative(counts, point)
+    _parameters(table)
 
 
 def _once(what: str, names: Iterable[str]) -> None:
@@ -107,6 +108,14 @@ def _sizes(table: CostTable, domain: Domain) -> None:
                              f"the bounds are {MAX_SHAPE_TERMS} and {MAX_SHAPE_BITS}")
     for times, count in dict.fromkeys((e.times, count) for e in table for count in _counts(e)):
         of(times) * of(count)
+
+
+def _parameters(table: CostTable) -> None:
+    for e in table:
+        ins, outs = (tuple(len(v.array.shape) for v in values) for values in (e.ins, e.outs))
+        if e.params is not None and not e.params.fits(ins, outs):
+            raise ValueError(f"{type(e.params).__name__} of equation {e.index} does not fit operands of rank "
+                             f"{', '.join(map(str, ins))}")
 
 
 def _points(domain: Domain, regions: Regions) -> Iterator[dict[Symbol, int]]:

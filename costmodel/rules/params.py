@@ -6,7 +6,7 @@ are expressions over the internal symbols, so that two ways of writing c + d are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,10 @@ def precision_pair(precision: Any) -> Precision:
 class Params:
     """Base of every family. Fields are axes, extents, texts, or tuples of these."""
 
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Whether an equation whose operands and results have these ranks can have it; what is read from a file must."""
+        return True
+
 
 @dataclass(frozen=True)
 class Contraction(Params):
@@ -49,6 +53,11 @@ class Contraction(Params):
         """From jax's parameters of the primitive."""
         contracting, batch = ((_axes(left), _axes(right)) for left, right in params["dimension_numbers"])
         return cls(contracting, batch, precision_pair(params.get("precision")))
+
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Axes are of the operand that they are said to be of."""
+        sides = zip(self.contracting, self.batch, ins, strict=False)
+        return len(ins) >= 2 and all(_are_of((*contracting, *batch), rank) for contracting, batch, rank in sides)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,13 @@ class Convolution(Params):
                    _extents(params["rhs_dilation"]), internal(params.get("feature_group_count", 1)),
                    internal(params.get("batch_group_count", 1)), precision_pair(params.get("precision")))
 
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Every axis of the image, the kernel and the result has its part, and every spatial one its window."""
+        arrays = zip((self.image, self.kernel, self.result), (*ins[:2], *outs[:1]), strict=False)
+        by_space = (self.strides, self.padding, self.image_dilation, self.kernel_dilation)
+        return (len(ins) >= 2 and len(outs) >= 1 and all(sorted(axes) == list(range(rank)) for axes, rank in arrays)
+                and len({len(self.image), len(self.kernel), len(self.result), *(len(each) + 2 for each in by_space)}) == 1)
+
 
 @dataclass(frozen=True)
 class Window(Params):
@@ -89,6 +105,10 @@ class Window(Params):
         """From jax's parameters of the primitive."""
         size = _extents(params["window_dimensions"])
         return cls(size, _extents(params.get("window_strides") or (1,) * len(size)))
+
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Every dimension has a size and a stride."""
+        return len(self.size) == len(self.strides) == max(ins, default=-1)
 
     @property
     def overlap(self) -> bool:
@@ -107,6 +127,10 @@ class Reduction(Params):
     def by(cls, operation: str) -> Family:
         """The family of reductions by this operation."""
         return lambda params: cls(_axes(params["axes"] if "axes" in params else params["dimensions"]), operation)
+
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Axes are of the operand."""
+        return len(ins) >= 1 and _are_of(self.axes, ins[0])
 
 
 @dataclass(frozen=True)
@@ -132,6 +156,10 @@ class Permutation(Params):
         """From jax's parameters of the primitive."""
         return cls(_axes(params["permutation"]))
 
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Each axis of the operand is there once."""
+        return len(ins) >= 1 and sorted(self.axes) == list(range(ins[0]))
+
 
 @dataclass(frozen=True)
 class Broadcast(Params):
@@ -143,6 +171,10 @@ class Broadcast(Params):
     def of(cls, params: Mapping[str, Any]) -> Broadcast:
         """From jax's parameters of the primitive."""
         return cls(_axes(params["broadcast_dimensions"]))
+
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Each axis of the operand has one of the result."""
+        return len(ins) >= 1 and len(outs) >= 1 and len(self.axes) == ins[0] and _are_of(self.axes, outs[0])
 
 
 @dataclass(frozen=True)
@@ -157,6 +189,10 @@ class Slice(Params):
         """From jax's parameters of the primitive."""
         start = _extents(params["start_indices"])
         return cls(start, _extents(params["strides"] or (1,) * len(start)))
+
+    def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
+        """Every axis of the operand has a start and a stride."""
+        return len(ins) >= 1 and len(self.start) == len(self.strides) == ins[0]
 
 
 @dataclass(frozen=True)
@@ -208,6 +244,11 @@ Family = Callable[[Mapping[str, Any]], Params]
 FAMILIES: dict[str, type[Params]] = {
     family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
                                            Places, Largest, Collective)}
+
+
+def _are_of(axes: Axes, rank: int) -> bool:
+    """Whether they are axes of an array of that rank, each once."""
+    return len(set(axes)) == len(axes) and all(axis in range(rank) for axis in axes)
 
 
 def _axes(dims: Any) -> Axes:

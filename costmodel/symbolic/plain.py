@@ -6,6 +6,8 @@
 h·n·w + 2·n·⌈h/32⌉^2
 >>> print(plain((n*(h - k + 1)*(w - k + 1)).expand()))
 n·(h - k + 1)·(w - k + 1)
+>>> print(plain(-sympy.sqrt(2) - 1))
+-sqrt(2) - 1
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class _Plain(StrPrinter):
             return terms
         symbols = sorted((term for term in terms if not term.is_number), key=lambda term: term.could_extract_minus_sign())
         numbers = [term for term in terms if term.is_number]
-        return [*numbers, *symbols] if symbols[0].could_extract_minus_sign() else [*symbols, *numbers]
+        return [*numbers, *symbols] if not symbols or symbols[0].could_extract_minus_sign() else [*symbols, *numbers]
 
     def _print_CeilDiv(self, expr: Expr) -> str:
         return f"⌈{self._quotient(expr)}⌉"

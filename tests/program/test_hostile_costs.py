@@ -157,6 +157,11 @@ def _nested(tree: Any) -> None:
     tree["elsewhere"] = [[{}, {**tree, "elsewhere": [[{}, dict(tree)]]}]]
 
 
+def _parameters(tree: Any, family: str, *values: Any) -> None:
+    equation = next(e for e in tree["program"]["equations"] if e[12] and e[12][0] == family)
+    equation[12][1:len(values) + 1] = values
+
+
 WRONG: dict[str, tuple[Any, ...]] = {
     "a variable twice": (lambda t: t["domain"]["variables"].append(t["domain"]["variables"][0]), "is there 2 times"),
     "a symbol twice": (lambda t: [v.update(symbol="n") for v in t["domain"]["variables"]], "the symbol n is there 2 times"),
@@ -173,6 +178,10 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "a value of many bits": (lambda t: _shape(t, ["int", "9" * 300], 40), "bits where every symbol has 64"),
     "no value in the domain": (lambda t: t["domain"]["variables"][0].update(lower=9, upper=4), "at least 9 and at most 4"),
     "sides of two and of three": (lambda t: t["program"]["equations"][-2][13][0].__setitem__(2, 3), "cond 0 has 2 sides, and 3", 2),
+    "a product over an axis twice": (lambda t: _parameters(t, "Contraction", [[1, 1], [0, 1]]),
+                                                 "does not fit operands of rank 2, 2", 3),
+    "a filter of the batch": (lambda t: _parameters(t, "Convolution", [0, 0, 1]), "does not fit operands of rank 3, 3"),
+    "a sum over an axis twice": (lambda t: _parameters(t, "Reduction", [0, 0]), "does not fit operands of rank"),
     "elsewhere of elsewhere": (_nested, "has no others"),
 }
 
