@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
     """Where a program that was just made must be compared with concrete traces."""
-    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges, table.dimensions)
+    asked = (*made.asked, *table.left_out) if made.fit is None else made.fit.edges
+    places, own = boundaries(domain, asked, table.dimensions, table.almost_alike)
     return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
 
 
