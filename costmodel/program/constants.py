@@ -82,13 +82,14 @@ def _increments(equations: Iterable[Raw], carried: Iterable[tuple[Value, Value]]
 
 def known_sides(program: RawProgram) -> RawProgram:
     """The program in which what is known on a side of a ``cond`` is known on the same side of a later one that is decided alike:
-    the gradient of a ``cond`` takes the branch that was taken, and receives where a symbolic slice read there as if it were data."""
-    deciding = {r.outs[0]: r.ins[0] for r in program.equations if r.jax == "branch_result"}
-    decided = {c.number: deciding[c.outs[0]] for c in program.conds if c.outs and c.outs[0] in deciding}
-    if len(set(decided.values())) == len(decided):
+    the gradient of a ``cond`` takes the branch that was taken, and receives where a symbolic slice read there as if it were
+    data."""
+    deciding = {r.outs[0]: r for r in program.equations if r.jax == "branch_result"}
+    if len(program.conds) < 2:
         return program
     derived = _derived(program.equations, set())
     sides = {out: (c, [result[i] for result in c.results]) for c in program.conds for i, out in enumerate(c.outs)}
+    decided: dict[int, Value] = {}
 
     def seen(v: Value, branch: Branch) -> Value:
         """What a value is on these sides, as far back as it can be followed."""
@@ -100,6 +101,11 @@ def known_sides(program: RawProgram) -> RawProgram:
                 break
             v = taken[0]
         return v
+
+    for cond in sorted(program.conds, key=lambda c: c.number):  # one inside another has the larger number
+        if cond.outs and cond.outs[0] in deciding:
+            result = deciding[cond.outs[0]]
+            decided[cond.number] = seen(result.ins[0], result.branch)
 
     def known(v: Value, branch: Branch) -> Value:
         there = seen(v, branch)

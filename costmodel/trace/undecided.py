@@ -40,6 +40,12 @@ class _Asked(NamedTuple):
 _differences: dict[Expr, _Asked] = {}  # grows only, like the dimensions themselves
 
 
+def forget() -> None:
+    """Forget what traces of this process have asked. With ``jax.clear_caches()``, after which jax asks again, what follows is as in
+    a process of its own."""
+    _differences.clear()
+
+
 @contextlib.contextmanager
 def noted() -> Iterator[Noted]:
     """Notes what is undecided while it lasts, in this thread."""
