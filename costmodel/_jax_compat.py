@@ -211,6 +211,25 @@ def _one_if_symbolic(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
+def empty_slices_are_of_their_operand() -> Iterator[None]:
+    """jax's indexing of an array with symbols gives zeros from nowhere where nothing is taken (``x[2:2]``), a slice where the same
+    array has integers; and so do gradients. While this lasts it is a slice in both."""
+    with standing_in(_there("jax._src.numpy.indexing"), "_gather", _slicing_nothing):
+        yield
+
+
+def _slicing_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def gather(arr: Any, *args: Any, **kwargs: Any) -> Any:
+        found = original(arr, *args, **kwargs)
+        if not any(map(is_symbolic, arr.shape)) or not any(type(d) is int and d == 0 for d in found.shape):
+            return found
+        return jax.lax.reshape(jax.lax.slice_in_dim(arr, 0, 0, axis=0), found.shape)
+
+    return gather
+
+
+@contextlib.contextmanager
 def initialisers_run_once() -> Iterator[None]:
     """Linen's ``apply`` runs each initialiser again to check the shape of the parameter that it is given. While this lasts, the
     shapes that ``init`` has found in this thread serve the check: of the same initialiser, with the same arguments, for the

@@ -55,7 +55,7 @@ def analyze(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     unknown: ``"error"`` or ``"warn"``: what a primitive without a rule does.
     branches: what counts of the branches of a ``cond`` or ``switch``: of each metric the greatest (``"max"``, the default: an upper
              bound) or the least (``"min"``), the ``"mean"`` of all, or (``"symbol"``) each times a weight symbol ``taken_k``.
-    verify:  compare with a concrete trace at the first point and on boundaries; see :meth:`Cost.at`.
+    verify:  compare with a concrete trace at the first point and on boundaries; what ``False`` leaves out says :meth:`Cost.at`.
     fit:     what to do where jax refuses the symbols: ``"auto"`` (default) finds exact forms from concrete traces, verifies them at
              other points and says so on stderr; ``"never"`` raises; ``"always"`` does not try a symbolic trace. ``cost.fitted``
              tells what a fitted cost rests upon.
@@ -224,6 +224,8 @@ class CostAt(Face, Point):
             lines.append(f"  {label:<22} {cell(value)} {unit}")
         if self.cost.fitted is not None and not self.cost.fitted.is_verified(self.env):
             lines.append("  not verified here")
+        elif self.doubts:
+            lines.append(f"  not verified where {', '.join(self.doubts)}")
         return "\n".join((*lines, f"  {self.coverage}"))
 
     __repr__ = __str__

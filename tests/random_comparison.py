@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 from random_programs import Program
 
 import costmodel as cm
 from costmodel.fusion import policies
+from costmodel.trace import undecided
 
 COUNTS = ("macs", "flops", "ops", "transcendentals")
 TRIPS = 3  # of every loop whose trip count the data decides
@@ -78,7 +80,10 @@ class Compared:
 
 
 def compare(program: Program, chosen: Callable[[Metric], bool] = lambda _: True) -> Compared:
-    """Analyse a program with symbols, and compare it at its points with concrete traces there."""
+    """Analyse a program with symbols, and compare it at its points with concrete traces there, as in a process of its own: what
+    other programs asked of the same symbols would be boundaries of this one, which hide what it does not ask itself."""
+    jax.clear_caches()
+    undecided.forget()
     found = Compared(program)
     asked = [m for m in metrics() if chosen(m)]
     try:

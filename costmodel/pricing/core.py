@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from sympy import Expr
+from sympy import Add, Expr
 
 from costmodel import collector
 from costmodel.errors import CostModelError
@@ -21,7 +21,7 @@ from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.deferred import Deferred
 from costmodel.program.regions import Key, Regions
-from costmodel.program.verify import concrete, difference, moves_otherwise, verify
+from costmodel.program.verify import concrete, difference, moves_otherwise, runs_otherwise, verify
 from costmodel.rules import Rule, registered, using
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = True) -> Regions:
     """Where a program that was just made must be compared with concrete traces."""
-    places, own = boundaries(domain, made.asked if made.fit is None else made.fit.edges, table.dimensions)
+    asked = (*made.asked, *table.left_out) if made.fit is None else made.fit.edges
+    places, own = boundaries(domain, asked, table.dimensions, table.almost_alike)
     return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
 
 
@@ -133,6 +134,12 @@ class Point(Priced):
         """How every equation was costed."""
         return self.cost.coverage
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Conditions that hold here, under which the model may be another program, and that nothing was compared for: they stand in
+        the way of a cost of ``verify=False`` only."""
+        return self.cost.doubts(self.env)
+
 
 class Symbolic(Priced):
     """A program over a domain: every price is a sympy expression in the user's symbols.
@@ -215,11 +222,13 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. ``analyze(..., verify=False)`` leaves both out. A fitted cost is compared at every new point.
+        is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` traces nothing: the
+        forms are evaluated as they are, on boundaries too, which is said once on stderr and in the ``doubts`` of the result.
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         there = self._settled(env, values)
+        self.origin.compared.doubt(there.doubts(env))
         there.tokens = self.tokens
         return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self.known.alike else None)
 
@@ -264,10 +273,10 @@ class Symbolic(Priced):
 
     def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
         """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
-        boundaries: elsewhere the same equations make the same."""
+        boundaries, and where equations are in another order: elsewhere the same equations make the same."""
         counts = difference(self.program, self.domain, env, table, left)
         moves = "" if counts else moves_otherwise(self.program, env, table)
-        compared = not counts and not moves and self.compared.signature(env)
+        compared = not counts and not moves and (self.compared.signature(env) or runs_otherwise(self.program, env, table))
         return Differences(counts, moves, fuses_otherwise(self.program, env, table) if compared else "")
 
     def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
@@ -297,6 +306,26 @@ class Symbolic(Priced):
     def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
         """The cost of another program, which is not compared with anything."""
         return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
+
+    def doubts(self, env: Mapping[Any, int]) -> tuple[str, ...]:
+        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one."""
+        regions = self.origin.compared
+        if regions.checked:
+            return ()
+        order = ("the order of an einsum is another one",) if regions.stand_ins else ()
+        return (*dict.fromkeys(self.condition(regions.boundaries[i], env) for i in sorted(regions.signature(env))), *order)
+
+    def condition(self, difference: Expr, env: Mapping[Any, int] | None = None) -> str:
+        """Where a difference of internal variables is zero, in the user's symbols: ``n == 1``. Where that is hard to read and a
+        point is given, the sizes there."""
+        _, shown = self.evaluate(difference).as_content_primitive()
+        if env is not None and not shown.is_polynomial():
+            names = {s.name for s in difference.free_symbols}
+            sizes = ((v.symbol, evaluate(v.divisor * symbol(v.name), env)) for v in self.domain.variables if v.name in names)
+            return " and ".join(f"{name} == {size}" for name, size in sizes)
+        terms = Add.make_args(shown.expand())
+        below = [t for t in terms if t.could_extract_minus_sign()]
+        return f"{Add(*(t for t in terms if t not in below))} == {-Add(*below)}"
 
     def _believed(self, env: Mapping[Any, int], key: Key) -> bool:
         """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from costmodel.program.raw import Raw, RawProgram, is_immediate
+from costmodel.rules.branches import Branch
 from costmodel.rules.work import Value
 
 # What no compiler knows although all operands are constants: it differs between iterations, devices or runs.
@@ -79,6 +80,41 @@ def _increments(equations: Iterable[Raw], carried: Iterable[tuple[Value, Value]]
                 yield r
 
 
+def known_sides(program: RawProgram) -> RawProgram:
+    """The program in which what is known on a side of a ``cond`` is known on the same side of a later one that is decided alike:
+    the gradient of a ``cond`` takes the branch that was taken, and receives where a symbolic slice read there as if it were
+    data."""
+    deciding = {r.outs[0]: r for r in program.equations if r.jax == "branch_result"}
+    if len(program.conds) < 2:
+        return program
+    derived = _derived(program.equations, set())
+    sides = {out: (c, [result[i] for result in c.results]) for c in program.conds for i, out in enumerate(c.outs)}
+    decided: dict[int, Value] = {}
+
+    def seen(v: Value, branch: Branch) -> Value:
+        """What a value is on these sides, as far back as it can be followed."""
+        while v in sides:
+            cond, results = sides[v]
+            taken = [results[side.which] for side in branch if cond.number in decided and side.of == len(results)
+                     and decided.get(side.cond) is decided[cond.number]]
+            if not taken:
+                break
+            v = taken[0]
+        return v
+
+    for cond in sorted(program.conds, key=lambda c: c.number):  # one inside another has the larger number
+        if cond.outs and cond.outs[0] in deciding:
+            result = deciding[cond.outs[0]]
+            decided[cond.number] = seen(result.ins[0], result.branch)
+
+    def known(v: Value, branch: Branch) -> Value:
+        there = seen(v, branch)
+        return there if there in derived else v
+
+    return replace(program, equations=tuple(
+        replace(r, ins=tuple(known(v, r.branch) for v in r.ins)) if r.branch else r for r in program.equations))
+
+
 _PLACED = {"scatter-add": 2, "dynamic_update_slice": 1}  # which operand is placed
 
 
@@ -97,7 +133,7 @@ def as_pads(program: RawProgram) -> RawProgram:
         if (placed is not None and r.ins[0] in blank and (r.params.get("unique_indices", True) or _one_window(r))
                 and all(is_immediate(v) or v in derived for v in _indices(r))):
             part = r.ins[placed]
-            whole = part.array.shape == r.outs[0].array.shape  # nothing is left of the zeros
+            whole = part.array.size == r.outs[0].array.size  # nothing is left of the zeros
             r = replace(r, primitive="reshape", params={}, ins=(part,)) if whole else replace(r, primitive="pad", ins=(part,))
         made.append(r)
     return replace(program, equations=tuple(made))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sympy import Expr
@@ -38,7 +38,7 @@ class Regions:
         self.everywhere = everywhere  # a point on no boundary differed: no point may be believed unseen
         self.own = len(self.boundaries) if own is None else own
         self.points = set(points)
-        self._told = False
+        self._told = self._doubted = False
 
     def signature(self, env: Mapping[Any, int]) -> Signature:
         """The boundaries that a point is on."""
@@ -73,6 +73,13 @@ class Regions:
             what = "is another program than" if counts else "moves other bytes than"
             print(f"costmodel: the symbolic trace {what} the concrete one ({found}): each point is traced by itself, and formulas "
                   "are those of the symbolic trace", file=sys.stderr)
+
+    def doubt(self, conditions: Sequence[str]) -> None:
+        """Says once that nothing is compared although the program may be another one under these conditions."""
+        if conditions and not self._doubted:
+            self._doubted = True
+            print("costmodel: verification is off, and the model may be another program where "
+                  f"{', '.join(conditions)}: turn it on, or analyse the model with that size as an integer", file=sys.stderr)
 
     def refuse(self, env: Mapping[Any, int], values: Mapping[str, int]) -> None:
         """Raises DomainError for a point on a boundary that was not verified before the cost was saved."""

@@ -70,7 +70,7 @@ def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table
 
 def moves_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> str:
     """What differs in the memory traffic of equations between a program at a point and its concrete trace there, in words."""
-    ours, theirs = _moving(program, env), _moving(table, env)
+    ours, theirs = Counter(_moving(program, env)), Counter(_moving(table, env))
     if ours == theirs:
         return ""
     read, written, _ = next(iter((ours - theirs) or (theirs - ours)))
@@ -78,19 +78,24 @@ def moves_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable
     return f"only {which} trace has an equation that reads {_list(read)} and writes {_list(written)} bits"
 
 
+def runs_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> bool:
+    """Whether equations that move the same do so in another order, in which other values are held at a time."""
+    return _moving(program, env) != _moving(table, env)
+
+
 def _list(numbers: tuple[Any, ...]) -> str:
     return ", ".join(map(str, numbers)) or "0"
 
 
-def _moving(table: CostTable, env: Mapping[Any, int]) -> Counter[Any]:
-    """What equations read and write at the point, in bits, and how often: those that touch something."""
+def _moving(table: CostTable, env: Mapping[Any, int]) -> list[Any]:
+    """What equations read and write at the point, in bits, and how often, in order: those that touch something."""
     memo: dict[Any, Any] = {}
-    found: Counter[Any] = Counter()
+    found = []
     for e in table:
         read = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.ins, e.work.read, strict=True) if n is not ZERO)
         written = tuple(evaluate(n * v.array.bits, env, memo) for v, n in zip(e.outs, e.work.written, strict=True) if n is not ZERO)
         if read or written:
-            found[read, written, evaluate(e.times, env, memo)] += 1
+            found.append((read, written, evaluate(e.times, env, memo)))
     return found
 
 

@@ -6,6 +6,7 @@ multiply-adds of which type on which engine, which elements are touched); prices
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -237,8 +238,33 @@ class CostTable:
     @cached_property
     def dimensions(self) -> tuple[Expr, ...]:
         """The different dimensions of its arrays that are no numbers."""
-        arrays = dict.fromkeys(v.array for v in (*self.inputs, *(v for e in self.equations for v in (*e.ins, *e.outs))))
+        arrays = dict.fromkeys(v.array for v in self._values)
         return tuple(dict.fromkeys(d for array in arrays for d in array.shape if not d.is_number))
+
+    @property
+    def _values(self) -> Iterator[Value]:
+        return itertools.chain(self.inputs, (v for e in self.equations for v in (*e.ins, *e.outs)))
+
+    @cached_property
+    def almost_alike(self) -> tuple[Expr, ...]:
+        """By how much two activations differ that differ in one dimension only: where that is nothing, one of them may be taken for
+        the other, or take its place."""
+        others: dict[tuple[int, tuple[Expr, ...]], list[Expr]] = {}
+        for shape in dict.fromkeys(v.array.shape for v in self._values if v.is_activation):
+            for axis, d in enumerate(shape):
+                others.setdefault((axis, (*shape[:axis], *shape[axis + 1:])), []).append(d)
+        found = (a - b for alike in others.values() for a, b in itertools.combinations(alike, 2))
+        return tuple(d for d in dict.fromkeys(found) if not d.is_number)
+
+    @cached_property
+    def left_out(self) -> tuple[Expr, ...]:
+        """By how much what only moves data makes a dimension larger or smaller, where that is no number: what a slice leaves out,
+        what a pad or a concatenation adds. Where it is nothing the same equation takes all, and may be a view."""
+        moving = (e for e in self.equations if not e.work.ops and not e.has(Trait.VIEW, Trait.TRANSPOSE))
+        shapes = dict.fromkeys((v.array.shape, out.array.shape) for e in moving for v in e.ins for out in e.outs)
+        alike = (pair for before, after in shapes if len(before) == len(after) for pair in zip(before, after, strict=True))
+        found = ((a - b).expand() for a, b in alike)
+        return tuple(d for d in dict.fromkeys(found) if not d.is_number)
 
     @cached_property
     def parameters(self) -> tuple[Value, ...]:

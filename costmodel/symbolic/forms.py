@@ -143,14 +143,16 @@ def _covers(greater: Expr, smaller: Expr) -> bool:
 
 
 def _covers_by_term(total: Expr) -> bool:
-    """True if total ≥ 0: what is negative in it is taken out of positive terms of which it is a divisor by factors ≥ 1. Sound, and
-    much cheaper than expanding a shifted polynomial."""
+    """True if total ≥ 0: what is negative in it is taken out of positive terms that are it times factors ≥ 1. Sound where it is
+    itself a form ≥ 0, and much cheaper than expanding a shifted polynomial."""
     difference = total.as_coefficients_dict()
     positive = {term: c for term, c in difference.items() if c > 0}
     for term, coefficient in difference.items():
         missing = -coefficient
         if missing <= 0:
             continue
+        if not _not_negative(term):  # -3·m·f + 3·f is above zero where f, as ⌊max(-3, -n) / 2⌋, is below
+            return False
         for other in sorted(positive, key=sympy.default_sort_key):
             if positive[other] > 0 and _at_least_one(other / term):
                 taken = min(missing, positive[other])

@@ -145,7 +145,7 @@ class Request:
         try:
             # Also while it is applied: Linen checks shapes with initialisers.
             with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
-                with noted() as found:
+                with compat.empty_slices_are_of_their_operand(), noted() as found:
                     return replace(trace(), stand_ins=found.stand_ins, asked=tuple(found.differences))
         except guard.UsersMistake as mistake:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.

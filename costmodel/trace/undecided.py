@@ -40,6 +40,12 @@ class _Asked(NamedTuple):
 _differences: dict[Expr, _Asked] = {}  # grows only, like the dimensions themselves
 
 
+def forget() -> None:
+    """Forget what traces of this process have asked. With ``jax.clear_caches()``, after which jax asks again, what follows is as in
+    a process of its own."""
+    _differences.clear()
+
+
 @contextlib.contextmanager
 def noted() -> Iterator[Noted]:
     """Notes what is undecided while it lasts, in this thread."""
@@ -60,10 +66,11 @@ def noted() -> Iterator[Noted]:
         yield found
 
 
-def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr] = ()) -> tuple[tuple[Expr, ...], int]:
+def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr] = (),
+               alike: Iterable[Expr] = ()) -> tuple[tuple[Expr, ...], int]:
     """Differences that are zero somewhere in the domain, where the program may be another one: each symbol at 1, and what its own
-    trace ``asked``; each of the ``inner`` dimensions of its arrays at 1, two symbols that are the same (arrays of different shapes
-    are alike then, and one may take the other's place), and what other traces of the process asked of its symbols. And how many of
+    trace ``asked``; each of the ``inner`` dimensions of its arrays at 1 and at 0, two symbols that are the same and two arrays that
+    are ``alike`` (one may take the other's place then), and what other traces of the process asked of its symbols. And how many of
     the first two kinds there are."""
     sizes = [symbol(v.name) for v in domain.variables if v.is_dimension]
     names = frozenset(v.name for v in domain.variables)
@@ -72,9 +79,9 @@ def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr]
         return (_primitive(d) for d in differences if d.free_symbols and _names(d) <= names)
 
     own = _inside(domain, primitive((*(s - 1 for s in sizes), *asked)))
-    alike = (a - b for a, b in itertools.combinations(sizes, 2))
+    shapes = (*(d - size for d in inner for size in (1, 0)), *(a - b for a, b in itertools.combinations(sizes, 2)), *alike)
     others = (d.primitive for d in list(_differences.values()) if d.names and d.names <= names)
-    return tuple(_inside(domain, (*own, *primitive((*(d - 1 for d in inner), *alike)), *others))), len(own)
+    return tuple(_inside(domain, (*own, *primitive(shapes), *others))), len(own)
 
 
 def _names(difference: Expr) -> frozenset[str]:

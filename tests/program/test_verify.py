@@ -130,6 +130,40 @@ def test_unverified_costs_are_the_formulas():
     assert cost.at(n=1).transcendentals == 8 and cost.at(n=1).flops == 8  # the symbolic program's products
 
 
+def test_what_is_not_verified_is_said_once_where_it_may_be_wrong(capsys):
+    """Formulas without a trace are wrong at few sizes, and these are known."""
+    h = cm.dims("h_told", multiple_of=32)
+    cost = cm.analyze(lambda x: x @ x.T if x.shape[0] == 224 else jnp.roll(x, 2, 1), (h, cm.dims("w_told")), verify=False)
+    assert cost.at(h_told=192, w_told=7).doubts == () and not capsys.readouterr().err
+    at = cost.at(h_told=224, w_told=2)
+    assert at.doubts == ("h_told == 224", "w_told == 2") and "not verified where h_told == 224, w_told == 2" in str(at)
+    assert capsys.readouterr().err == (
+        "costmodel: verification is off, and the model may be another program where h_told == 224, w_told == 2: turn it on, or "
+        "analyse the model with that size as an integer\n")
+    cost.at(h_told=224, w_told=1)
+    assert not capsys.readouterr().err
+
+
+def test_a_sweep_says_where_it_is_not_verified(capsys):
+    cost = cm.analyze(squeezed, (cm.dims("n_swept"), 8), verify=False)
+    cost.sweep(n_swept=[2, 3], metrics=("flops",))
+    assert not capsys.readouterr().err
+    cost.sweep(n_swept=[1, 2], metrics=("flops",))
+    assert "another program where n_swept == 1:" in capsys.readouterr().err
+
+
+def test_what_is_verified_has_no_doubts(capsys):
+    cost = cm.analyze(squeezed, (cm.dims("n_sure"), 8))
+    assert cost.at(n_sure=1).doubts == () and not capsys.readouterr().err
+
+
+def test_an_order_chosen_by_stand_ins_is_said(capsys):
+    n = cm.dims("n_order")
+    cost = cm.analyze(lambda q, k, v: jnp.einsum("qd,kd,kv->qv", q, k, v), *[cm.spec((n, 64))] * 3, verify=False)
+    assert cost.at(n_order=4096).doubts == ("the order of an einsum is another one",)
+    assert "the order of an einsum" in capsys.readouterr().err
+
+
 def test_a_loop_that_one_size_skips_is_caught():
     def function(x):
         return x if x.shape[0] == 5 else lax.while_loop(lambda c: c.sum() < 3, lambda c: c * 2, x)

@@ -131,6 +131,21 @@ def test_dropping_dominated_arguments_never_changes_a_maximum(rng):
     assert evaluate(minimum(*(expr for expr, _ in pairs)), at) == min(values)
 
 
+@exactly
+@given(randoms)
+def test_multiples_of_what_is_below_zero_are_compared_as_such(rng):
+    """-2·m·f + 2·f - 1 is above 0 where f, as ⌊max(-3, -n) / 2⌋, is below: taking f out of m·f leaves less, not more."""
+    bound, divisor = rng.randint(1, 9), rng.choice((1, 2, 3))
+    below = FloorDiv(PeakMax(-bound, -SYMBOLS[1]), divisor)
+    factors = [rng.choice((-2, -1, 1, 2)) for _ in range(3)]
+    wide = factors[0] * SYMBOLS[0] * below + factors[1] * below + factors[2]
+    at = random_point(rng)
+    f = max(-bound, -at[SYMBOLS[1]]) // divisor
+    exact = factors[0] * at[SYMBOLS[0]] * f + factors[1] * f + factors[2]
+    assert evaluate(PeakMax(0, wide), at) == max(0, exact)
+    assert evaluate(PeakMax(below, wide), at) == max(f, exact)
+
+
 def test_dominated_arguments_are_dropped_and_others_are_not():
     assert PeakMax(3 * n * h, 2 * n * h, n, 3) == 3 * n * h
     assert PeakMax(n * h, 2 * n) == PeakMax(2 * n, n * h) and len(PeakMax(n * h, 2 * n).args) == 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from sympy import Expr
 
 from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
@@ -25,7 +26,10 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     """The parts of a grid at which another program holds, their places numbered in order. The first point of each region is
     compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace."""
     regions = cost.origin.compared
-    if cost.sharded is not None or not regions.checked:  # a partitioner is asked point by point: see Symbolic.at
+    if not regions.checked:
+        regions.doubt([cost.condition(d) for d in _met(cost, grid)])
+        return ()
+    if cost.sharded is not None:  # a partitioner is asked point by point: see Symbolic.at
         return ()
     if cost.fitted is not None:
         if grid.count > MOST:
@@ -111,6 +115,14 @@ def _product(choices: Sequence[Iterable[Place]]) -> Iterator[tuple[Place, ...]]:
     for first in choices[0]:
         for rest in _product(choices[1:]):
             yield (first, *rest)
+
+
+def _met(cost: Symbolic, grid: Grid) -> list[Expr]:
+    """The boundaries of one symbol that are met somewhere on a grid: those that are told fast."""
+    regions = cost.origin.compared
+    return [d for number, d in enumerate(regions.boundaries[:regions.own])
+            if len(d.free_symbols) == 1 and {s.name for s in d.free_symbols} <= grid.variables.keys()
+            and len(zeros(number, d, grid).places)]
 
 
 def _parts(cost: Symbolic, grid: Grid) -> tuple[list[OnAxes], Signature]:
