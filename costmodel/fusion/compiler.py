@@ -61,9 +61,9 @@ class Fusion:
 
 
 def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
-             workspace: Callable[[Equation], Expr] = lambda e: ZERO, reserves_results: bool = False) -> Policy:
-    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` how
-    many bytes a kernel needs beside, ``reserves_results`` whether the memory of results is taken before the program runs."""
+             workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: (), reserves_results: bool = False) -> Policy:
+    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` what
+    arrays a kernel needs beside, in bytes, ``reserves_results`` whether the memory of results is taken before the program runs."""
     return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
                   workspace=workspace, reserves_results=reserves_results)
 

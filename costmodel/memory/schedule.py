@@ -143,12 +143,12 @@ def _list_schedule(d: _Dependencies) -> list[int]:
         left[c] = readers | (set() if c.given_up and not c.output else {-1})
         maker = d.maker[c]
         if maker is not None:
-            allocates[maker] += _size(c.value.bytes)
+            allocates[maker] += size_at_reference(c.value.bytes)
         for i in readers:
             reads[i].append(c)
 
     def entry(i: int) -> tuple[int, int]:
-        return allocates[i] - sum(_size(c.value.bytes) for c in reads[i] if left[c] == {i}), i
+        return allocates[i] - sum(size_at_reference(c.value.bytes) for c in reads[i] if left[c] == {i}), i
 
     missing = {i: len(d.needs[i]) for i in d.items}
     ready = [entry(i) for i in d.items if not missing[i]]
@@ -175,11 +175,12 @@ def _list_schedule(d: _Dependencies) -> list[int]:
 def _peak(buffers: Sequence[Buffer]) -> int:
     change: dict[int, int] = {}
     for b in buffers:
-        change[b.first] = change.get(b.first, 0) + _size(b.bytes)
-        change[b.last + 1] = change.get(b.last + 1, 0) - _size(b.bytes)
+        change[b.first] = change.get(b.first, 0) + size_at_reference(b.bytes)
+        change[b.last + 1] = change.get(b.last + 1, 0) - size_at_reference(b.bytes)
     return max(accumulate(change[step] for step in sorted(change)), default=0)
 
 
 @lru_cache(maxsize=65536)
-def _size(expr: Expr) -> int:
+def size_at_reference(expr: Expr) -> int:
+    """A size where every symbol is :data:`REFERENCE`."""
     return int(evaluate(expr, dict.fromkeys(expr.free_symbols, REFERENCE)))
