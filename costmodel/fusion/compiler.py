@@ -147,8 +147,9 @@ class _Growth:
 
     def _is_repeated(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel uses each element of an equation's result several times (XLA, HloInstruction::ReusesOperandElements)."""
-        return any(user in kernel.repeated or Trait.BROADCAST in user.traits for user in self.graph.consumers(e)
-                   if user in kernel.members)
+        return any(user in kernel.repeated or Trait.BROADCAST in user.traits or (
+            arithmetic(user) and user.ins[operand].array.size != user.outs[0].array.size)
+            for user, operand in self.graph.users(e) if user in kernel.members)
 
     def _emitted(self, e: Equation, kernel: _Growing) -> int:
         return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))

@@ -1,5 +1,5 @@
-"""How XLA for processors makes random bits: Threefry gives two words of 32 bits for each element, in a loop over two arrays that are there
-until they are read. Where fewer than 64 bits are wanted whoever reads them takes their exclusive or (jax's partitionable default).
+"""How XLA for processors makes random bits: Threefry gives two words of 32 bits an element, in a loop over two arrays, which are
+there until they are read. Where fewer than 64 bits are wanted whoever reads them takes their exclusive or (jax's default).
 """
 
 from __future__ import annotations

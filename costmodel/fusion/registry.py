@@ -21,7 +21,6 @@ from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
-from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
 

@@ -12,6 +12,7 @@ from costmodel.fusion.conversions import (
     only_transposes,
     put_back,
     relaid,
+    several_tiles,
     sorted_first,
     tiled,
     transposed,
@@ -35,6 +36,7 @@ from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
 from costmodel.fusion.ynnpack import clusters
+from costmodel.rules.params import Along
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, is_floating
 
@@ -89,7 +91,10 @@ def _workspace(e: Equation) -> tuple[Expr, ...]:
     if product(e) or Trait.CONVOLUTION in e.traits:
         return tuple(_WORD * size for size in narrow)
     wider = tuple(_WORD // 2 * size for size in narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ()
-    return (*wider, *(v.bytes for v in e.outs)) if Trait.CUMULATIVE in e.traits else wider
+    if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):
+        return wider
+    several = several_tiles(e.ins[0].array.shape[e.params.axis])
+    return (*wider, *(several * v.bytes for v in e.outs))
 
 
 XLA_CPU = register(compiler(

@@ -85,6 +85,7 @@ class Memory:
     possible: frozenset[tuple[Content, Content]]  # those outside of loops that a compiler is free to make or not
     parts: frozenset[Content]  # made with others by one kernel, or by a loop or ``cond``
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
+    choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
     copied: tuple[Content, ...]  # copies of inputs that are changed in place
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
@@ -134,6 +135,7 @@ class _Reader:
         self.possible: list[tuple[Content, Content]] = []
         self.copied: list[Content] = []
         self.branches: list[tuple[Content, Content]] = []
+        self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
         for v in table.inputs:
             self.contents[v] = Content(v, given_up=v.origin in donate)
@@ -155,7 +157,7 @@ class _Reader:
         parts = (c for c in contents if c.opens is not None or c in joined or (
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
-                      tuple(self.branches), tuple(self.copied))
+                      tuple(self.branches), tuple(self.choices), tuple(self.copied))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -239,6 +241,8 @@ class _Reader:
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
         joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
         self.branches += [(c, joined) for c in results]
+        index = self.content(e.ins[0], e.loops)
+        self.choices += [(index, joined)] if index is not None else []
 
     # -- uses --------------------------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """The memory of a program's results, where it is taken before the program runs, and what it is lent to meanwhile.
 
-XLA's BufferAssigner: each result has memory of its own. Then every other buffer, the largest first, is given the memory of a result
-that is not smaller if they never meet: neither the result nor another borrower is held while it is. What an elementwise kernel may write
-over an operand meets it in no step. What is left shares one block, in which the heap simulator lets a kernel write over an operand that
-dies there, if its kernel made just that array: not a part of what a loop, a ``cond`` or a sort of several arrays gave.
+XLA's BufferAssigner: each result has memory of its own. Then every other buffer, the largest first, is given the memory of a
+result that is not smaller if they never meet: neither the result nor another borrower is held while it is. What an elementwise
+kernel may write over an operand does not meet it there. What is left shares one block, in which the heap simulator lets a kernel
+write over an operand that dies there, if a kernel made just that array: no part of what a loop, a ``cond`` or a sort gave.
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ def _meet(a: _Group, b: _Group, over: dict[_Group, dict[_Group, set[int]]]) -> b
     """Whether both are held at once, but for the step in which one is written over the other."""
     for first, last in a.spans:
         for start, end in b.spans:
-            if first <= end and start <= last and not (
-                    (last == start and start in over.get(b, {}).get(a, ())) or (end == first and first in over.get(a, {}).get(b, ()))):
+            written_over = (last == start and start in over.get(b, {}).get(a, ())) or (
+                end == first and first in over.get(a, {}).get(b, ()))
+            if first <= end and start <= last and not written_over:
                 return True
     return False
 

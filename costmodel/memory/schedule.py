@@ -93,8 +93,10 @@ class _Dependencies:
             self.maker[c] = maker
             self.readers[c] = ({self.item[k] for k, _ in c.users if k in self.item} | starts) - {maker}
         self.needs: dict[int, set[int]] = {i: set() for i in self.items}
+        chosen = [(self.maker[index], self.item.get(joined.maker)) for index, joined in held.choices if joined.maker is not None]
         needed = [(self.maker[c], self.readers[c]) for c in held.contents]
         needed += [(self.maker[part], self.readers[joined]) for part, joined in held.branches]
+        needed += [(index, {i}) for index, i in chosen if i is not None]
         for maker, readers in needed:
             for i in readers:
                 if maker is not None and maker != i:
