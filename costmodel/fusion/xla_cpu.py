@@ -19,6 +19,7 @@ from costmodel.fusion.conversions import (
 )
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
+from costmodel.fusion.layouts import row_major_in_loops
 from costmodel.fusion.predicates import (
     almost_unary,
     chooses,
@@ -72,7 +73,7 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
     table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(table)))))))
-    table = located(every_pair(table))
+    table = row_major_in_loops(located(every_pair(table)))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
 
