@@ -30,10 +30,12 @@ class _Group:
     spans: list[Span]
     bytes: Expr
     kind: str
+    nested: bool
 
     @property
-    def first(self) -> int:
-        return self.spans[0][0]
+    def place(self) -> tuple[bool, int]:
+        """Of two that are as large that in a loop or branch asks first, then that made first."""
+        return not self.nested, min((c.maker for c in self.members if c.maker is not None), default=0)
 
 
 def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
@@ -41,13 +43,13 @@ def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
     :func:`~costmodel.memory.buffers.lifetimes`."""
     possible = [pair for pair in held.updates if pair in held.possible]
     apart = Lifetimes(replace(held, updates=tuple(pair for pair in held.updates if pair not in held.possible)), order, early)
-    groups = [_group(members, apart) for members in apart.places()]
+    groups = [_group(held, members, apart) for members in apart.places()]
     home = {c: group for group in groups for c in group.members}
     met = {(old, new): apart.interval[new][0] for old, new in possible if home[old] is not home[new]}
     lent = _lend(groups, home, met)
     in_results = {c for group in groups if group.kind == "outputs" or group in lent for c in group.members}
-    kept = [pair for pair in held.updates if pair not in held.possible or (
-        not in_results.intersection(pair) and pair[0] not in held.parts)]
+    kept = [(old, new) for old, new in held.updates if (old, new) not in held.possible or (
+        not in_results.intersection((old, new)) and old not in held.parts and len(home[new].members) == 1)]
     together = Lifetimes(replace(held, updates=tuple(kept)), order, early)
     end = max(len(order) - 1, 0)
     found: list[Buffer] = []
@@ -62,14 +64,15 @@ def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
     return found
 
 
-def _group(members: list[Content], apart: Lifetimes) -> _Group:
+def _group(held: Memory, members: list[Content], apart: Lifetimes) -> _Group:
     spans: list[Span] = []
     for first, last in sorted(apart.interval[c] for c in members):
         if spans and first <= spans[-1][1] + 1:
             spans[-1] = spans[-1][0], max(spans[-1][1], last)
         else:
             spans.append((first, last))
-    return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index))
+    nested = any(c.loops or c.opens is not None or (c.maker is not None and held.kernels[c.maker].branch) for c in members)
+    return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index), nested)
 
 
 def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> dict[_Group, Expr]:
@@ -83,7 +86,7 @@ def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> 
     asking = [g for g in groups if g.kind in ("activations", "temporaries")]
     lent: dict[_Group, Expr] = {}
     place: dict[_Group, _Group] = {}
-    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.first)):
+    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.place)):
         near = [place.get(old, old) for old in over.get(group, ())]
         for result in dict.fromkeys([*(r for r in near if r in lenders), *lenders]):
             needed = _needed(group.bytes, result.bytes)
