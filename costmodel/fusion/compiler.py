@@ -61,9 +61,9 @@ class Fusion:
 
 
 def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
-             workspace: Callable[[Equation], Expr] = lambda e: ZERO, reserves_results: bool = False) -> Policy:
-    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` how
-    many bytes a kernel needs beside, ``reserves_results`` whether the memory of results is taken before the program runs."""
+             workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: (), reserves_results: bool = False) -> Policy:
+    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` what
+    arrays a kernel needs beside, in bytes, ``reserves_results`` whether the memory of results is taken before the program runs."""
     return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
                   workspace=workspace, reserves_results=reserves_results)
 
@@ -147,8 +147,9 @@ class _Growth:
 
     def _is_repeated(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel uses each element of an equation's result several times (XLA, HloInstruction::ReusesOperandElements)."""
-        return any(user in kernel.repeated or Trait.BROADCAST in user.traits for user in self.graph.consumers(e)
-                   if user in kernel.members)
+        return any(user in kernel.repeated or Trait.BROADCAST in user.traits or (
+            arithmetic(user) and user.ins[operand].array.size != user.outs[0].array.size)
+            for user, operand in self.graph.users(e) if user in kernel.members)
 
     def _emitted(self, e: Equation, kernel: _Growing) -> int:
         return sum(kernel.emitted.get(user, 1) for user in kernel.indexing.get(e) or self._indexing(e, kernel))

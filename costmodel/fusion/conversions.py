@@ -11,11 +11,12 @@ from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
 from costmodel.rules.params import Along, Convolution, Largest, Places
 from costmodel.rules.traits import Trait, traits_of
-from costmodel.rules.work import Array, CostTable, Equation, Value, Work
-from costmodel.symbolic.forms import ONE, ZERO
+from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
+from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, ceil_div, minimum
 
+_TILE = 16  # elements of a line
 _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
-_MOVE, _SORT = traits_of(Trait.MOVE), traits_of(Trait.SORT)
+_MOVE, _SORT, _CONSTANT = (traits_of(trait) for trait in (Trait.MOVE, Trait.SORT, Trait.CONSTANT))
 
 
 def copied(user: Equation, ins: tuple[Value, ...], made: Value, read: tuple[Expr, ...], traits: frozenset[Trait]) -> Equation:
@@ -97,14 +98,26 @@ def tiled(table: CostTable) -> CostTable:
     (XLA, ReduceWindowRewriter)."""
     equations: list[Equation] = []
     for e in table:
-        if Trait.CUMULATIVE not in e.traits:
+        if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):
             equations.append(e)
             continue
-        tiles = tuple(Value(out.array) for out in e.outs)
+        tiles = tuple(Value(_padded(out.array, e.params.axis)) for out in e.outs)
         equations.append(replace(e, outs=tiles))
-        equations += [replace(e, ins=(tile,), outs=(out,), work=Work((), (tile.array.size,), (tile.array.size,)), traits=_MOVE,
+        equations += [replace(e, ins=(tile,), outs=(out,), work=Work((), (out.array.size,), (out.array.size,)), traits=_MOVE,
                               params=None) for tile, out in zip(tiles, e.outs, strict=True)]
     return replace(table, equations=tuple(equations))
+
+
+def _padded(array: Array, axis: int) -> Array:
+    """An array whose lines are whole tiles, but for those that are no longer than one."""
+    length = array.shape[axis]
+    whole = length + several_tiles(length) * (_TILE * ceil_div(length, _TILE) - length)
+    return Array((*array.shape[:axis], whole.expand(), *array.shape[axis + 1:]), array.dtype)
+
+
+def several_tiles(length: Expr) -> Expr:
+    """1 where a cumulative operation goes over lines of several tiles, else 0."""
+    return minimum(ONE, FloorDiv(length - 1, _TILE))
 
 
 def located(table: CostTable) -> CostTable:
@@ -138,17 +151,28 @@ def _moved(equations: list[Equation], user: Equation, operand: int, array: Array
 
 
 def sorted_first(table: CostTable) -> CostTable:
-    """The program in which all is sorted where the largest values are asked for without their places (XLA, TopkDecomposer)."""
+    """The program in which all is sorted where the largest values are asked for without their places (XLA, TopkDecomposer), or
+    are integers: only of floats are the largest a call of their own (XLA, TopkRewriter)."""
     used = {v for e in table for v in e.ins} | set(table.outputs)
     equations: list[Equation] = []
     for e in table:
-        if not isinstance(e.params, Largest) or len(e.outs) != 2 or e.outs[1] in used:
+        if not isinstance(e.params, Largest) or len(e.outs) != 2 or (
+                e.outs[1] in used and is_floating(e.ins[0].array.dtype)):
             equations.append(e)
             continue
-        ordered, size = Value(e.ins[0].array), e.outs[0].array.size
-        equations += [replace(e, outs=(ordered,), traits=_SORT, params=Along(e.params.axis),
-                              work=replace(e.work, written=(ordered.array.size,))),
-                      replace(e, ins=(ordered,), outs=e.outs[:1], traits=_MOVE, params=None, work=Work((), (size,), (size,)))]
+        whole, size = e.ins[0].array, e.outs[0].array.size
+        wanted = e.outs if e.outs[1] in used else e.outs[:1]
+        ordered = tuple(Value(Array(whole.shape, out.array.dtype)) for out in wanted)
+        ins = e.ins
+        if len(wanted) > 1:
+            places = Value(ordered[1].array)
+            equations.append(replace(e, primitive="iota", ins=(), outs=(places,), rule="iota", detail="", traits=_CONSTANT,
+                                     params=None, work=Work((), (), (whole.size,))))
+            ins = (*ins, places)
+        equations.append(replace(e, ins=ins, outs=ordered, traits=_SORT, params=Along(e.params.axis),
+                                 work=Work(e.work.ops, (whole.size,) * len(ins), (whole.size,) * len(ordered))))
+        equations += [replace(e, ins=(each,), outs=(out,), traits=_MOVE, params=None, work=Work((), (size,), (size,)))
+                      for each, out in zip(ordered, wanted, strict=True)]
     return replace(table, equations=tuple(equations))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from costmodel.fusion.graph import Graph
 from costmodel.rules.params import Along, Broadcast, Contraction, Convolution, Reduction
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import Equation, Value
+from costmodel.rules.work import Equation, Value, is_floating
 from costmodel.symbolic.forms import ZERO
 
 
@@ -127,8 +127,9 @@ def folds(producer: Equation, consumer: Equation) -> bool:
 
 
 def dear(e: Equation) -> bool:
-    """Compilers do not compute it twice; to divide by a number is to multiply (XLA, AlgebraicSimplifier)."""
-    return Trait.EXPENSIVE in e.traits and not (computes(e, frozenset({"div"})) and e.work.read[-1] is ZERO)
+    """Compilers do not compute it twice; to divide by a number is to multiply (XLA, AlgebraicSimplifier), but for integers."""
+    by_number = computes(e, frozenset({"div"})) and e.work.read[-1] is ZERO
+    return Trait.EXPENSIVE in e.traits and not (by_number and is_floating(e.outs[0].array.dtype))
 
 
 def finds_places(e: Equation) -> bool:

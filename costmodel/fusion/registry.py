@@ -21,7 +21,6 @@ from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
-from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
 
@@ -34,7 +33,7 @@ class Policy:
     kernels:        the kernels of a program, in an order in which they can run. Structure only: it never looks at sizes.
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
-    workspace:      bytes that an equation's kernel needs beside what it reads and writes, while it runs.
+    workspace:      bytes of each array that an equation's kernel needs beside what it reads and writes, while it runs.
     reserves_results: whether a result's memory is taken before the program runs, in the order in which all that can runs at once.
     """
 
@@ -42,7 +41,7 @@ class Policy:
     summary: str
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
     buffer_sharing: Callable[[Equation], bool] | None = None
-    workspace: Callable[[Equation], Expr] = lambda e: ZERO
+    workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: ()
     reserves_results: bool = False
 
 

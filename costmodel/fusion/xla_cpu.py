@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from costmodel.fusion.activations import GENERATORS, derives_keys
 from costmodel.fusion.compiler import Fusion, compiler
 from costmodel.fusion.conversions import (
     every_pair,
@@ -13,16 +12,17 @@ from costmodel.fusion.conversions import (
     only_transposes,
     put_back,
     relaid,
+    several_tiles,
     sorted_first,
     tiled,
     transposed,
 )
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
+from costmodel.fusion.layouts import row_major_in_loops
 from costmodel.fusion.predicates import (
     almost_unary,
     chooses,
-    computes,
     dear,
     finds_places,
     folds,
@@ -33,14 +33,15 @@ from costmodel.fusion.predicates import (
     product,
     rejoins,
 )
+from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
 from costmodel.fusion.ynnpack import clusters
+from costmodel.rules.params import Along
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, Equation, is_floating, total
-from costmodel.symbolic.forms import ZERO
+from costmodel.rules.work import CostTable, Equation, is_floating
 
-_WORD = 4  # bytes of a random number generator's counter, and of a float that holds narrower ones
+_WORD = 4  # bytes of a float that holds narrower ones
 
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
@@ -71,8 +72,8 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(table))))))
-    table = located(every_pair(table))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(table)))))))
+    table = row_major_in_loops(located(every_pair(table)))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
 
@@ -81,17 +82,20 @@ def _fresh(e: Equation) -> bool:
     return product(e) and len(e.outs[0].array.shape) > 2
 
 
-def _workspace(e: Equation) -> Expr:
+def _workspace(e: Equation) -> tuple[Expr, ...]:
     """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
     What is no loop over elements computes 16-bit types in 32 bits (XLA, FloatNormalization with the processor's FloatSupport):
     products and convolutions get copies of their operands, and give their result, in these; what is written for others is so."""
-    if computes(e, GENERATORS) and not derives_keys(e):
-        return 3 * e.outs[0].array.size * _WORD
+    if in_two_words(e):
+        return tuple(word.bytes for word in e.outs)
     narrow = [v.array.size for v in dict.fromkeys((*e.ins, *e.outs)) if is_floating(v.array.dtype) and v.array.bits == 16]
     if product(e) or Trait.CONVOLUTION in e.traits:
-        return _WORD * total(narrow)
-    wider = _WORD // 2 * total(narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ZERO
-    return wider + (total(v.bytes for v in e.outs) if Trait.CUMULATIVE in e.traits else ZERO)
+        return tuple(_WORD * size for size in narrow)
+    wider = tuple(_WORD // 2 * size for size in narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ()
+    if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):
+        return wider
+    several = several_tiles(e.ins[0].array.shape[e.params.axis])
+    return (*wider, *(several * v.bytes for v in e.outs))
 
 
 XLA_CPU = register(compiler(

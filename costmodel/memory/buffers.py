@@ -28,7 +28,7 @@ from costmodel.fusion import Kernel, Policy, plan
 from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value, total
+from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value
 from costmodel.text import did_you_mean
 
 # What memory is held for, the first that applies to anything in a buffer: see `_kind`.
@@ -82,7 +82,10 @@ class Memory:
     contents: tuple[Content, ...]
     carries: tuple[Carry, ...]
     updates: tuple[tuple[Content, Content], ...]  # (old, new), where old dies in the kernel that makes new
+    possible: frozenset[tuple[Content, Content]]  # those outside of loops that a compiler is free to make or not
+    parts: frozenset[Content]  # made with others by one kernel, or by a loop or ``cond``
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
+    choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
     copied: tuple[Content, ...]  # copies of inputs that are changed in place
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
@@ -129,8 +132,10 @@ class _Reader:
         self.contents: dict[Value, Content] = {}
         self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
+        self.possible: list[tuple[Content, Content]] = []
         self.copied: list[Content] = []
         self.branches: list[tuple[Content, Content]] = []
+        self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
         for v in table.inputs:
             self.contents[v] = Content(v, given_up=v.origin in donate)
@@ -148,13 +153,16 @@ class _Reader:
             self._reads(number, k)
         self._outputs()
         contents = (*self.contents.values(), *(c.place for c in carries), *self.copies, *self._workspaces())
-        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), tuple(self.branches), tuple(self.copied))
+        joined = {c for _, c in self.branches}
+        parts = (c for c in contents if c.opens is not None or c in joined or (
+            c.maker is not None and len(self.kernels[c.maker].writes) > 1))
+        return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
+                      tuple(self.branches), tuple(self.choices), tuple(self.copied))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
         for number, k in enumerate(self.kernels):
-            size = total(self.policy.workspace(e) for e in k.equations)
-            if size != 0:
+            for size in (size for e in k.equations for size in self.policy.workspace(e)):
                 yield Content(Value(Array((size,), "uint8")), k.main.loops, number)
 
     # -- contents ----------------------------------------------------------------------------------------------------------------
@@ -233,6 +241,8 @@ class _Reader:
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
         joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
         self.branches += [(c, joined) for c in results]
+        index = self.content(e.ins[0], e.loops)
+        self.choices += [(index, joined)] if index is not None else []
 
     # -- uses --------------------------------------------------------------------------------------------------------------------
 
@@ -264,14 +274,19 @@ class _Reader:
                 donated = old.value.origin != "equation" and old.value.array == v.array and v in self.results
                 if donated or ((self._may_be_overwritten(old) or self._alone(computed, old))
                                and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
-                    self.updates.append((old, self.contents[v]))
+                    self._may_take(old, self.contents[v], donated)
 
     def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
         """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser), and what is no
         loop's carried value."""
         alone = {user for user, _ in old.users} == {kernel} and (old.opens is None or old.maker is not None)
         if alone and self._may_be_overwritten(old) and new in self.contents and _same_places(array, new.array):
-            self.updates.append((old, self.contents[new]))
+            self._may_take(old, self.contents[new])
+
+    def _may_take(self, old: Content, new: Content, surely: bool = False) -> None:
+        self.updates.append((old, new))
+        if not surely and not new.loops:
+            self.possible.append((old, new))
 
     def _may_be_overwritten(self, old: Content) -> bool:
         """Compilers let elementwise kernels write over an operand that nobody reads any more; eager frameworks do not."""
@@ -324,10 +339,10 @@ def _same_places(a: Array, b: Array) -> bool:
 def lifetimes(held: Memory, order: Sequence[int] | None = None, early: bool = False) -> list[Buffer]:
     """The buffers when kernels run in this order (of their indices; None: as in the program). Loops must stay together. ``early``
     says that the memory of a loop's stacked results is filled as soon as anything may run: it needs no operand."""
-    return _Lifetimes(held, order if order is not None else range(len(held.kernels)), early).buffers()
+    return Lifetimes(held, order if order is not None else range(len(held.kernels)), early).buffers()
 
 
-class _Lifetimes:
+class Lifetimes:
     """Puts contents into buffers: sets of contents, each known by one of them. ``busy`` is the last step at which what is in a
     buffer is read, as seen from inside the loop that is looked at; ``interval`` from the first to the last of one content."""
 
@@ -384,6 +399,14 @@ class _Lifetimes:
         return self._start(c) if self.early and c.maker is not None else self._loop(loop)[0]
 
     def buffers(self) -> list[Buffer]:
+        return [buffer for members in self.places() for buffer in self.held_by(members)]
+
+    def places(self) -> list[list[Content]]:
+        """The contents of each place in memory."""
+        self._share()
+        return list(self.members.values())
+
+    def _share(self) -> None:
         for carry in self.held.carries:
             # While its loop runs the place is as busy as what the body makes of it.
             self._join(carry.place, carry.before)
@@ -406,8 +429,6 @@ class _Lifetimes:
                         self._hand_on(before, after, made - 1)
                     home = self.home[place]
                     self.busy[home] = max(self.busy[home], self.interval[place][1])
-        return [buffer for members in self.members.values() for buffer in self._held(members)]
-
     def _hand_on(self, old: Content, new: Content, step: int) -> None:
         """Let ``new`` have the memory of ``old`` if nobody reads that after ``step``."""
         home = self.home[old]
@@ -428,7 +449,7 @@ class _Lifetimes:
         self.members[into] += self.members.pop(gone)
         self.busy[into] = max(self.busy[into], self.busy.pop(gone))
 
-    def _held(self, members: list[Content]) -> Iterator[Buffer]:
+    def held_by(self, members: list[Content]) -> Iterator[Buffer]:
         """When the memory of these contents is held; between two branches it is not."""
         array, kind = members[0].value.array, min((c.kind for c in members), key=KINDS.index)
         size = members[0].value.bytes

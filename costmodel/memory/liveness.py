@@ -17,14 +17,15 @@ from sympy import Add, Expr, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import policy as policy_named
-from costmodel.memory.buffers import KINDS, Buffer, lifetimes, memory
+from costmodel.memory.buffers import KINDS, Buffer, Memory, lifetimes, memory
+from costmodel.memory.results import reserved
 from costmodel.memory.rules import highest
 from costmodel.memory.schedule import schedule
 from costmodel.pictures import Stack
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, PeakMax, lower_bound, minimum, surely_nonnegative
+from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
 from costmodel.symbolic.plain import cell
 from costmodel.text import shown
 
@@ -37,7 +38,7 @@ def live_peak(table: CostTable, policy: str = "unfused", order: str = "program",
     """The maximum over the schedule of live bytes; see :meth:`costmodel.cost.Cost.live_peak`."""
     held = memory(table, policy, donate)
     ran = schedule(held, order)
-    steps = _sweep(lifetimes(held, ran, early=order == "breadth"), _terms, reserved=_reserved(policy, order))
+    steps = _sweep(_buffers(held, ran, policy, order), _terms)
     if table.branches is Branches.MIN and any(k.branch for k in held.kernels):  # what is held on other sides does not count
         return highest(table, [(held.kernels[k].branch, _expression(_add({}, *live.values())))
                                for k, (live, _) in zip(ran, steps, strict=False)])
@@ -46,9 +47,12 @@ def live_peak(table: CostTable, policy: str = "unfused", order: str = "program",
     return PeakMax(*map(_expression, kept)) if kept else ZERO
 
 
-def _reserved(policy: str, order: str) -> bool:
-    """Whether the memory of a result is taken before the program starts; see :func:`_kept_free`."""
-    return order == "breadth" and policy_named(policy).reserves_results
+def _buffers(held: Memory, ran: Sequence[int], policy: str, order: str) -> list[Buffer]:
+    """Where all that can runs at once, a policy may take the memory of results before the program starts."""
+    early = order == "breadth"
+    if early and policy_named(policy).reserves_results:
+        return reserved(held, ran, early)
+    return lifetimes(held, ran, early)
 
 
 # -- sums of monomials --------------------------------------------------------------------------------------------------------
@@ -132,9 +136,8 @@ def _between(total: Sum, a: Sum, b: Sum) -> bool:
 # -- the sweep ----------------------------------------------------------------------------------------------------------------
 
 
-def _sweep(buffers: list[Buffer], terms: Callable[[Expr], Sum], reserved: bool = False) -> Iterator[tuple[dict[str, Sum], bool]]:
-    """(live bytes by kind, whether it is a local maximum) of every step. The sums are changed for the next step: copy them.
-    ``reserved`` says that a result's memory is held before the result is there, see :func:`_kept_free`."""
+def _sweep(buffers: list[Buffer], terms: Callable[[Expr], Sum]) -> Iterator[tuple[dict[str, Sum], bool]]:
+    """(live bytes by kind, whether it is a local maximum) of every step. The sums are changed for the next step: copy them."""
     steps = 1 + max((b.last for b in buffers), default=-1)
     born: list[list[Buffer]] = [[] for _ in range(steps)]
     dying: list[list[Buffer]] = [[] for _ in range(steps)]
@@ -142,43 +145,15 @@ def _sweep(buffers: list[Buffer], terms: Callable[[Expr], Sum], reserved: bool =
         born[b.first].append(b)
         dying[b.last].append(b)
     live: dict[str, Sum] = {kind: {} for kind in KINDS}
-    to_come = [b for b in buffers if b.kind == "outputs" and b.first > 0] if reserved else []
-    passing: dict[Buffer, None] = {}  # temporaries, in the order in which they are made
     grown = False
     for step in range(steps):
         for b in born[step]:
             _add(live[b.kind], terms(b.bytes))
-            if b.kind in ("activations", "temporaries"):
-                passing[b] = None
         grown = grown or bool(born[step])
-        to_come = [b for b in to_come if b.first > step]
-        now = live
-        if len(to_come) == 1 and grown and dying[step]:
-            free = _kept_free(terms(to_come[0].bytes), [terms(b.bytes) for b in passing])
-            now = {**live, "outputs": _add({}, live["outputs"], free)}
-        yield now, grown and bool(dying[step])
+        yield live, grown and bool(dying[step])
         for b in dying[step]:
             _add(live[b.kind], terms(b.bytes), sign=-1)
-            passing.pop(b, None)
         grown = grown and not dying[step]
-
-
-def _kept_free(result: Sum, temporaries: Iterable[Sum]) -> Sum:
-    """What the memory of the one result that is still to come adds to what is held: all of it but the largest temporary that fits,
-    which has its place there (XLA, BufferAssigner: a result has memory of its own, that may be lent to what is not larger)."""
-    fitting: list[Sum] = []
-    for held in temporaries:
-        if held in fitting:
-            continue
-        room = _expression(_add(dict(result), held, sign=-1))
-        if surely_nonnegative(room):
-            fitting.append(held)
-        elif lower_bound(-room) <= 0:  # at some sizes it fits, at others it does not
-            size = _expression(held)
-            fitting.append(_terms((size * minimum(ONE, FloorDiv(_expression(result), size))).expand()))
-    largest = [total for total, _ in _uncovered((total, None) for total in fitting)]
-    lent = largest[0] if len(largest) == 1 else _terms(PeakMax(*map(_expression, largest))) if largest else {}
-    return _add(dict(result), lent, sign=-1)
 
 
 # -- the profile --------------------------------------------------------------------------------------------------------------
@@ -249,13 +224,13 @@ def live_profile(program: CostTable, name: str, evaluate: Callable[[Expr], Any],
     :meth:`costmodel.cost.Cost.live_profile`."""
     held = memory(program, policy, donate)
     ran = schedule(held, order)
-    buffers = lifetimes(held, ran, early=order == "breadth")
+    buffers = _buffers(held, ran, policy, order)
     values = {b.bytes: evaluate(b.bytes) for b in buffers}
     numeric = not any(isinstance(value, Expr) for value in values.values())
     sizes = {size: _terms(value) if not numeric else {ONE: value} if value else {} for size, value in values.items()}
     rows: list[tuple[str, str, dict[str, Sum]]] = []
     maxima: list[tuple[Sum, int]] = []
-    for live, is_maximum in _sweep(buffers, sizes.__getitem__, reserved=_reserved(policy, order)):
+    for live, is_maximum in _sweep(buffers, sizes.__getitem__):
         kernel = held.kernels[ran[len(rows)]] if ran else None
         label, operation = ("", "") if kernel is None else (kernel.path, f"{kernel.kind}: {kernel.main.primitive}")
         split = {kind: dict(total) for kind, total in live.items()}

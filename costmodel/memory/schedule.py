@@ -93,8 +93,10 @@ class _Dependencies:
             self.maker[c] = maker
             self.readers[c] = ({self.item[k] for k, _ in c.users if k in self.item} | starts) - {maker}
         self.needs: dict[int, set[int]] = {i: set() for i in self.items}
+        chosen = [(self.maker[index], self.item.get(joined.maker)) for index, joined in held.choices if joined.maker is not None]
         needed = [(self.maker[c], self.readers[c]) for c in held.contents]
         needed += [(self.maker[part], self.readers[joined]) for part, joined in held.branches]
+        needed += [(index, {i}) for index, i in chosen if i is not None]
         for maker, readers in needed:
             for i in readers:
                 if maker is not None and maker != i:
@@ -143,12 +145,12 @@ def _list_schedule(d: _Dependencies) -> list[int]:
         left[c] = readers | (set() if c.given_up and not c.output else {-1})
         maker = d.maker[c]
         if maker is not None:
-            allocates[maker] += _size(c.value.bytes)
+            allocates[maker] += size_at_reference(c.value.bytes)
         for i in readers:
             reads[i].append(c)
 
     def entry(i: int) -> tuple[int, int]:
-        return allocates[i] - sum(_size(c.value.bytes) for c in reads[i] if left[c] == {i}), i
+        return allocates[i] - sum(size_at_reference(c.value.bytes) for c in reads[i] if left[c] == {i}), i
 
     missing = {i: len(d.needs[i]) for i in d.items}
     ready = [entry(i) for i in d.items if not missing[i]]
@@ -175,11 +177,12 @@ def _list_schedule(d: _Dependencies) -> list[int]:
 def _peak(buffers: Sequence[Buffer]) -> int:
     change: dict[int, int] = {}
     for b in buffers:
-        change[b.first] = change.get(b.first, 0) + _size(b.bytes)
-        change[b.last + 1] = change.get(b.last + 1, 0) - _size(b.bytes)
+        change[b.first] = change.get(b.first, 0) + size_at_reference(b.bytes)
+        change[b.last + 1] = change.get(b.last + 1, 0) - size_at_reference(b.bytes)
     return max(accumulate(change[step] for step in sorted(change)), default=0)
 
 
 @lru_cache(maxsize=65536)
-def _size(expr: Expr) -> int:
+def size_at_reference(expr: Expr) -> int:
+    """A size where every symbol is :data:`REFERENCE`."""
     return int(evaluate(expr, dict.fromkeys(expr.free_symbols, REFERENCE)))

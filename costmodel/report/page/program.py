@@ -69,7 +69,7 @@ class Program:
         bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
         kernels, table = self.cost.kernels(name), self.cost.program
         made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name)}
-        needs = [total(policy(name).workspace(e) for e in each) for each in self._by_width]
+        needs = [total(size for e in each for size in policy(name).workspace(e)) for each in self._by_width]
         if needs[0] != needs[1]:
             made["wide"], made["half"] = (self._held(each, name) for each in self._by_width)
         return made

@@ -1,0 +1,109 @@
+"""What a loop of XLA for processors is given in another layout is copied first.
+
+XLA's layout assignment makes a transposition of computed values a matter of layout: they are written in the order that they had.
+So it does with an axis of one element that ``broadcast_in_dim`` inserts, which is outermost. A ``while`` takes arrays in row-major
+order only, and its operands are copied into that order after fusion, by a kernel that does nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sympy import Expr
+
+from costmodel.fusion.conversions import copied
+from costmodel.fusion.graph import views
+from costmodel.fusion.predicates import arithmetic, loop
+from costmodel.rules.traits import NO_TRAITS, Trait
+from costmodel.rules.work import Array, CostTable, Equation, Value
+from costmodel.symbolic.forms import ONE
+
+_CHAIN = 16  # equations that a layout is followed through
+
+
+def row_major_in_loops(table: CostTable) -> CostTable:
+    """The program with what enters a loop in another order copied before the loop starts."""
+    entered = {loop: e for e in reversed(table.equations) for loop in e.loops}
+    if not entered:
+        return table
+    found = _Orders(table)
+    before: dict[Equation, list[Equation]] = {}  # by the equation before which they stand
+    copies: dict[tuple[Value, int | None], Value] = {}
+    equations: list[Equation] = []
+    for e in table:
+        ins = list(e.ins)
+        for i, v in enumerate(e.ins):
+            loops = found.loops(v)
+            starts = Trait.LOOP_CARRY in e.traits and len(loops) == len(e.loops)
+            if not (starts or len(loops) < len(e.loops)) or not found.differs(v):
+                continue
+            first = e if starts else entered[e.loops[len(loops)]]
+            key = (v, None if starts else e.loops[len(loops)])
+            if key not in copies:
+                copies[key] = Value(v.array)
+                at = replace(first, loops=loops, times=found.times(loops))
+                before.setdefault(first, []).append(copied(at, (v,), copies[key], (v.array.size,), NO_TRAITS))
+            ins[i] = copies[key]
+        equations.append(e if ins == list(e.ins) else replace(e, ins=tuple(ins)))
+    if not before:
+        return table
+    placed = [each for e, changed in zip(table, equations, strict=True) for each in (*before.get(e, ()), changed)]
+    return replace(table, equations=tuple(placed))
+
+
+class _Orders:
+    """In which loops values are made, and which are written in another order than the row-major one."""
+
+    def __init__(self, table: CostTable) -> None:
+        self.made = {out: e for e in table for out in e.outs}
+        self.often: dict[tuple[int, ...], Expr] = {(): ONE} | {e.loops: e.times for e in reversed(table.equations)}
+        self.root = views(table)
+        self.known: dict[Value, bool] = {}
+
+    def loops(self, value: Value) -> tuple[int, ...]:
+        made = self.made.get(value)
+        return made.loops if made is not None else ()
+
+    def times(self, loops: tuple[int, ...]) -> Expr:
+        return self.often[loops]
+
+    def differs(self, value: Value, left: int = _CHAIN) -> bool:
+        if value not in self.known:
+            self.known[value] = left > 0 and self._differs(value, left)
+        return self.known[value]
+
+    def _differs(self, value: Value, left: int) -> bool:
+        e = self.made.get(value)
+        if e is None:
+            return False
+        if Trait.VIEW in e.traits:
+            return len(e.ins) == 1 and Trait.LOOP_CARRY not in e.traits and inserts_inner_unit(e.ins[0].array, value.array)
+        if Trait.TRANSPOSE in e.traits:  # of what is in memory it is a copy anyway
+            source = self.made.get(self.root(e.ins[0]))
+            return source is not None and loop(source) and source.runs_with(e)
+        large = [v for v in e.ins if v.array.size == value.array.size]
+        return arithmetic(e) and bool(large) and all(self.differs(v, left - 1) for v in large)
+
+
+def inserts_inner_unit(before: Array, after: Array) -> bool:
+    """Whether a view adds an axis of one element, or moves it, to within the others.
+
+    >>> inserts_inner_unit(Array((3, 4), "float32"), Array((3, 4, 1), "float32"))
+    True
+    >>> inserts_inner_unit(Array((3, 4), "float32"), Array((1, 3, 4), "float32"))
+    False
+    """
+    (dims, units), (others, wanted) = _units(before), _units(after)
+    return dims == others and any(more > had for had, more in zip(units[1:], wanted[1:], strict=True))
+
+
+def _units(array: Array) -> tuple[list[object], list[int]]:
+    """The axes of more than one element, and how many of one stand before each, and after the last."""
+    dims, units = list[object](), [0]
+    for d in array.shape:
+        if d == 1:
+            units[-1] += 1
+        else:
+            dims.append(d)
+            units.append(0)
+    return dims, units

@@ -1,0 +1,119 @@
+"""The memory of a program's results, where it is taken before the program runs, and what it is lent to meanwhile.
+
+XLA's BufferAssigner: each result has memory of its own. Then every other buffer, the largest first, is given the memory of a
+result that is not smaller if they never meet: neither the result nor another borrower is held while it is. What an elementwise
+kernel may write over an operand does not meet it there. What is left shares one block, in which the heap simulator lets a kernel
+write over an operand that dies there, if a kernel made just that array: no part of what a loop, a ``cond`` or a sort gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from sympy import Expr
+
+from costmodel.memory.buffers import KINDS, Buffer, Content, Lifetimes, Memory
+from costmodel.memory.schedule import size_at_reference
+from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, lower_bound, minimum, surely_nonnegative
+
+Span = tuple[int, int]
+Pairs = dict[tuple[Content, Content], int]  # (old, new) -> the step in which new may be written over old
+
+
+@dataclass(eq=False)
+class _Group:
+    """Contents that are in one place, which is held in the steps of ``spans``."""
+
+    members: list[Content]
+    spans: list[Span]
+    bytes: Expr
+    kind: str
+    nested: bool
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        """Of two that are as large that in a loop or branch asks first, then that made first."""
+        return not self.nested, min((c.maker for c in self.members if c.maker is not None), default=0)
+
+
+def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
+    """The buffers when the memory of results is taken before the first kernel of ``order`` runs; ``early`` as in
+    :func:`~costmodel.memory.buffers.lifetimes`."""
+    possible = [pair for pair in held.updates if pair in held.possible]
+    apart = Lifetimes(replace(held, updates=tuple(pair for pair in held.updates if pair not in held.possible)), order, early)
+    groups = [_group(held, members, apart) for members in apart.places()]
+    home = {c: group for group in groups for c in group.members}
+    met = {(old, new): apart.interval[new][0] for old, new in possible if home[old] is not home[new]}
+    lent = _lend(groups, home, met)
+    in_results = {c for group in groups if group.kind == "outputs" or group in lent for c in group.members}
+    kept = [(old, new) for old, new in held.updates if (old, new) not in held.possible or (
+        not in_results.intersection((old, new)) and old not in held.parts and len(home[new].members) == 1)]
+    together = Lifetimes(replace(held, updates=tuple(kept)), order, early)
+    end = max(len(order) - 1, 0)
+    found: list[Buffer] = []
+    for members in together.places():
+        group = home[members[0]]
+        if group.kind == "outputs":
+            found.append(Buffer(group.bytes, group.kind, 0, end, group.members[0].value.array))
+        elif group not in lent:
+            found += together.held_by(members)
+        elif lent[group] != 0:
+            found += [Buffer(lent[group], group.kind, *span, group.members[0].value.array) for span in group.spans]
+    return found
+
+
+def _group(held: Memory, members: list[Content], apart: Lifetimes) -> _Group:
+    spans: list[Span] = []
+    for first, last in sorted(apart.interval[c] for c in members):
+        if spans and first <= spans[-1][1] + 1:
+            spans[-1] = spans[-1][0], max(spans[-1][1], last)
+        else:
+            spans.append((first, last))
+    nested = any(c.loops or c.opens is not None or (c.maker is not None and held.kernels[c.maker].branch) for c in members)
+    return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index), nested)
+
+
+def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> dict[_Group, Expr]:
+    """The groups that have their place in the memory of a result, with the bytes that they need elsewhere: none, or all at sizes at
+    which they do not fit."""
+    over: dict[_Group, dict[_Group, set[int]]] = {}  # whose contents may be written over whose, and when
+    for (old, new), step in met.items():
+        over.setdefault(home[new], {}).setdefault(home[old], set()).add(step)
+    lenders = {group: [group] for group in sorted((g for g in groups if g.kind == "outputs"),
+                                                 key=lambda g: size_at_reference(g.bytes))}
+    asking = [g for g in groups if g.kind in ("activations", "temporaries")]
+    lent: dict[_Group, Expr] = {}
+    place: dict[_Group, _Group] = {}
+    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.place)):
+        near = [place.get(old, old) for old in over.get(group, ())]
+        for result in dict.fromkeys([*(r for r in near if r in lenders), *lenders]):
+            needed = _needed(group.bytes, result.bytes)
+            if needed is not None and not any(_meet(group, other, over) for other in lenders[result]):
+                lenders[result].append(group)
+                lent[group], place[group] = needed, result
+                break
+    return lent
+
+
+def _meet(a: _Group, b: _Group, over: dict[_Group, dict[_Group, set[int]]]) -> bool:
+    """Whether both are held at once, but for the step in which one is written over the other."""
+    for first, last in a.spans:
+        for start, end in b.spans:
+            written_over = (last == start and start in over.get(b, {}).get(a, ())) or (
+                end == first and first in over.get(a, {}).get(b, ()))
+            if first <= end and start <= last and not written_over:
+                return True
+    return False
+
+
+@lru_cache(maxsize=65536)
+def _needed(size: Expr, result: Expr) -> Expr | None:
+    """What something of this size needs beside the memory of a result: nothing, if it surely fits; None if it surely does not."""
+    room = result - size
+    if surely_nonnegative(room):
+        return ZERO
+    if lower_bound(-room) > 0:
+        return None
+    return (size - size * minimum(ONE, FloorDiv(result, size))).expand()  # at some sizes it fits, at others it does not
