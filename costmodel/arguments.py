@@ -13,7 +13,7 @@ from typing import Any
 
 from costmodel.cache.derivations import Cache, Derived
 from costmodel.cost import Cost, CostAt
-from costmodel.errors import CostModelError, TraceError
+from costmodel.errors import CostModelError, RankError, TraceError
 from costmodel.finding import FOLDERS
 from costmodel.inputs import Input
 from costmodel.models import ModelEntry, model
@@ -84,6 +84,8 @@ class Asked:
                 cost = entry.analyze_step(train, rngs=self.rngs, fit=self.fit, **over)
             else:
                 cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
+        except RankError as error:
+            raise CostModelError(error.told(f"--shard {' '.join(self.shards)!r}")) from error
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
         return Derived(cost, entry.at)

@@ -177,7 +177,7 @@ def analyze_training(model: Any, *inputs: Any, loss: Callable[..., Any], targets
                    dimensions), as policies of ``jax.checkpoint`` around the model's call.
     mesh, param_shardings: as for :func:`costmodel.analyze`. An array of the optimizer's state that stands for a parameter is
                    sharded as it is, and so are gradients and what is updated.
-    data_sharding: the partition of every input and target.
+    data_sharding: the partition of every input and target; a target of fewer dimensions is shared as its batch, the first one, is.
 
     The result's equations have the phases "" (forward), "backward", "recompute" and "update"; ``cost.table(by="phase")`` sums
     them. Its inputs have the roles parameter, optimizer, buffer, rng and input.

@@ -25,3 +25,16 @@ class UnknownPrimitive(CostModelError):
 
 class IndivisibleShards(TraceError):
     """A dimension is not known to be a multiple of the devices that share it."""
+
+
+class RankError(CostModelError):
+    """A partition has more entries than its array has dimensions. ``told(said)`` is what is wrong with it as its user typed it."""
+
+    def __init__(self, said: str, entries: int, of: str, rank: int) -> None:
+        self.entries, self.of, self.rank = entries, of, rank
+        super().__init__(self.told(said))
+
+    def told(self, said: str) -> str:
+        """One line about the partition ``said``."""
+        dimensions = f"{self.rank} dimension{'' if self.rank == 1 else 's'}"
+        return f"{said} has {self.entries} entries and {self.of} has {dimensions}: give at most one entry a dimension"

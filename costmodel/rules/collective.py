@@ -43,16 +43,17 @@ _REDUCTIONS = {"psum": "add", "psum2": "add", "psum_invariant": "add", "unreduce
 
 @rule(*_REDUCTIONS, params=Collective.of)
 def all_reduce(eqn: Eqn, *, axes, axis_sizes=None, axis_index_groups=None, **_) -> Work:
-    """2·(p-1)/p of each operand on the wire (reduce-scatter, then all-gather), and (p-1)/p operations.
+    """2·(p-1)/p of each operand on the wire (reduce-scatter, then all-gather), and an operation an element, as XLA counts it: a
+    device adds to each but the p-th part that starts there, which is no whole number of a scalar.
 
     >>> golden("psum", "n", axes=("d",), axis_sizes={"d": 8}), golden("pmax", "n", axes=("d",), axis_sizes={"d": 2})
-    ('7*n/4 all_reduce, 7*n/8 add', 'n all_reduce, n/2 max')
+    ('7*n/4 all_reduce, n add', 'n all_reduce, n max')
     """
-    share = _share(_devices(axes, axis_sizes, axis_index_groups))
+    devices = _devices(axes, axis_sizes, axis_index_groups)
     ops: list[Op] = []
     for a in eqn.ins:
-        ops += [wire("all_reduce", a.dtype, 2 * share * a.size),
-                vector(_REDUCTIONS[eqn.primitive], a.dtype, (share * a.size).expand())]
+        ops += [wire("all_reduce", a.dtype, 2 * _share(devices) * a.size),
+                vector(_REDUCTIONS[eqn.primitive], a.dtype, ZERO if devices == 1 else a.size)]
     return eqn.work(*ops)
 
 

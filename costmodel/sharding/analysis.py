@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from costmodel.program.table import cost_table
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.sharding.doubts import doubts
+from costmodel.sharding.lines import line, warn
 from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
@@ -27,6 +27,7 @@ from costmodel.sharding.requested import (
     NOTHING,
     Shardings,
     check_axes,
+    check_rank,
     has_metadata,
     mesh_of_inputs,
     results,
@@ -89,9 +90,9 @@ class Sharded:
         """That program as an analysis goes on with it."""
         traced = self.device.source.traced
         if self.device.local is not None and (found := lost(self.device.source.program, self.device.local.values)) is not None:
-            warnings.warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), stacklevel=5)
-        for line in self.doubts:
-            warnings.warn(line, stacklevel=5)
+            warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), line(found.equation))
+        for doubt in self.doubts:
+            warn(doubt)
         return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
 
     @cached_property
@@ -122,8 +123,9 @@ class Sharded:
         if len(into) != count:
             raise CostModelError(f"{len(into)} partitions for {count} arguments")
         made = results(self.stated.outputs, len(traced.jaxpr.out_avals), out)
-        for spec in made:
+        for spec, aval in zip(made, traced.jaxpr.out_avals, strict=True):
             check_axes(spec, self.mesh)
+            check_rank(spec, aval.shape, "out_shardings")
         return into, made
 
     def same_at(self, env: Mapping[Symbol, int]) -> bool:

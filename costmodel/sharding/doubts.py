@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from costmodel import _jax_compat as compat
 from costmodel.program.dead import remove_dead
 from costmodel.program.raw import SHARD_VIEW, Raw, RawProgram
 from costmodel.rules.work import Value
+from costmodel.sharding.lines import where
 from costmodel.sharding.local import Local
 
 _CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"})
@@ -38,7 +38,7 @@ def _unaligned(local: Local) -> Iterator[str]:
     found = frozenset(local.unaligned)
     for r in remove_dead(local.program)[0].equations if found else ():
         if not found.isdisjoint(r.outs):
-            yield (f"{r.primitive} at {_where(r)}: the partitioner's program does not show how its result is shared, so that it is "
+            yield (f"{r.primitive} at {where(r)}: the partitioner's program does not show how its result is shared, so that it is "
                    "taken to be as its operand of this shape is, or whole: a device may compute and hold less")
 
 
@@ -49,7 +49,7 @@ def _cumulative(program: RawProgram, readers: dict[Value, list[Raw]]) -> Iterato
         axis, (made,) = int(r.params["axis"]), r.outs
         for user in _readers(made, readers):
             if user.primitive in ("all_to_all", SHARD_VIEW) and _shared(made, user.outs[0], axis):
-                yield (f"{r.primitive} at {_where(r)}: its result is shared along the summed dimension, for which XLA may gather "
+                yield (f"{r.primitive} at {where(r)}: its result is shared along the summed dimension, for which XLA may gather "
                        "the operand first: a device may send more than these formulas say")
 
 
@@ -65,9 +65,3 @@ def _readers(v: Value, readers: dict[Value, list[Raw]]) -> Iterator[Raw]:
 def _shared(before: Value, after: Value, axis: int) -> bool:
     same_rank = len(before.array.shape) == len(after.array.shape)
     return same_rank and before.array.shape[axis] != after.array.shape[axis]
-
-
-def _where(r: Raw) -> str:
-    frames = compat.user_frames(r.source)
-    line = next((f"{frame.file_name}:{frame.start_line}" for frame in frames), "")  # type: ignore[attr-defined]  # jax's own frames
-    return line or "/".join(r.path) or "the top level"

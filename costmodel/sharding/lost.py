@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sympy import Expr
 
@@ -11,6 +11,7 @@ from costmodel import _jax_compat as compat
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Value
 from costmodel.sharding.borders import is_view
+from costmodel.sharding.lines import where
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.words import Origin, Phase
 
@@ -27,9 +28,7 @@ class Lost(NamedTuple):
     @property
     def where(self) -> str:
         """The model's line, or its module."""
-        frames: tuple[Any, ...] = compat.user_frames(self.equation.source)
-        line = next((f"{frame.file_name}:{frame.start_line}" for frame in frames), "")
-        return line or "/".join(self.equation.path) or "the top level"
+        return where(self.equation)
 
     def text(self, dim: Expr) -> str:
         """What was lost of a dimension, where, and what keeps it, in one line."""

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from costmodel import _jax_compat as compat
-from costmodel.errors import CostModelError
+from costmodel.errors import CostModelError, RankError
 from costmodel.program.raw import RawProgram
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.rules import Rules
@@ -59,7 +59,7 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
     into = [*params, *others, *inputs, *kw]
     state = _of_optimizer(request, params) if isinstance(request, Step) else []
     if isinstance(request, Step):
-        into += [*state, *_said_or_own(stated.targets, request.targets, "targets")]
+        into += [*state, *_of_targets(stated.targets, request.targets)]
     for spec in into:
         check_axes(spec, mesh)
     out = None
@@ -101,7 +101,7 @@ def _of_state(request: Request, stated: Shardings, mesh: Mesh) -> tuple[list[Spe
 def _said_of(given: Any, request: Request, tree: Any) -> list[Spec]:
     """Partitions of parameters as they are given: a prefix of their tree, or rules."""
     if not isinstance(given, Rules):
-        return spread(given, tree, "param_shardings")
+        return _said_or_own(given, tree, "param_shardings")
     names = ["/".join(path).removesuffix("/value") for path in paths(tree)]  # a box around an array is one more step of its path
     return given.spread(names, [leaf.ndim for leaf in jax.tree.leaves(tree)], _names_stated(request, tree) or [None] * len(names))
 
@@ -126,8 +126,22 @@ def _per_argument(request: Request, stated: Shardings) -> list[list[Spec]]:
 
 def _said_or_own(given: Any, tree: Any, what: str) -> list[Spec]:
     """Partitions of a tree's leaves: what was said, else what a leaf has with it."""
-    own = [spec_of(getattr(leaf, "sharding", None)) for leaf in jax.tree.leaves(tree)]
-    return [said if said is not None else has for said, has in zip(spread(given, tree, what), own, strict=True)]
+    leaves = jax.tree.leaves(tree)
+    said = spread(given, tree, what)
+    for spec, leaf in zip(said, leaves, strict=True):
+        check_rank(spec, leaf.shape, what)
+    own = [spec_of(getattr(leaf, "sharding", None)) for leaf in leaves]
+    return [spec if spec is not None else has for spec, has in zip(said, own, strict=True)]
+
+
+def _of_targets(given: Any, targets: Any) -> list[Spec]:
+    """Partitions of targets. One that is of all data is made for the inputs: a target of fewer dimensions, such as a label for each
+    row, is shared as its batch is."""
+    if not isinstance(given, PartitionSpec):
+        return _said_or_own(given, targets, "targets")
+    return [spec for leaf in jax.tree.leaves(targets)
+            for spec in _said_or_own(given if len(given) <= len(leaf.shape) else PartitionSpec(*given[:min(1, len(leaf.shape))]),
+                                     leaf, "targets")]
 
 
 def _of_optimizer(request: Step, params: Sequence[Spec]) -> list[Spec]:
@@ -244,6 +258,12 @@ def check_axes(spec: Spec, mesh: Mesh) -> None:
     if strange:
         raise CostModelError(f"{spec} is along {', '.join(strange)}, which is no axis of the mesh {mesh}; logical axes are mapped "
                              "by flax.linen.logical_axis_rules or --shard-rules")
+
+
+def check_rank(spec: Spec, shape: Sequence[Any], what: str) -> None:
+    """Raises RankError for a partition with more entries than its array has dimensions."""
+    if spec is not None and len(spec) > len(shape):
+        raise RankError(f"{what}: {spec}", len(spec), f"an array of shape ({', '.join(map(str, shape))})", len(shape))
 
 
 def tell_metadata(name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -249,6 +251,14 @@ def test_a_batch_that_loses_its_sharding_is_said_with_the_line(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match=r"the batch b is no longer sharded along data .*test_gspmd.py:\d+: .*'data', None, None"):
         cm.analyze(lookup(False), *specs, **over)
+
+
+def test_the_warning_is_of_the_models_line(recwarn):
+    """Not of the library's that analyses it."""
+    b, s, v = cm.dims("b s v")
+    cm.analyze(lookup(False), (v, d), cm.spec((b, s), "int32"), (d, f), mesh=MESH,
+               in_shardings=(P("model", "data"), P("data"), P("data", "model")))
+    assert {Path(each.filename).name for each in recwarn.list} == {"test_gspmd.py"}
 
 
 def test_the_largest_batch_that_fits_is_shared_evenly():

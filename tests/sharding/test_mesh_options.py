@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
+import jax
 import pytest
 from click.testing import CliRunner
+from jax.sharding import AbstractMesh, AxisType
+from jax.sharding import PartitionSpec as P
 
+import costmodel as cm
 from costmodel.cli import main
 
 
@@ -74,3 +81,43 @@ def test_a_topology_that_is_none_is_one_line_where_nothing_is_sent_too(mesh, lai
     point = ("--at", "n=64..80,d=784,a=304,b=100,c=12", "--no-verify") if range_of_n else POINT
     found = run("roofline", "mlp", *mesh, *point, "--hw", "h100-sxm", "--topology", laid)
     assert found.exit_code == 2 and what in found.output and "Traceback" not in found.output
+
+
+@pytest.mark.parametrize("command", [("show", "gemm", "--mesh", "d=4", "--shard", "d,-,-,-"),
+                                     ("show", "mlp", "--mesh", "d=4", "--shard", "d,-,-")])
+def test_too_many_entries_are_told_with_their_flag_and_the_rank(command):
+    found = run(*command)
+    assert found.exit_code == 2 and "pjit" not in found.output and len(found.output.splitlines()) == 1
+    assert f"--shard {command[-1]!r} has {command[-1].count(',') + 1} entries" in found.output
+    assert "has 2 dimensions" in found.output
+
+
+def test_labels_are_shared_as_the_batch_is():
+    """The entries of the images are four; labels have one dimension, and every device does a whole number of operations."""
+    point = "--loss", "cross-entropy", "--at", "n=8,h=32,w=32", "--no-verify"
+    long, short = (run("train", "resnet18", "--mesh", "data=8", "--shard", entries, *point)
+                   for entries in ("data,-,-,-", "data"))
+    assert long.exit_code == 0, long.output
+    assert long.output == short.output
+    assert all(row.split()[2].replace(",", "").isdigit() for row in long.output.splitlines() if row.startswith(" forward"))
+
+
+ADDED = """
+import jax
+from jax.sharding import AxisType, PartitionSpec as P
+mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))
+summed = jax.jit(jax.shard_map(lambda x: jax.lax.psum(x, "d"), mesh=mesh, in_specs=P("d"), out_specs=P()))
+for n in (1, 12, 100):
+    print(int(summed.lower(jax.ShapeDtypeStruct((8 * n,), "float32")).compile().cost_analysis()["flops"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_sum_over_devices_is_as_many_operations_as_xla_counts():
+    """Of a scalar one, also where the axis does not divide the elements."""
+    wanted = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True, env=wanted, check=True)
+    mesh = AbstractMesh((8,), ("d",), axis_types=(AxisType.Auto,))
+    for n, there in zip((1, 12, 100), done.stdout.split(), strict=True):
+        summed = jax.shard_map(lambda x: jax.lax.psum(x, "d"), mesh=mesh, in_specs=P("d"), out_specs=P())
+        assert cm.analyze(summed, (8 * n,)).flops == int(there)
