@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -38,6 +40,25 @@ def test_the_last_of_many_rare_times_sets_back_what_the_first_found():
     assert gc.get_threshold() != before
     second.__exit__(None, None, None)
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("script, found", [("", "collected"), ("collector.at_end()", ""), ("main()", "")])
+def test_a_command_does_not_look_through_everything_as_it_ends(script, found):
+    """What Python collects at its end is what is in a cycle then."""
+    program = f"""
+import sys
+from costmodel import collector
+from costmodel.cli import main
+class Cycle:
+    def __del__(self):
+        sys.stderr.write("collected")
+kept = Cycle()
+kept.itself = kept
+sys.argv = ["costmodel", "--version"]
+{script}
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr == found
 
 
 def test_a_collector_that_was_off_stays_off():

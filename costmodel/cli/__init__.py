@@ -23,6 +23,11 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 class _OneLineErrors(click.Group):
     """Ends a mendable error, a usage error too, with one line; an interrupt with 130. click sees to broken pipes."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs:  # the command line of this process
+            collector.at_end()
+        return super().__call__(*args, **kwargs)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             with collector.rare():
