@@ -15,6 +15,7 @@ from costmodel import __version__, collector
 from costmodel.cli import bench, cache, calibrate, hw, lecture, model, page, plan, price, sweep, train
 from costmodel.cli.options import help_if_alone
 from costmodel.errors import CostModelError
+from costmodel.surface import command_line
 from costmodel.text import shown
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
@@ -25,7 +26,7 @@ class _OneLineErrors(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            with collector.rare():
+            with collector.rare(), command_line():
                 code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except CostModelError as error:
             code = _complain(str(error))

@@ -25,6 +25,8 @@ _MODEL = (
     click.option("--kw", "keywords", multiple=True, metavar="NAME=VALUE", help="Keyword argument of the call, e.g. train=false."),
     click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),
     click.option("--rng", "rngs", multiple=True, metavar="NAME", help="A random stream the call needs, e.g. dropout."),
+    click.option("--params", type=click.IntRange(min=0), metavar="INT",
+                 help="Of a plain function: which --input holds the parameters, 0 for the first."),
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
@@ -44,14 +46,15 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`; ``needed``: one must be named."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
-                 shards: tuple[str, ...], shard_rules: tuple[str, ...], cached: bool, verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], params: int | None, mutable: tuple[str, ...], by_fit: str, skip_masked: bool,
+                 mesh: str | None, shards: tuple[str, ...], shard_rules: tuple[str, ...], cached: bool, verify: bool,
+                 **options: Any) -> None:
         from costmodel.arguments import Asked
         from costmodel.cache.derivations import Cache
 
         cache = Cache(cached)
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards, shard_rules,
-                      cache), **options)
+        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards,
+                      shard_rules, params, cache), **options)
         cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered

@@ -35,6 +35,7 @@ from costmodel.hardware.quantity import Quantity
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
+from costmodel.surface import said
 from costmodel.text import did_you_mean, shown
 
 __all__ = [
@@ -81,8 +82,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Hardware:
     """
     found = read(name_or_path)
     if isinstance(found, Energies):
-        raise UnknownHardware(f"{found.name} states energies only, no peaks and no bandwidth: give it to cost.energy(…), and name "
-                              "a device where times are asked for")
+        raise UnknownHardware(f"{found.name} states energies only, no peaks and no bandwidth: give it to "
+                              + said("cost.energy(…)", "`costmodel energy`") + ", and name a device where times are asked for")
     return found
 
 

@@ -10,6 +10,7 @@ from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
 from costmodel.errors import DomainError
 from costmodel.pricing.core import Point, Symbolic
+from costmodel.surface import said
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
 from costmodel.text import did_you_mean
@@ -109,7 +110,7 @@ def _scale(cost: Symbolic, variable: Variable, others: Mapping[Symbol, int]) -> 
     for m in cost.domain.multiples:
         if unknown in m.part.free_symbols:
             raise DomainError(f"{variable.symbol} must divide {cost.domain.in_user_symbols(m.whole)}: give its sizes one by one, "
-                              "as in cost.sweep(...)")
+                              f"as in {said('cost.sweep(...)', '`costmodel sweep`')}")
         if unknown in m.whole.free_symbols:
             part = int(evaluate(m.part, others))
             slope = m.whole.xreplace({s: Integer(v) for s, v in others.items()}).expand().coeff(unknown, 1)

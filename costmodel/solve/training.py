@@ -75,7 +75,7 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
     """
     point = cost.at(**at)
     if not saved.has_backward(point.program):
-        raise CostModelError(f"{cost.name} is no training step: analyse one with analyze_training")
+        raise CostModelError(f"{cost.name} is no training step: it has no backward pass; {saved.no_backward()}")
     profile = liveness.live_profile(point.program, cost.name, point.evaluate, policy, "program", DONATED_BY_TRAINING)
     highest = profile.highest[0]
     forms, there = _wholes(cost.program), _wholes(point.program)

@@ -6,6 +6,7 @@ Two tables: command lines with the words that the line must have, and calls. Bug
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import pytest
 from click.testing import CliRunner
 from flax import nnx
+from test_language import PYTHON
 
 import costmodel as cm
 from costmodel import solve
@@ -28,6 +30,7 @@ from costmodel.models import model
 OWN = '''
 import jax.numpy as jnp
 import flax.linen as nn
+from flax import nnx
 
 class Net(nn.Module):
     @nn.compact
@@ -44,6 +47,39 @@ def halves(x):
 
 def stops(x):
     raise KeyboardInterrupt
+
+def product(p, x):
+    return x @ p
+
+def two(y, t):
+    return ((y - t) ** 2).mean()
+
+def rows(y):
+    return y
+
+def nothing(y):
+    return jnp.argmax(y).astype("float32")
+
+def reshaped(x):
+    return x.reshape(-1, 4)
+
+def sliced(x):
+    return x[: x.shape[0] - 3]
+
+def branch(x):
+    return x if x.shape[0] > 7 else x[:1]
+
+class Net2(nnx.Module):
+    def __init__(self, rngs):
+        self.l = nnx.Linear(4, 4, rngs=rngs)
+    def __call__(self, x):
+        return self.l(x)
+
+def makes(n):
+    return Net2(rngs=nnx.Rngs(0))
+
+def strange(n):
+    return "n,3"
 '''
 NET = ("show", "own:Net", "--input", "n,d", "--no-verify")
 
@@ -69,7 +105,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "show: --depth by op": ("show mlp --by op --depth 1", "--by module"),
     "show: two forms": ("show mlp --csv --json", "--csv and --json are different forms"),
     "show: three forms": ("show mlp --latex --csv --json", "give one of them"),
-    "show: a policy without kernels": ("show mlp --policy layer", "by='kernel'"),
+    "show: a policy without kernels": ("show mlp --policy layer", "--by kernel goes with --policy"),
     "solve: a layer of a fit": ("solve mlp --over n --fit 1GB --layer linear1", "whole model"),
     # what is not of its form
     "input: nothing between commas": ("show own:Net --input n,,3", "'n,h,w,3:float32'"),
@@ -135,13 +171,53 @@ TYPED: dict[str, tuple[str, str]] = {
     "flax's own Module": ("show own:base --input n", "has no __call__"),
     "no runs": ("check mlp --hw lecture --repeat 0", "at least 1"),
     "no question": ("solve mlp --over n", "--fit SIZE"),
-    "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:16: `int(x.shape[0])`; `int()` of a dimension"),
+    # what another surface would mend otherwise
+    "no peak in that type": ("roofline mlp --hw lecture --dtype float16", "with --dtype"),
+    "no energy in that type": ("energy mlp --hw horowitz-45nm --dtype float8_e4m3fn", "float8_e4m3fn"),
+    "energies in place of a device": ("roofline mlp --hw horowitz-45nm", "`costmodel energy`"),
+    "memory of blocks without a point": ("show own:Net --input n,d --by block", "give --at"),
+    "memory over time without a point": ("show own:Net --input n,d --by step -o x.svg", "give --at"),
+    "bars without a point": ("show own:Net --input n,d -o x.svg", "give --at"),
+    "a symbol without a value": ("roofline own:Net --input n,d --hw lecture --at n=2", "give it a value, as --at d=INT"),
+    "no symbol with a value": ("roofline own:Net --input n,d --hw lecture", "--at d=INT,n=INT"),
+    "a symbol of a sweep without a value": ("sweep own:Net --input n,d --over n=1..4", "d"),
+    "a mesh's axis on a link": ("roofline mlp --hw h100-sxm --mesh data=2 --topology model=NVLink", "--topology lays 'model'"),
+    "what is saved of a forward pass": ("show mlp --by saved", "`costmodel train`"),
+    "a size that is not divided": ("show own:reshaped --input n,3 --by-fit never", "--where '4 | n'"),
+    "a size that may be too small": ("show own:sliced --input n --by-fit never", "--where '32 | h, h >= 8'"),
+    "a bound that decides": ("show own:branch --input n --by-fit never", "--where 'n <= 7' or --where 'n >= 8'"),
+    "a random stream of a function": ("show own:product --input n,n --input n,n --rng dropout", "--rng and --mutable are for"),
+    "a factory of modules": ("show own:makes --input n", "a function without parameters that returns it"),
+    "a factory of inputs that are none": ("show own:Net --input own:strange", "jax.ShapeDtypeStruct"),
+    "energy of no device": ("sweep mlp --over n=1..4 --metrics energy", "--hw"),
+    "figures of no device": ("sweep mlp --over n=1..4 --vary bandwidth=1TB/s|2TB/s", "--vary varies figures of devices"),
+    "two answers of a sweep": ("sweep mlp --over n=1..4 --best macs --pareto macs,live_peak", "--best, --pareto and a store"),
+    "a condition that is none": ("sweep mlp --over n=1..4 --keep live_peak", "--keep live_peak is no condition"),
+    "best over no axis": ("sweep mlp --over n=1..4 --best macs,q", "--best macs over q"),
+    "roofline: depth of 0": ("roofline mlp --hw lecture --by module --depth 0", "--depth 0 must be at least 1"),
+    "near of one kernel": ("roofline mlp --hw h100-sxm --policy compulsory --near L2", "--near is of the tiles"),
+    "a nearer memory of 0": ("roofline mlp --hw h100-sxm --near 0B", "0"),
+    # a training step
+    "train: a loss with targets": ("train own:Net --input n,d --loss own:two", "give --target for each argument"),
+    "train: targets of a loss without": ("train own:Net --input n,d --loss own:nothing --target n", "the outputs and 1 target:"),
+    "train: a loss that is no number": ("train own:Net --input n,d --loss own:rows", "take its mean or sum"),
+    "train: a loss without a gradient": ("train own:Net --input n,d --loss own:nothing --at n=4,d=4", "no backward pass"),
+    "train: a fixed batch": ("train own:Net --input 8,d --microbatch 3 --at d=4", "--microbatch 3 does not divide a batch of 8"),
+    "train: integers": ("train own:Net --input n,d --compute-dtype int8 --at n=4,d=4", "gradients need a floating type"),
+    "train: 64 bits": ("train own:Net --input n,d --compute-dtype float64 --at n=4,d=4", "JAX_ENABLE_X64=1"),
+    "64 bits": ("show own:Net --input n,d:float64", "JAX_ENABLE_X64=1"),
+    "train: a function's parameters": ("train own:product --input d,d --input n,d", "--params 0"),
+    "no such argument": ("show own:product --input d,d --input n,d --params 2", "--params 2 is not an argument"),
+    "parameters of a module": ("show own:Net --input n,d --params 0", "Net has parameters of its own"),
+    "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:17: `int(x.shape[0])`; `int()` of a dimension"),
 }
 
 
 def one_line(stderr: str) -> str:
     (line,) = stderr.splitlines()
     assert line.startswith("costmodel: ") and "Traceback" not in line
+    echoed = re.sub(r"'[^']*'", "''", line)  # what was typed may look like Python
+    assert not PYTHON.search(echoed), "a command line names options"
     return line
 
 
@@ -167,6 +243,10 @@ def integers() -> Any:
 
 def squares(y: Any) -> Any:
     return (y**2).sum()
+
+
+def step(**options: Any) -> Any:
+    return cm.analyze_training(nn.Dense(10), (N, D), **{"loss": squares, **options})
 
 
 INPUTS = "Analyse the program with inputs of"
@@ -218,6 +298,27 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a model": (lambda: model("resnet5"), "did you mean resnet50"),
     "what is unknown": (lambda: cm.analyze(squares, (N,), unknown="ignore"), "'warn'"),
     "branches": (lambda: cm.analyze(squares, (N,), branches="most"), "max"),
+    "training in integers": (lambda: step(compute_dtype="int8"), "gradients need a floating type"),
+    "training in 64 bits": (lambda: step(compute_dtype="float64"), "jax_enable_x64"),
+    "inputs of 64 bits": (lambda: cm.analyze(squares, cm.spec((N,), "int64")), "jax_enable_x64"),
+    "a loss by name": (lambda: step(loss="cross-entropy"), "is no function"),
+    "a loss of more targets": (lambda: step(loss=lambda y, t: (y - t).sum()), "give targets=(…) for each"),
+    "a loss of rows": (lambda: step(loss=lambda y: y), "take its mean or sum"),
+    "a loss that is a pair": (lambda: step(loss=lambda y: (y.sum(), y)), "tuple"),
+    "one target by itself": (lambda: step(loss=lambda y, t: (y - t).sum(), targets=cm.spec((N, 10))), "targets=(target,)"),
+    "half a microbatch": (lambda: step(microbatches=2.5), "an integer of at least 1"),
+    "a microbatch as text": (lambda: step(microbatches="2"), "an integer of at least 1"),
+    "a fixed batch": (lambda: cm.analyze_training(nn.Dense(2), (9, D), loss=squares, microbatches=2), "does not divide a batch"),
+    "remat: True": (lambda: step(remat=True), "choose one of none, full"),
+    "remat: a list": (lambda: step(remat=["dots"]), "choose one of none, full"),
+    "what is saved of a forward pass": (lambda: dense().saved(), "use analyze_training"),
+    "side by side: nothing": (lambda: cm.side_by_side(), "one cost or more"),
+    "side by side: no metrics": (lambda: cm.side_by_side(dense(), metrics=()), "their metrics by name"),
+    "side by side: a name": (lambda: cm.side_by_side("mlp"), "is no cost"),
+    "side by side: a list": (lambda: cm.side_by_side([dense(), dense()]), "each by itself"),
+    "side by side: a number": (lambda: cm.side_by_side(dense(), metrics=[3]), "their metrics by name"),
+    "side by side: a metric": (lambda: cm.side_by_side(dense(), metrics="mac"), "did you mean macs"),
+    "params of a module": (lambda: cm.analyze(nn.Dense(2), (N, D), params=0), "has parameters of its own"),
     "text that is no cost": (lambda: cm.from_json("{}"), "cost"),
 }
 
@@ -227,6 +328,16 @@ def test_what_is_called_wrong_is_one_line(call: Callable[[], Any], words: str) -
     with pytest.raises(cm.CostModelError) as raised:
         call()
     assert "\n" not in str(raised.value) and words in str(raised.value)
+
+
+def test_what_is_meant_is_done() -> None:
+    """Kin of what is refused above: one metric as text, no rematerialisation as None, halves of an even batch."""
+    assert cm.side_by_side(dense(), metrics="macs").asked == ("macs",)
+    assert step(remat=None).macs == step().macs
+    halves = step(microbatches=2)
+    assert "2 | n" in halves.domain.texts and str(halves.domain).count("2 | n") == 1
+    with pytest.raises(cm.CostModelError, match=r"n=9 is outside the domain 2 \| n"):
+        halves.at(n=9, d=1)
 
 
 def test_the_tables_are_long_enough() -> None:

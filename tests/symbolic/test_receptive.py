@@ -57,8 +57,8 @@ def test_arrays_tuples_iterators_and_dimensions_are_lists_and_symbols() -> None:
     assert cm.receptive_field([]) == cm.receptive_field(3, layers=0) == 1
 
 
-WRONG = [((0,), {}), (([3, -1],), {}), ((3, 0), {}), ((3, 1, 0), {}), ((3, [0]), {}), ((3,), {"layers": -2}), ((3,), {"layers": 2.5}),
-         ((2.5,), {}), (("33",), {}), (("3",), {"layers": 2}), (([(3, 3), (3, 3)],), {}), ((np.ones((2, 2), int),), {}),
+WRONG = [((0,), {}), (([3, -1],), {}), ((3, 0), {}), ((3, 1, 0), {}), ((3, [0]), {}), ((3,), {"layers": -2}), ((3,), {"layers":
+         2.5}), ((2.5,), {}), (("33",), {}), (("3",), {"layers": 2}), (([(3, 3), (3, 3)],), {}), ((np.ones((2, 2), int),), {}),
          ((np.array([3.0]),), {}), ((None,), {}), ((True,), {}), (({3: 1},), {}), (({3, 5},), {}), ((3,), {"layers": [1]}),
          ((float("nan"),), {}), ((object(),), {}), ((b"3",), {}), ((-cm.symbols("k"),), {}), ((sympy.Rational(5, 2),), {}),
          ((sympy.Integer(0),), {}), ((3, sympy.oo), {}), ((3j,), {}), ((cm.dims,), {})]
@@ -66,6 +66,6 @@ WRONG = [((0,), {}), (([3, -1],), {}), ((3, 0), {}), ((3, 1, 0), {}), ((3, [0]),
 
 @pytest.mark.parametrize(("arguments", "options"), WRONG, ids=map(str, range(len(WRONG))))
 def test_what_is_no_number_of_rows_is_one_line(arguments, options) -> None:
-    with pytest.raises(cm.CostModelError, match="number of rows|at least") as raised:
+    with pytest.raises(cm.CostModelError, match=r"number of rows|at least") as raised:
         cm.receptive_field(*arguments, **options)
     assert len(str(raised.value).splitlines()) == 1 and len(str(raised.value)) < 240

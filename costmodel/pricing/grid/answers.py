@@ -13,6 +13,7 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.hardware.schema import UNITS
 from costmodel.pricing.grid.job import Job, tracked
+from costmodel.surface import option
 from costmodel.symbolic.blocks import Slices
 
 SIGNS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -48,7 +49,7 @@ def conditions(text: str | Sequence[str]) -> tuple[Condition, ...]:
     for part in filter(None, map(str.strip, parts)):
         match = re.fullmatch(r"([^<>=]+?)\s*(<=|>=|==|<|>)\s*([^<>=]+)", part)
         if not match:
-            raise CostModelError(f"where={part!r} is no condition: write e.g. 'live_peak <= 80GB'")
+            raise CostModelError(f"{option('where', part, '--keep')} is no condition: write e.g. 'live_peak <= 80GB'")
         found.append(Condition(match[1].strip(), match[2], _right(match[3].strip())))
     return tuple(found)
 
@@ -155,7 +156,8 @@ def best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> tuple[tu
     (name, sign), axes = criterion(asked[0]), tuple(asked[1:]) or all_dims(job)
     check_names(job, [name])
     if wrong := [a for a in axes if a not in all_dims(job)]:
-        raise CostModelError(f"best={asked[0]!r} over {', '.join(wrong)}: the axes of this sweep are {', '.join(all_dims(job))}")
+        raise CostModelError(f"{option('best', asked[0])} over {', '.join(wrong)}: the axes of this sweep are "
+                             f"{', '.join(all_dims(job))}")
     left = tuple(d for d in all_dims(job) if d not in axes)
     size = lengths(job)
     store = {n: np.full([size[d] for d in left], np.nan) for n in (*job.plan.variables, *axes)}
