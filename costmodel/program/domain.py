@@ -12,9 +12,8 @@ from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Value
-from costmodel.symbolic.division import FloorDiv
 from costmodel.symbolic.domain import Domain, Relation
-from costmodel.symbolic.forms import lower_bound, symbol
+from costmodel.symbolic.forms import FloorDiv, lower_bound, symbol
 from costmodel.symbolic.translate import internal
 
 

@@ -18,7 +18,7 @@ from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
-from costmodel.sheets import Drawn, Facts
+from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -49,6 +49,10 @@ def rate_of(symbol: str) -> str:
 class Saturation(Facts):
     """The batch that saturates a device. ``throughput`` at the answer and its ``limit`` for large batches are in items a second, at
     best; ``answer`` is None where the domain ends before."""
+
+    ASKED = "smallest that saturates"
+    HEADS = heads(answer=Column("smallest"), throughput=Column("throughput there", "1/s", "rate"),
+                  limit=Column("throughput of large ones", "1/s", "rate"), within=Column("within", "of the limit", "share"))
 
     symbol: str
     answer: int | None
@@ -138,6 +142,10 @@ class Within(Facts):
     """The largest value of a symbol whose time stays within a latency: seconds there and at the next value (None at the end of
     the domain), items a second there. ``answer`` is None where not even the least value does."""
 
+    ASKED = "largest within a latency"
+    HEADS = heads(latency=Column("latency", "s", "si"), answer=Column("largest"), seconds=Column("time there", "s", "si"),
+                  next=Column("next value"), next_seconds=Column("time there, too long", "s", "si"))
+
     symbol: str
     latency: float
     answer: int | None
@@ -210,6 +218,10 @@ def _device(device: str | Hardware) -> Hardware:
 @dataclass(frozen=True)
 class Candidate(Facts):
     """A device for a program at a point: its time bounds in seconds, and why it will not do (empty if it will)."""
+
+    ASKED = "a device for it"
+    HEADS = heads(lower=Column("time ≥", "s", "si"), upper=Column("time ≤", "s", "si"), reason=Column("why not", style="text"),
+                  predicted=Column("predicted", "s", "si"), basis=Column("predicted by", style="text"))
 
     device: Hardware
     lower: float
