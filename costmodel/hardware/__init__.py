@@ -128,6 +128,10 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return ()
 
 
+# The units of a template, and those of a chip a million times slower.
+_OF_A_MICROCONTROLLER = {"W": "mW", "TOP/s": "MOP/s", "GB/s": "MB/s", "MiB": "KiB"}
+
+
 def template(name: str, kind: str | None = None) -> str:
     """The text of a device file whose figures are to be filled in; for a ``kind`` that computes in integers ("npu", "mcu") it asks
     for no float. Raises HardwareFileError for a name that is none, or is taken (the new file would stand before the device that has
@@ -140,7 +144,11 @@ def template(name: str, kind: str | None = None) -> str:
         raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
     file = "template-integer.txt" if kind in INTEGER_KINDS else "template.txt"
     text = files(__name__).joinpath(file).read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
-    return text.replace('"KIND"', f'"{kind}"') if kind in INTEGER_KINDS else text.replace('kind = "?"', f'kind = "{kind or "?"}"')
+    if kind not in INTEGER_KINDS:
+        return text.replace('kind = "?"', f'kind = "{kind or "?"}"')
+    for large, small in _OF_A_MICROCONTROLLER.items() if kind == "mcu" else ():
+        text = text.replace(f'"{large}"', f'"{small}"')
+    return text.replace('"KIND"', f'"{kind}"')
 
 
 def user_directory() -> Path:
