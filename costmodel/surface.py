@@ -31,7 +31,8 @@ def option(name: str, value: object = None, flag: str | None = None) -> str:
     ('--remat dot', '--near')
     """
     typed = flag or "--" + name.replace("_", "-")
-    return said(f"{name}={'' if value is None else repr(value)}", typed if value is None else f"{typed} {value}")
+    value_typed = repr(value) if value == "" or " " in str(value) else str(value)
+    return said(f"{name}={'' if value is None else repr(value)}", typed if value is None else f"{typed} {value_typed}")
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.forms import PICTURE, end, forms, give, result_alone, say
-from costmodel.cli.options import DTYPE, columns, model_options, width
+from costmodel.cli.forms import PICTURE, end, forms, give
+from costmodel.cli.options import DTYPE, columns, model_options, say, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: st
 
     --json without --at is the whole result, loss-free; with it every metric there.
     """
+    if metric and not output:
+        raise CostModelError("--metric says what the bars of a picture are: give -o FILE too")
     given = tuple(part.strip() for part in donate.split(",")) if donate is not None else ()
     if given and by not in ("block", "step"):
         raise CostModelError("--donate is about memory: give --by block or --by step with it")
@@ -130,10 +132,9 @@ def _json(answer: Answer) -> str:
 @click.argument("layer", default="")
 def explain(asked: Asked, layer: str) -> None:
     """Every equation of a LAYER of MODEL (default: all of it): its rule, its formula and, with --at, its value."""
-    with result_alone():
-        answer = asked.answer()
-        say(str(answer.result.explain(layer)))
-        end(answer, None)
+    answer = asked.answer()
+    say(str(answer.result.explain(layer)))
+    end(answer, None)
 
 
 @click.command("list")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,8 +55,9 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
         from costmodel.cache.derivations import Cache
 
         cache = Cache(cached)
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards,
-                      shard_rules, params, cache), **options)
+        with result_alone():
+            command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards,
+                          shard_rules, params, cache), **options)
         cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered
@@ -75,6 +78,21 @@ def width() -> int:
     return shutil.get_terminal_size((200, 24)).columns
 
 
+@contextlib.contextmanager
+def result_alone() -> Iterator[None]:
+    """Sends to stderr what is printed by others than :func:`say`, such as a model: stdout is the result's alone."""
+    click.get_current_context().meta.setdefault("costmodel.stdout", sys.stdout)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """Prints on the stdout that the command was started with."""
+    out = click.get_current_context().meta.get("costmodel.stdout", sys.stdout)
+    if out is not None:  # closed by who started it
+        click.echo(text, file=out, nl=nl)
+
+
 def one_form(forms: Mapping[str, bool]) -> str | None:
     """Which of the flags ``as_json``, ``as_csv`` … was given, without its ``as_``. Raises CostModelError for more than one."""
     given = [name.removeprefix("as_") for name, wanted in forms.items() if wanted]
@@ -83,10 +101,10 @@ def one_form(forms: Mapping[str, bool]) -> str | None:
     return given[0] if given else None
 
 
-def say_verified(answer: Answer, err: bool = False) -> None:
-    """Prints how the answer was verified, if it was to be; on stderr where stdout is for another program."""
+def say_verified(answer: Answer) -> None:
+    """Prints how the answer was verified, if it was to be."""
     if answer.verified:
-        click.echo(answer.verified, err=err)
+        say(answer.verified)
 
 
 def help_if_alone(context: click.Context) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
+    ENGINES,
     FUSION,
     Energies,
     Hardware,
@@ -39,6 +40,7 @@ from costmodel.surface import said
 from costmodel.text import did_you_mean, shown
 
 __all__ = [
+    "ENGINES",
     "TILES",
     "Calibration",
     "Energies",
@@ -103,8 +105,8 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
     hint = did_you_mean(name, found)
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."
-    names = ", ".join(sorted(found))
-    raise UnknownHardware(f"unknown device {name!r};{hint} available: {names}, or a path to a .toml file")
+    names = said(f"available: {', '.join(sorted(found))}", "`costmodel hw list` shows all")
+    raise UnknownHardware(f"unknown device {name!r};{hint} {names}, or give a path to a .toml file")
 
 
 def available() -> tuple[str, ...]:

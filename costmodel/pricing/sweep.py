@@ -18,7 +18,7 @@ from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
-from costmodel.pricing.grid.figures import check_figure
+from costmodel.pricing.grid.figures import check_figure, units_of
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
@@ -118,7 +118,7 @@ def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
         raise CostModelError(f"{option('vary')} varies figures of devices: name one with {option('hardware', flag='--hw')}")
     for device in devices:
         check_figure(device, name)
-    found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
+    found = np.array([quantity(v, units_of(name)) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
     if not len(found) or not (found > 0).all():
         raise CostModelError(said(f"vary={{{name!r}: …}}", f"--vary {name}") + " takes one or more positive numbers")
     return found

@@ -26,6 +26,8 @@ from costmodel.text import did_you_mean
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
 # Uses of memory that are values the program receives, by their origins.
+# Text that means a size and is none: a sign, an exponent, no finite number.
+_NO_SIZE = re.compile(r"(?i)[-+].*|\.?\d[\d.e+-]*\s*[kmgt]?i?b|(?:nan|inf)[a-z]*")
 _RECEIVED = {"weights": ("parameter", "buffer"), "weights+cache": ("parameter", "buffer", "input")}
 
 
@@ -195,9 +197,11 @@ def capacity(memory: int | str | Hardware) -> int:
         if match[2] not in _SIZES:
             raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
                                  f"{', '.join(_SIZES)}")
-        return int(Decimal(match[1]) * _SIZES[match[2]])
+        return capacity(int(Decimal(match[1]) * _SIZES[match[2]]))
     if isinstance(memory, str) and (memory.strip() in _SIZES or memory.strip().replace(".", "", 1).isdigit()):
         raise CostModelError(f"{memory!r} is half a size: write a number with its unit, as 80GB")
+    if isinstance(memory, str) and _NO_SIZE.fullmatch(memory.strip()):
+        raise CostModelError(f"{memory!r} is no size: write a positive number in digits with its unit, as 80GB")
     if isinstance(memory, str):
         memory = load(memory)
     if not isinstance(memory, Hardware):

@@ -3,6 +3,7 @@ device that meets one, and what a faster part of the device would bring."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ def seconds_of(text: float | str) -> float:
     (0.05, 2.0)
     """
     if not isinstance(text, str):
+        if not 0 < text < math.inf:
+            raise CostModelError(f"a time of {text} s is none: write 50ms, 2s or 300us")
         return float(text)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)", text.strip())
-    if not match or match[2] not in _SECONDS:
+    if not match or match[2] not in _SECONDS or not float(match[1]):
         raise CostModelError(f"{text!r} is no time: write 50ms, 2s or 300us")
     return float(match[1]) * _SECONDS[match[2]]
 

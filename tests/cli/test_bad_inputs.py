@@ -197,6 +197,48 @@ TYPED: dict[str, tuple[str, str]] = {
     "roofline: depth of 0": ("roofline mlp --hw lecture --by module --depth 0", "--depth 0 must be at least 1"),
     "near of one kernel": ("roofline mlp --hw h100-sxm --policy compulsory --near L2", "--near is of the tiles"),
     "a nearer memory of 0": ("roofline mlp --hw h100-sxm --near 0B", "0"),
+    # what was dropped, or taken for something else
+    "an empty dtype": ("show mlp --dtype=", "--dtype is empty"), "an empty kind": ("hw new chip --kind=", "is empty"),
+    "an empty policy": ("roofline mlp --hw lecture --policy=", "is empty"),
+    "an empty stream": ("show mlp --rng=", "--rng is empty"), "an empty optimizer": ("train mlp --optimizer=", "is empty"),
+    "an empty symbol": ("solve mlp --over= --fit 1GB", "--over is empty"),
+    "no metrics": ("sweep mlp --over n=1..4 --metrics=", "--metrics is empty"),
+    "a column without a picture": ("show mlp --metric params", "give -o FILE too"),
+    "memory to reuse without memory": ("show mlp --donate input", "--by block or --by step"),
+    "memory of nothing to reuse": ("show mlp --by block --donate inptu", "did you mean input"),
+    "blocks to depth 0": ("show mlp --by block --depth 0", "at least 1"),
+    "steps to a depth": ("show mlp --by step --depth 2", "give --by block or module"),
+    "energy: depth of kernels": ("energy mlp --hw horowitz-45nm --by kernel --depth 2", "give --by module"),
+    "energy: depth of the whole": ("energy mlp --hw horowitz-45nm --depth 1", "give --by module"),
+    "energy: depth of 0": ("energy mlp --hw horowitz-45nm --by module --depth 0", "at least 1"),
+    "input: no type after the colon": ("show own:Net --input n,d:", "no type after its colon"),
+    "no module": ("show :x", "package.module:attribute"), "no attribute": ("show own:", "package.module:attribute"),
+    "a memory of nothing": ("solve mlp --over n --fit 0GB", "holds nothing"),
+    "a memory below nothing": ("solve mlp --over n --fit=-1GB", "is no size"),
+    "a memory that is no number": ("solve mlp --over n --fit NaNGB", "is no size"),
+    "a memory in exponents": ("solve mlp --over n --fit 1e99GB", "is no size"),
+    "no time": ("solve mlp --over n --latency 0ms --hw lecture", "is no time"),
+    "no such symbol to solve for": ("solve mlp --over m --fit 1GB", "m is no symbol of mlp: solve for one of a, b, c, d, n"),
+    "no such symbol in a range": ("roofline mlp --hw lecture --at m=1..4", "m is no symbol of mlp"),
+    "a range without end": ("roofline mlp --hw lecture --at n=1..99999999999", "at most 1,000,000"),
+    "an axis without end": ("sweep mlp --over n=1..99999999999", "at most 1,000,000"),
+    "a figure without end": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s..2TB/s:99999999999", "at most 1,000"),
+    "an axis backwards": ("sweep mlp --over n=4..1", "FIRST is above LAST"),
+    "bandwidth in bytes": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB|2TB", "'1TB' is in B, and B/s is meant"),
+    "a peak in bytes a second": ("sweep mlp --over n=1..4 --hw lecture --vary matrix.float32=1TB/s|2TB/s", "FLOP/s or OP/s is"),
+    "memory in seconds": ("sweep mlp --over n=1..4 --keep live_peak<=80ms", "'80ms' is in s, and B is meant"),
+    "time in bytes": ("sweep mlp --over n=1..4 --hw lecture --keep time<=80GB", "'80GB' is in B, and s is meant"),
+    "a tie to nothing": ("sweep mlp --over n=1..4 --tie a=q", "--tie a=q follows a symbol that has no values"),
+    "microbatches without end": ("train mlp --microbatch 99999999999999999999", "--microbatch"),
+    "a target that is no JSON": ("train mlp --loss own:two --target {", "is no JSON"),
+    "no devices": ("plan megatron_175b --devices 0 --hw a100-sxm-80gb --global-batch 64", "--devices 0 must be"),
+    "no batch": ("plan megatron_175b --devices 8 --hw a100-sxm-80gb --global-batch 0", "--global-batch 0 must be"),
+    "no plans": ("plan megatron_175b --devices 8 --hw a100-sxm-80gb --global-batch 8 --count 0", "--count 0 must be"),
+    "a plan of no stack": ("plan mlp --devices 8 --hw a100-sxm-80gb --global-batch 8", "such as megatron_175b"),
+    "to measure forever": ("hw measure --seconds inf", "give a positive time"),
+    "to measure for no number": ("calibrate local --seconds nan", "give a positive time"),
+    "to wait for no number": ("calibrate local --apart nan", "give a positive time"),
+    "runs of no file": ("calibrate h100-sxm --from none.jsonl", "none.jsonl cannot be read: No such file or directory;"),
     # a training step
     "train: a loss with targets": ("train own:Net --input n,d --loss own:two", "give --target for each argument"),
     "train: targets of a loss without": ("train own:Net --input n,d --loss own:nothing --target n", "the outputs and 1 target:"),
@@ -342,6 +384,36 @@ def test_what_is_meant_is_done() -> None:
 
 def test_the_tables_are_long_enough() -> None:
     assert len(TYPED) >= 60 and len(CALLED) >= 40
+
+
+NOISY = """
+import flax.linen as nn
+print("NOISE")
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        print("NOISE")
+        return nn.Dense(10)(x)
+"""
+OF_NOISY = ("show", "explain", "roofline --hw lecture", "energy --hw horowitz-45nm", "train", "solve --fit 1GB", "page -o net.html",
+            "mfu --hw lecture --time 3ms", "show --json")
+
+
+@pytest.mark.parametrize("command", OF_NOISY)
+def test_what_a_model_prints_is_not_in_the_result(command: str, surroundings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (surroundings / "noisy.py").write_text(NOISY, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "noisy", raising=False)
+    name, *options = command.split()
+    result = CliRunner().invoke(main, [name, "noisy:Net", "--input", "n,4", "--at", "n=2", "--no-cache", *options])
+    assert result.exit_code == 0 and result.stdout and "NOISE" not in result.stdout and "NOISE" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device that is always full")
+def test_output_that_finds_no_room_is_one_line() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, "-m", "costmodel", "lecture", "4"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "no space is left" in one_line(done.stderr)
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------------------
