@@ -38,6 +38,7 @@ class Asked:
     mesh: str | None = None
     shards: tuple[str, ...] = ()
     shard_rules: tuple[str, ...] = ()
+    params: int | None = None
     cache: Cache = field(default_factory=lambda: Cache(used=False))
 
     def answer(self, quoted: bool | None = False, train: Recipe | str | None = None) -> Answer:
@@ -67,13 +68,15 @@ class Asked:
         own = (os.getcwd(), os.environ.get(FOLDERS, "")) if users else ()
         return {"model": self.model, "inputs": [each.said for each in given], "where": self.where, "keywords": self.keywords,
                 "rngs": self.rngs, "mutable": self.mutable, "fit": self.fit, "mesh": self.mesh, "shards": self.shards,
-                "shard_rules": self.shard_rules, "train": train and asdict(train), "folders": own}
+                "shard_rules": self.shard_rules, "params": self.params, "train": train and asdict(train), "folders": own}
 
     def _entry(self, train: Recipe | None = None) -> ModelEntry:
         entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
         if not entry.inputs:
             raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
                                  "--input 'n,h,w,3:float32'")
+        if self.params is not None:
+            entry = replace(entry, params=self.params)
         return entry.in_microbatches(train.microbatches) if train and train.microbatches > 1 else entry
 
     def _derive(self, train: Recipe | None) -> Derived:

@@ -22,6 +22,7 @@ from costmodel.rules.branches import Branches
 from costmodel.rules.types import Types, retype
 from costmodel.rules.work import CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
+from costmodel.surface import said
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
@@ -422,7 +423,8 @@ class GrownCost(Grown, Cost):
 
     def to_json(self, indent: int | None = None) -> str:
         depth = self.parts.grows.depth.symbol
-        raise CostModelError(f"there is another program at every {depth}, and a file keeps one: write .region({depth}=…).to_json()")
+        raise CostModelError(f"there is another program at every {depth}, and a file keeps one: "
+                             + said(f"write .region({depth}=…).to_json()", f"give --at {depth}=INT"))
 
 
 def from_json(text: str, *, limit: int | None = None) -> Cost:

@@ -109,11 +109,12 @@ class Face(Priced):
 
         return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
-    def blocks(self, depth: int = 1, policy: str = "layer") -> Blocks:
-        """Activations and weights of every block (module to ``depth`` levels), in bytes; at a point."""
+    def blocks(self, depth: int = 1, policy: str = "layer", donate: Sequence[str] = ()) -> Blocks:
+        """Activations and weights of every block (module to ``depth`` levels), in bytes; at a point. ``donate`` as for
+        :meth:`live_peak`: with ``("input",)`` the network's input is given up after its last use, as on a microcontroller."""
         from costmodel.memory.per_block import per_block
 
-        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy), depth)
+        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy, donate=donate), depth)
 
     def wire_bytes(self, axis: str | None = None) -> Any:
         """Bytes that a device sends in collectives: in all, or in those over an axis of the mesh."""

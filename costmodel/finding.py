@@ -66,6 +66,8 @@ def attribute(name: str) -> Any:
     """What ``package.module:attribute`` names. Raises CostModelError for a module that does not import, or an attribute that it
     lacks."""
     module_name, _, path = name.partition(":")
+    if not all(part.isidentifier() for each in (module_name, path) for part in each.split(".")):
+        raise CostModelError(f"{name!r} is not of the form package.module:attribute")
     try:
         with importing(module_name.split(".")[0], search_path(name)):
             found: Any = importlib.import_module(module_name)

@@ -19,7 +19,7 @@ from costmodel.errors import CostModelError
 from costmodel.finding import attribute
 
 _DTYPE = re.compile(r"bool_?|u?int\d*|b?float\d*\w*|complex\d*|bf16|key<\w+>")
-_EXAMPLE = """--input '{"tokens": "n,t:int32", "cache": ["n,s,8,64"]}'"""
+_EXAMPLE = """'{"tokens": "n,t:int32", "cache": ["n,s,8,64"]}'"""
 
 
 class Input:
@@ -120,7 +120,9 @@ def _over(tree: Any, made: Mapping[str, Any]) -> Any:
 
 def _shape(text: str) -> tuple[list[str], str]:
     """(names and integers, dtype) of ``"n,h,w,3:float32"``."""
-    shape, _, dtype = text.partition(":")
+    shape, colon, dtype = text.partition(":")
+    if colon and not dtype.strip():
+        raise CostModelError(f"input {text!r} names no type after its colon; write e.g. 'n,h,w,3:float32'")
     parts = [p.strip() for p in shape.split(",")]
     if parts[-1] == "":  # of one dimension Python writes (n,), of none ()
         parts.pop()

@@ -15,6 +15,7 @@ from costmodel.symbolic.forms import Symbol, evaluate, symbol
 _SIZES = (48, 160, 12, 3)
 _DRAWS = 60
 _POINTS_A_SIZE = 2
+_MOST = 1_000_000  # values of an axis
 
 
 def split_range(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, int, int] | None]:
@@ -31,6 +32,7 @@ def split_range(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, int
     if len(spans) > 1 or not match or int(match[3]) < int(match[2]):
         raise CostModelError(f"--at {','.join(spans)!r} is not one range of the form NAME=FIRST..LAST; write e.g. "
                              "--at n=1..256,h=224,w=224")
+    few(range(int(match[2]), int(match[3]) + 1), f"--at {spans[0]}")
     return tuple(part for part in parts if part != spans[0]), (match[1], int(match[2]), int(match[3]))
 
 
@@ -54,6 +56,14 @@ def axes(texts: tuple[str, ...], domain: Domain) -> dict[str, list[int]]:
     return found
 
 
+def few(values: range, what: str) -> list[int]:
+    """The values of a range. Raises CostModelError for more than anybody looks at, before they take the memory."""
+    if len(values) > _MOST:
+        raise CostModelError(f"{what} has {len(values):,} values; give at most {_MOST:,}, e.g. doubling: `costmodel sweep --over "
+                             "NAME=FIRST..LAST*2`")
+    return list(values)
+
+
 def _step(domain: Domain, name: str) -> int:
     """What every value of a symbol is a multiple of."""
     return next((int(v.divisor) for v in domain.variables if v.symbol == name and v.divisor.is_Integer), 1)
@@ -71,9 +81,9 @@ def _span(part: str, match: re.Match[str], step: int) -> list[int]:
     if match[3] and by < 1:
         raise CostModelError(f"--over {part!r}: a step is at least 1")
     start, every = (first, by) if match[3] else (-(-first // step) * step, step)
-    values = list(range(start, last + 1, every))
+    values = few(range(start, last + 1, every), f"--over {part}")
     if not values:
-        told = f": those of the domain are multiples of {step}" if step > 1 else ""
+        told = ": FIRST is above LAST" if first > last else f": those of the domain are multiples of {step}" if step > 1 else ""
         raise CostModelError(f"--over {part!r} has no value{told}")
     return values
 
@@ -84,7 +94,7 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
     >>> figures(("bandwidth=1TB/s..4TB/s:4",))
     {'bandwidth': [1000000000000.0, 2000000000000.0, 3000000000000.0, 4000000000000.0]}
     """
-    from costmodel.pricing.sweep import quantity
+    from costmodel.pricing.sweep import quantity, units_of
 
     found: dict[str, list[float]] = {}
     for part in texts:
@@ -95,10 +105,11 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
             raise CostModelError(f"--vary {part!r} is not of the form NAME=LEAST..MOST:COUNT or NAME=A|B|C; write e.g. "
                                  "--vary bandwidth=1TB/s..4TB/s:50")
         if len(ends) == 2:
-            (low, high), n = map(quantity, ends), int(count)
+            (low, high), n = (quantity(end, units_of(name)) for end in ends), int(count)
+            few(range(n), f"--vary {part}")
             found[name] = [low + (high - low) * i / (n - 1) for i in range(n)]
         else:
-            found[name] = [quantity(value) for value in given.split("|")]
+            found[name] = [quantity(value, units_of(name)) for value in given.split("|")]
     return found
 
 

@@ -18,6 +18,7 @@ from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, available, load, machine, user_directory, write
 from costmodel.pricing.roofline import Roofline, roofline
 from costmodel.pricing.rows import RooflineRow
+from costmodel.surface import option, said
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost
@@ -37,7 +38,7 @@ def check(cost: Cost, values: Mapping[str, int], hardware: str | Hardware = "loc
     CostModelError for a cost without a model, a point outside the domain, or a program that this machine cannot run.
     """
     if repeat < 1 or warmup < 0:
-        raise CostModelError(f"repeat={repeat} must be at least 1 and warmup={warmup} at least 0")
+        raise CostModelError(f"{option('repeat', repeat)} must be at least 1" + said(f" and warmup={warmup} at least 0", ""))
     if cost.request is None:
         raise CostModelError(f"{cost.name} has no model to run, it was loaded from a file or repriced; check a fresh analysis")
     point = cost.at(**values)

@@ -91,7 +91,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CostModelError(f"{path} cannot be read: {error}") from None
+        raise CostModelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}; give a file of runs") from None
 
 
 def _csv(path: Path) -> Iterator[Run]:

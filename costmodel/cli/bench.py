@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from costmodel.cli.forms import PICTURE, end, forms, give
-from costmodel.cli.options import PRECISION, model_options, say_verified
+from costmodel.cli.options import PRECISION, model_options, say, say_verified
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def judge(asked: Asked, compiler: str | None, every: bool, policy: str | None, t
     result = compiled(answer.cost, answer.at, compiler, policy=policy, donate=DONATED_BY_TRAINING if train else ())
     if save:  # before anything is printed, since who reads it may go away
         result.save(save)
-    click.echo(str(result))
+    say(str(result))
     say_verified(answer)
 
 
@@ -90,6 +90,6 @@ def _judge_over_mesh(asked: Asked, compiler: str, every: bool, train: str | None
             judged.append(judge_over_mesh(answer.cost, answer.at, compiler))
         if save:
             judged[-1].save(save)
-        click.echo(str(judged[-1]))
+        say(str(judged[-1]))
     if every:
-        click.echo(summary(judged))
+        say(summary(judged))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import PRECISION, model_options, say_verified
+from costmodel.cli.options import PRECISION, model_options, say, say_verified
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
     from costmodel.bench.calibrate import calibrated, device_of, measure_here, own_file, programs_here
     from costmodel.bench.runs import load_runs
     from costmodel.hardware import write
+    from costmodel.hardware.measure import check_seconds
     from costmodel.hardware.write import calibration_lines
 
     found = device_of(device)
@@ -36,6 +37,8 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
     elif device != "local":
         raise CostModelError(f"{device} is calibrated --from files of runs on it; without them this machine is, as `local`")
     else:
+        check_seconds(seconds)
+        check_seconds(apart)
         target = save or own_file(found).with_suffix(".jsonl")
         seen = sys.stderr.isatty()  # a bar for people, lines for a file
         with click.progressbar(length=len(programs_here(found)), label="programs timed", file=sys.stderr) as bar:
@@ -67,5 +70,5 @@ def mfu(asked: Asked, name: str, seconds: str, dtype: str | None, precision: str
     device = load(name)
     device = device.at_precision(precision) if precision else device
     answer = asked.answer(quoted=True)
-    click.echo(str(utilisation(answer.cost.at(**answer.at), device, seconds_of(seconds), dtype, train=train)))
+    say(str(utilisation(answer.cost.at(**answer.at), device, seconds_of(seconds), dtype, train=train)))
     say_verified(answer)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.options import one_form, width
+from costmodel.cli.options import one_form, result_alone, say, width
 from costmodel.errors import CostModelError
 from costmodel.files import PICTURES
 
@@ -42,19 +40,6 @@ def forms(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in reversed(_FORMS):
         decorated = decorate(decorated)
     return decorated
-
-
-@contextlib.contextmanager
-def result_alone() -> Iterator[None]:
-    """Sends to stderr what is printed by others than :func:`say`."""
-    click.get_current_context().meta["costmodel.stdout"] = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
-def say(text: str, *, nl: bool = True) -> None:
-    """Prints on the stdout that the command was started with."""
-    click.echo(text, file=click.get_current_context().meta.get("costmodel.stdout", sys.stdout), nl=nl)
 
 
 def give(result: Result, form: str | None, text: Callable[[], str] | None = None, **how: Any) -> None:

@@ -41,7 +41,7 @@ LECTURE = (
          f"costmodel compare resnet50 mobilenet_v2 {_IMAGE} -o shrunk.svg"),
     Made(2, "MobileNetV2: activations and weights by block", f"costmodel show mobilenet_v2 --by block {_IMAGE} -o blocks.svg"),
     Made(2, "MCUNet in int8: activations and weights by block",
-         "costmodel show mcunet_in3 --by block --dtype int8 --at n=1,h=176,w=176 -o mcunet.svg"),
+         "costmodel show mcunet_in3 --by block --dtype int8 --donate input --at n=1,h=176,w=176 -o mcunet.svg"),
     Made(3, "memory over time", f"costmodel show mobilenet_v2 --by step --policy layer {_IMAGE} -o memory.svg"),
     Made(3, "in training, activations are the bottleneck",
          "costmodel train resnet18 --optimizer adamw --at n=32,h=224,w=224 -o training.svg"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.forms import PICTURE, end, forms, give, result_alone, say
-from costmodel.cli.options import DTYPE, columns, model_options, width
+from costmodel.cli.forms import PICTURE, end, forms, give
+from costmodel.cli.options import DTYPE, columns, model_options, say, width
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -25,22 +25,29 @@ if TYPE_CHECKING:
               show_default=True, help="What a row of the table is; block: memory of each; step: memory over time.")
 @DTYPE
 @click.option("--policy", help="With --by kernel, block or step: which operations share a kernel, e.g. xla-gpu.")
+@click.option("--donate", metavar="ORIGIN,…",
+              help="With --by block or step: what the caller gives up after its last use, e.g. input, as on a microcontroller.")
 @click.option("--taps", type=click.Choice(["dense", "valid"]), default="dense", show_default=True,
               help="valid: also MACs and FLOPs without kernel taps on padding.")
 @click.option("--formulas", is_flag=True, help="All formulas in full, in the table too.")
 @click.option("--metric", metavar="COLUMN", help="With -o: which column of the table the bars are, e.g. params.")
 @PICTURE
-def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: str | None, taps: str, formulas: bool,
-         metric: str | None, form: str | None, output: str | None) -> None:
+def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: str | None, donate: str | None, taps: str,
+         formulas: bool, metric: str | None, form: str | None, output: str | None) -> None:
     """Closed forms and a table of MODEL, at --at or where publications quote it; with --formulas the table's forms.
 
     --json without --at is the whole result, loss-free; with it every metric there.
     """
+    if metric and not output:
+        raise CostModelError("--metric says what the bars of a picture are: give -o FILE too")
+    given = tuple(part.strip() for part in donate.split(",")) if donate is not None else ()
+    if given and by not in ("block", "step"):
+        raise CostModelError("--donate is about memory: give --by block or --by step with it")
     whole = form == "json" and by not in ("block", "step")
     answer = asked.answer(quoted=None if not formulas and (not whole or asked.points) else False).retyped(dtype)
-    table = _rows(answer.cost if formulas else answer.result, depth, by, policy)
+    table = _rows(answer.cost if formulas else answer.result, depth, by, policy, given)
     if output:
-        _rows(answer.result, depth, by, policy).plot(output, **({"metric": metric} if metric else {}))
+        _rows(answer.result, depth, by, policy, given).plot(output, **({"metric": metric} if metric else {}))
     if whole:
         say(_json(answer) if answer.at else answer.cost.to_json())
     elif form == "latex":
@@ -50,12 +57,14 @@ def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: st
     end(answer, form, output)
 
 
-def _rows(priced: Cost | CostAt, depth: int | None, by: str, policy: str | None) -> Result:
+def _rows(priced: Cost | CostAt, depth: int | None, by: str, policy: str | None, donate: tuple[str, ...]) -> Result:
     """The table by what was asked: modules, kernels …, the memory of blocks, or the steps of the schedule."""
+    if by in ("block", "step") and depth is not None and (depth < 1 or by == "step"):
+        raise CostModelError("--depth must be at least 1" if by == "block" else "--depth is of modules: give --by block or module")
     if by == "block":
-        return priced.blocks(depth or 1, policy or "layer")
+        return priced.blocks(depth or 1, policy or "layer", donate)
     if by == "step":
-        return priced.live_profile(policy or "unfused")
+        return priced.live_profile(policy or "unfused", donate=donate)
     return priced.table(depth=depth, by=by, policy=policy)
 
 
@@ -123,10 +132,9 @@ def _json(answer: Answer) -> str:
 @click.argument("layer", default="")
 def explain(asked: Asked, layer: str) -> None:
     """Every equation of a LAYER of MODEL (default: all of it): its rule, its formula and, with --at, its value."""
-    with result_alone():
-        answer = asked.answer()
-        say(str(answer.result.explain(layer)))
-        end(answer, None)
+    answer = asked.answer()
+    say(str(answer.result.explain(layer)))
+    end(answer, None)
 
 
 @click.command("list")

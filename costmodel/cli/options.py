@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +27,8 @@ _MODEL = (
     click.option("--kw", "keywords", multiple=True, metavar="NAME=VALUE", help="Keyword argument of the call, e.g. train=false."),
     click.option("--at", "points", multiple=True, metavar="NAME=INT,…", help="A value for each symbol, e.g. n=1,h=224,w=224."),
     click.option("--rng", "rngs", multiple=True, metavar="NAME", help="A random stream the call needs, e.g. dropout."),
+    click.option("--params", type=click.IntRange(min=0), metavar="INT",
+                 help="Of a plain function: which --input holds the parameters, 0 for the first."),
     click.option("--mutable", multiple=True, metavar="COLLECTION", help="A collection the call updates, e.g. batch_stats."),
     click.option("--by-fit", "by_fit", type=click.Choice(["auto", "never", "always"]), default="auto", show_default=True,
                  help="Exact forms from concrete traces where jax refuses the symbols."),
@@ -44,14 +48,16 @@ def model_options(command: Callable[..., None], needed: bool = True) -> Callable
     """The arguments that say which model, gathered into one :class:`~costmodel.arguments.Asked`; ``needed``: one must be named."""
     @functools.wraps(command)
     def gathered(model: str, inputs: tuple[str, ...], where: str | None, keywords: tuple[str, ...], points: tuple[str, ...],
-                 rngs: tuple[str, ...], mutable: tuple[str, ...], by_fit: str, skip_masked: bool, mesh: str | None,
-                 shards: tuple[str, ...], shard_rules: tuple[str, ...], cached: bool, verify: bool, **options: Any) -> None:
+                 rngs: tuple[str, ...], params: int | None, mutable: tuple[str, ...], by_fit: str, skip_masked: bool,
+                 mesh: str | None, shards: tuple[str, ...], shard_rules: tuple[str, ...], cached: bool, verify: bool,
+                 **options: Any) -> None:
         from costmodel.arguments import Asked
         from costmodel.cache.derivations import Cache
 
         cache = Cache(cached)
-        command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards, shard_rules,
-                      cache), **options)
+        with result_alone():
+            command(Asked(model, inputs, where, keywords, points, verify, rngs, mutable, by_fit, skip_masked, mesh, shards,
+                          shard_rules, params, cache), **options)
         cache.keep()  # what points of the command's own told
 
     decorated: Callable[..., None] = gathered
@@ -72,6 +78,21 @@ def width() -> int:
     return shutil.get_terminal_size((200, 24)).columns
 
 
+@contextlib.contextmanager
+def result_alone() -> Iterator[None]:
+    """Sends to stderr what is printed by others than :func:`say`, such as a model: stdout is the result's alone."""
+    click.get_current_context().meta.setdefault("costmodel.stdout", sys.stdout)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """Prints on the stdout that the command was started with."""
+    out = click.get_current_context().meta.get("costmodel.stdout", sys.stdout)
+    if out is not None:  # closed by who started it
+        click.echo(text, file=out, nl=nl)
+
+
 def one_form(forms: Mapping[str, bool]) -> str | None:
     """Which of the flags ``as_json``, ``as_csv`` … was given, without its ``as_``. Raises CostModelError for more than one."""
     given = [name.removeprefix("as_") for name, wanted in forms.items() if wanted]
@@ -80,10 +101,10 @@ def one_form(forms: Mapping[str, bool]) -> str | None:
     return given[0] if given else None
 
 
-def say_verified(answer: Answer, err: bool = False) -> None:
-    """Prints how the answer was verified, if it was to be; on stderr where stdout is for another program."""
+def say_verified(answer: Answer) -> None:
+    """Prints how the answer was verified, if it was to be."""
     if answer.verified:
-        click.echo(answer.verified, err=err)
+        say(answer.verified)
 
 
 def help_if_alone(context: click.Context) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.options import model_options, say_verified
+from costmodel.cli.options import model_options, say, say_verified
 from costmodel.errors import CostModelError
 
 if TYPE_CHECKING:
@@ -34,5 +34,5 @@ def page(asked: Asked, names: str | None, train: str | None, output: str | None)
         raise CostModelError("--hw names no device; `costmodel hw list` shows all")
     answer = asked.answer(quoted=True, train=train)
     size = write_page(path, answer.cost, devices, answer.at, [answer.verified] if answer.verified else [])
-    click.echo(f"written to {path}: {size / 1000:.0f} kB, opens in any browser")
+    say(f"written to {path}: {size / 1000:.0f} kB, opens in any browser")
     say_verified(answer)

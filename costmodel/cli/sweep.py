@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from costmodel.cli.forms import end, forms, give, say
-from costmodel.cli.options import model_options, width
+from costmodel.cli.forms import end, forms, give
+from costmodel.cli.options import model_options, say, width
 from costmodel.errors import CostModelError
 from costmodel.files import PICTURES
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from costmodel.cli.forms import PICTURE, end, forms, give, say
-from costmodel.cli.options import PRECISION, model_options, width
+from costmodel.cli.forms import PICTURE, end, forms, give
+from costmodel.cli.options import PRECISION, model_options, say, width
 from costmodel.trace.recipe import LOSSES, OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
               help=f"Of optax: {', '.join(OPTIMIZERS)}; sgd has momentum, none stops at the gradients.")
 @click.option("--remat", metavar="POLICY", default="none", show_default=True,
               help="What is held for the backward pass, the rest being computed again: full (nothing), dots, dots-no-batch.")
-@click.option("--microbatch", "microbatches", type=click.IntRange(min=1), metavar="COUNT", default=1,
+@click.option("--microbatch", "microbatches", type=click.IntRange(1, 2**31 - 1), metavar="COUNT", default=1,
               help="Split the batch so many times and add up the gradients.")
 @click.option("--compute-dtype", metavar="DTYPE", help="Cast parameters and inputs to this type for the passes, e.g. bfloat16.")
 @click.option("--hw", "names", metavar="NAME[,NAME…]", default="", help="Devices of `costmodel hw list`, or .toml files.")

@@ -19,6 +19,7 @@ from pathlib import Path
 from costmodel.hardware.calibrated import TILES, Calibration, LinkCalibration, ProductCalibration, Protocol, Standing
 from costmodel.hardware.calibration import standing
 from costmodel.hardware.model import (
+    ENGINES,
     FUSION,
     Energies,
     Hardware,
@@ -35,9 +36,11 @@ from costmodel.hardware.quantity import Quantity
 from costmodel.hardware.schema import NAME, parse
 from costmodel.hardware.toml import MAX_BYTES, parse_toml
 from costmodel.hardware.write import write
+from costmodel.surface import said
 from costmodel.text import did_you_mean, shown
 
 __all__ = [
+    "ENGINES",
     "TILES",
     "Calibration",
     "Energies",
@@ -81,8 +84,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Hardware:
     """
     found = read(name_or_path)
     if isinstance(found, Energies):
-        raise UnknownHardware(f"{found.name} states energies only, no peaks and no bandwidth: give it to cost.energy(…), and name "
-                              "a device where times are asked for")
+        raise UnknownHardware(f"{found.name} states energies only, no peaks and no bandwidth: give it to "
+                              + said("cost.energy(…)", "`costmodel energy`") + ", and name a device where times are asked for")
     return found
 
 
@@ -102,8 +105,8 @@ def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
     hint = did_you_mean(name, found)
     if name == "local":
         hint = " this machine has not been measured yet: run `costmodel hw measure`."
-    names = ", ".join(sorted(found))
-    raise UnknownHardware(f"unknown device {name!r};{hint} available: {names}, or a path to a .toml file")
+    names = said(f"available: {', '.join(sorted(found))}", "`costmodel hw list` shows all")
+    raise UnknownHardware(f"unknown device {name!r};{hint} {names}, or give a path to a .toml file")
 
 
 def available() -> tuple[str, ...]:
@@ -127,6 +130,10 @@ def check(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return ()
 
 
+# The units of a template, and those of a chip a million times slower.
+_OF_A_MICROCONTROLLER = {"W": "mW", "TOP/s": "MOP/s", "GB/s": "MB/s", "MiB": "KiB"}
+
+
 def template(name: str, kind: str | None = None) -> str:
     """The text of a device file whose figures are to be filled in; for a ``kind`` that computes in integers ("npu", "mcu") it asks
     for no float. Raises HardwareFileError for a name that is none, or is taken (the new file would stand before the device that has
@@ -139,7 +146,11 @@ def template(name: str, kind: str | None = None) -> str:
         raise HardwareFileError(f"{name} is the name of a device already (`costmodel hw show {name}`): give another one")
     file = "template-integer.txt" if kind in INTEGER_KINDS else "template.txt"
     text = files(__name__).joinpath(file).read_text(encoding="utf-8").replace('"NAME"', f'"{name}"')
-    return text.replace('"KIND"', f'"{kind}"') if kind in INTEGER_KINDS else text.replace('kind = "?"', f'kind = "{kind or "?"}"')
+    if kind not in INTEGER_KINDS:
+        return text.replace('kind = "?"', f'kind = "{kind or "?"}"')
+    for large, small in _OF_A_MICROCONTROLLER.items() if kind == "mcu" else ():
+        text = text.replace(f'"{large}"', f'"{small}"')
+    return text.replace('"KIND"', f'"{kind}"')
 
 
 def user_directory() -> Path:

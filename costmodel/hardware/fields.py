@@ -16,12 +16,15 @@ BLANK = "?"  # what a template has where its reader is to fill something in
 # unit -> (base unit, factor); decimal, so that 66.9 TFLOP/s is 66.9e12 FLOP/s to the last bit
 UNITS: Mapping[str, tuple[str, Decimal]] = {
     "FLOP/s": ("FLOP/s", Decimal("1")),
+    "MFLOP/s": ("FLOP/s", Decimal("1e6")),
     "GFLOP/s": ("FLOP/s", Decimal("1e9")),
     "TFLOP/s": ("FLOP/s", Decimal("1e12")),
     "OP/s": ("OP/s", Decimal("1")),
+    "MOP/s": ("OP/s", Decimal("1e6")),
     "GOP/s": ("OP/s", Decimal("1e9")),
     "TOP/s": ("OP/s", Decimal("1e12")),
     "B/s": ("B/s", Decimal("1")),
+    "kB/s": ("B/s", Decimal("1e3")),
     "MB/s": ("B/s", Decimal("1e6")),
     "GB/s": ("B/s", Decimal("1e9")),
     "TB/s": ("B/s", Decimal("1e12")),
@@ -37,6 +40,7 @@ UNITS: Mapping[str, tuple[str, Decimal]] = {
     "s": ("s", Decimal("1")),
     "us": ("s", Decimal("1e-6")),
     "ns": ("s", Decimal("1e-9")),
+    "mW": ("W", Decimal("1e-3")),
     "W": ("W", Decimal("1")),
     "Hz": ("Hz", Decimal("1")),
     "MHz": ("Hz", Decimal("1e6")),

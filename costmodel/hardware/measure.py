@@ -43,6 +43,12 @@ _VECTOR_STEPS = {"float32": (32, 64), "int32": (32, 64), "float16": (32, 64), "b
 _NARROW_INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "uint32")
 
 
+def check_seconds(seconds: float) -> None:
+    """Raises CostModelError for what is no time to measure in."""
+    if not 0 < seconds < math.inf:
+        raise CostModelError(f"cannot measure for {seconds} seconds: give a positive time, such as 30")
+
+
 def measure(seconds: float = 30.0) -> Hardware:
     """Time the first jax device for at most ``seconds``, compilation and first runs apart, and describe it as "local".
 
@@ -50,8 +56,7 @@ def measure(seconds: float = 30.0) -> Hardware:
     place; each is the least of medians of repeated blocks, and all samples are kept. They are ceilings that programs
     reach, below a datasheet's. Raises :class:`CostModelError` if the device cannot run what its float32 policy needs.
     """
-    if not seconds > 0:
-        raise CostModelError(f"cannot measure for {seconds} seconds: give a positive time, such as 30")
+    check_seconds(seconds)
     import jax
 
     device = jax.devices()[0]

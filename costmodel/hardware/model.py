@@ -10,6 +10,7 @@ from typing import Any
 from costmodel.errors import CostModelError
 from costmodel.hardware.calibrated import Calibration, LinkCalibration, ProductCalibration
 from costmodel.hardware.quantity import Quantity
+from costmodel.surface import said
 
 ENGINES = ("matrix", "vector")
 PRECISIONS = ("DEFAULT", "HIGH", "HIGHEST")
@@ -143,7 +144,8 @@ class Energies:
             joules = self._stated(part, of)
             if joules is None:
                 raise MissingEnergy(f"{self.name} states no energy for {part} in {of}, a part of {name} in {dtype}; it has "
-                                    f"{self._has(of)}. Add it to the file, or price another type with reprice(dtype=…)")
+                                    f"{self._has(of)}. Add it to the file, or price another type with "
+                                    + said("reprice(dtype=…)", "--dtype"))
             total += joules * Fraction(repr(times))
         return total
 
@@ -337,7 +339,7 @@ class Hardware:
             via = "" if dtype == asked else f" (run as {dtype})"
             # A repricing changes floating-point types and no others.
             cure = ("Analyse the program with inputs of one of these types" if asked.startswith(("int", "uint", "bool")) else
-                    "Price the counts in one of these with reprice(dtype=…)")
+                    "Price the counts in one of these with " + said("reprice(dtype=…)", "--dtype"))
             raise MissingPeak(f"{self.name} has no {engine} peak for {asked}{via}; it has: {has}. {cure}, or add the peak to the "
                               "device's file")
         return quantity.value

@@ -25,6 +25,7 @@ from costmodel.pictures import Stack
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import said
 from costmodel.symbolic.forms import ONE, ZERO, PeakMax, lower_bound
 from costmodel.symbolic.plain import cell
 from costmodel.text import shown
@@ -189,7 +190,7 @@ class LiveProfile(Result):
     def chart(self, limit: tuple[str, float] | None = None) -> Stack:
         """Live bytes over the schedule, stacked by what they are held for; ``limit`` is a (name, bytes) of a memory."""
         if self.steps and isinstance(self.steps[0].live, Expr) and not self.steps[0].live.is_number:
-            raise CostModelError("memory over time is drawn at a point: cost.at(…).live_profile(…).plot()")
+            raise CostModelError("memory over time is drawn at a point: " + said("cost.at(…).live_profile(…).plot()", "give --at"))
         steps = list(self.steps)
         layers = tuple((kind, tuple(float(step.split[kind]) for step in steps)) for kind in KINDS)
         return Stack(self.title, layers, tuple(step.label for step in steps), limit)

@@ -14,6 +14,7 @@ from costmodel.memory.liveness import LiveProfile
 from costmodel.pictures import Panels
 from costmodel.rules.work import CostTable
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import said
 from costmodel.symbolic.forms import ZERO
 
 
@@ -68,7 +69,7 @@ def per_block(program: CostTable, name: str, evaluate: Callable[[Expr], Any], pr
     for step in profile.steps:
         held = step.live - step.split["parameters"]
         if isinstance(held, Expr) and not held.is_number:
-            raise CostModelError("memory per block is asked at a point: cost.at(…).blocks(), or --at")
+            raise CostModelError("memory per block is asked at a point: " + said("cost.at(…).blocks()", "give --at"))
         last = step.label if step.label != "(root)" else last
         label = block(tuple(last.split("/")))
         activations[label] = max(activations.get(label, 0), held)

@@ -16,6 +16,7 @@ from costmodel.fusion.predicates import computes
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value, total
+from costmodel.surface import said
 from costmodel.text import did_you_mean
 
 BACKWARD_PHASES = ("backward", "recompute")
@@ -34,7 +35,7 @@ def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
     """
     root = aliases(table)
     if not has_backward(table):
-        raise CostModelError("this program has no backward pass; analyse a gradient, or use analyze_training")
+        raise CostModelError(f"this program has no backward pass: {no_backward()}")
     home: dict[Value, Equation] = {out: e for e in table for out in e.outs}
     found: dict[Value, tuple[str, ...]] = {}
     for e in table:
@@ -50,6 +51,12 @@ def residuals(table: CostTable) -> tuple[tuple[Value, tuple[str, ...]], ...]:
             elif maker.phase not in BACKWARD_PHASES and Trait.CONSTANT not in maker.traits:
                 found[source] = maker.path
     return tuple(found.items())
+
+
+def no_backward() -> str:
+    """Why a program may have none, and what to do."""
+    way = said("analyse a gradient, or use analyze_training", "`costmodel train` analyses a step")
+    return f"{way}, with a loss that depends on the parameters, and not through integers, argmax or stop_gradient alone"
 
 
 def saved_bytes(table: CostTable, rule: str = "residuals") -> Expr:

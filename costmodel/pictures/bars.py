@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from costmodel.errors import CostModelError
-from costmodel.pictures.style import COLORS, HATCHES, Chart, figure, figures, name, title
+from costmodel.pictures.style import COLORS, HATCHES, Chart, figure, figures, name, title, told
 
 MOST = 28  # bars that can be read on one page
 
@@ -50,11 +50,12 @@ class Bars(Chart):
         axes.set_ylim(len(rows) - 0.4, -0.6 - 0.7 * bool(self.limits))
         most = max(*sums, *(value for _, value in self.limits))
         axes.set_xlim(0, 1.22 * most)
+        written = told([*sums, *(value for _, value in self.limits)], self.unit)
         for i, total in enumerate(sums):
             part = f"  {100 * total / self.whole:.1f} %" if self.whole else ""
-            axes.annotate(figures(total, self.unit) + part, (total, i), (6, 0), textcoords="offset points", va="center",
+            axes.annotate(written[i] + part, (total, i), (6, 0), textcoords="offset points", va="center",
                           fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}, gid="value")
-        self._limits(axes, most)
+        self._limits(axes, most, written[len(sums):])
         axes.set_xlabel(self.label)
         axes.xaxis.set_major_formatter(lambda value, _: figures(value, self.unit) if value else "0")
         axes.locator_params(axis="x", nbins=6)
@@ -65,11 +66,12 @@ class Bars(Chart):
         title(axes, self.heading)
         return made
 
-    def _limits(self, axes: Any, most: float) -> None:
+    def _limits(self, axes: Any, most: float, written: list[str]) -> None:
+        texts = dict(zip(self.limits, written, strict=True))
         for i, (label, value) in enumerate(sorted(self.limits, key=lambda each: each[1])):
             axes.axvline(value, color="black", linewidth=1.4, linestyle=("--", ":", "-.")[i % 3], zorder=1)
             right = value > 0.6 * most
-            axes.annotate(f"{label}: {figures(value, self.unit)}", (value, 1), (-4 if right else 4, -3 - 13 * i),
+            axes.annotate(f"{label}: {texts[label, value]}", (value, 1), (-4 if right else 4, -3 - 13 * i),
                           xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if right else "left",
                           va="top", fontsize=11, gid="limit")
 

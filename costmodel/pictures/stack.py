@@ -39,7 +39,7 @@ class Stack(Chart):
         layers = [(label, values) for label, values in layers if values.max() >= 0.004 * greatest]
         if small:
             layers.append(("others", sum(small, np.zeros(len(self.steps)))))
-        made, ax = figure(11, 6)
+        made, ax = figure(10, 5.6)
         edges = np.arange(len(self.steps) + 1)
         below = np.zeros(len(self.steps))
         for i, (label, values) in enumerate(layers):
@@ -61,7 +61,7 @@ class Stack(Chart):
                         xycoords=("axes fraction", "data"), textcoords="offset points", ha="left" if side else "right",
                         va="bottom", gid="limit")
         places = self._ticks()
-        ax.set_xticks([place for place, _ in places], [name(label, 20) for _, label in places], rotation=90, ha="center",
+        ax.set_xticks([place for place, _ in places], [name(label, 24) for _, label in places], rotation=90, ha="center",
                       fontsize=10, parse_math=False)
         quantities(ax.yaxis, "B")
         ax.grid(True, axis="y", linewidth=0.4, color="0.85")
@@ -71,12 +71,18 @@ class Stack(Chart):
         return made
 
     def _ticks(self) -> list[tuple[float, str]]:
-        """(place, module) of the longest runs of steps of one module, so far apart that no two labels touch."""
-        starts = [0, *(i for i, (a, b) in enumerate(pairwise(self.steps), 1) if a != b), len(self.steps)]
+        """(place, module) of the longest runs of steps of one module, so far apart that no two labels touch. Modules are told to
+        the greatest depth at which all of them find room."""
+        steps, starts = self.steps, [0]
+        for depth in range(max(step.count("/") for step in self.steps) + 1, 0, -1):
+            steps = tuple("/".join(step.split("/")[:depth]) for step in self.steps)
+            starts = [0, *(i for i, (a, b) in enumerate(pairwise(steps), 1) if a != b), len(steps)]
+            if (len(starts) - 1) * _ROOM <= 1:
+                break
         runs = sorted(((b - a, a, b) for a, b in pairwise(starts)), key=lambda run: (-run[0], run[1]))
         chosen: list[tuple[float, str]] = []
         for _, a, b in runs:
             middle = (a + b) / 2
             if all(abs(middle - other) >= _ROOM * len(self.steps) for other, _ in chosen):
-                chosen.append((middle, self.steps[a]))
+                chosen.append((middle, steps[a]))
         return sorted(chosen)

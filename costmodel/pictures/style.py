@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,27 @@ def quantities(axis: Any, unit: str) -> None:
 def figures(value: float, unit: str) -> str:
     """A quantity at a bar: with a prefix, a bare ratio as it is."""
     return si(value, unit) if unit else si(value, "").strip() if value >= 1000 else f"{value:.3g}"
+
+
+def told(values: Sequence[float], unit: str) -> list[str]:
+    """Quantities at the bars of one picture; those that differ and would read the same have more digits, up to six.
+
+    >>> told([79.979e9, 80.0026e9, 80e9, 20.1e9], "B")
+    ['79.98 GB', '80.003 GB', '80 GB', '20.1 GB']
+    """
+    def text(value: float, digits: int) -> str:
+        if digits == 3:
+            return figures(value, unit)
+        whole, _, prefixed = si(value, unit).partition(" ")
+        scale = value / float(whole)  # near a power of ten
+        return f"{value / 10.0 ** round(math.log10(scale)):.{digits}g} {prefixed}".strip()
+
+    found = [text(value, 3) for value in values]
+    for digits in (4, 5, 6):
+        alike = [i for i, one in enumerate(found) if any(one == other and values[i] != values[j] for j, other in enumerate(found))]
+        for i in alike:
+            found[i] = text(values[i], digits)
+    return found
 
 
 def name(text: str, most: int = 30) -> str:

@@ -32,6 +32,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import Counts
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.work import Equation, total
+from costmodel.surface import option
 from costmodel.symbolic.forms import ZERO, symbol
 
 
@@ -92,7 +93,7 @@ def near_bytes(device: Hardware, near: str | float) -> float:
     """The capacity of a device's memory by name ("SRAM"), or so many bytes. Raises CostModelError for a name that it has not."""
     if not isinstance(near, str):
         if near <= 0:
-            raise CostModelError(f"near={near} is no capacity: give the bytes of a memory, or the name of one")
+            raise CostModelError(f"{option('near', near)} is no capacity: give the bytes of a memory, or the name of one")
         return float(near)
     found = {level.name: level.capacity.value for level in device.levels}
     if near not in found:

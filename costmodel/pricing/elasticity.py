@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
+from costmodel.pictures import Bars
 from costmodel.pricing.core import Point
 from costmodel.pricing.workload import Times, policy_of, price, unit_of, workload
+from costmodel.sheets import Column, Line, Result, Sheet
 
 BOUNDS = ("lower", "upper")
 TIMES = (*BOUNDS, "predicted")
 
 
-def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> dict[str, float]:
+class Elasticities(dict[str, float], Result):
+    """By figure of a device: the per cent by which time falls if it gets a per cent better."""
+
+    def __init__(self, parts: Mapping[str, float], title: str = "") -> None:
+        super().__init__(parts)
+        self.title = title
+
+    def sheet(self) -> Sheet:
+        """A row a figure."""
+        return Sheet(self.title, (Column("figure"), Column("time falls by", "% a %", "ratio")),
+                     tuple(Line(name, (part,)) for name, part in self.items()))
+
+    def chart(self) -> Bars:
+        """A bar a figure."""
+        return Bars(self.title, "per cent of time by a per cent of the figure", "", tuple(self), (("", tuple(self.values())),))
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    __str__ = __repr__
+
+
+def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", policy: str | None = None) -> Elasticities:
     """How much time follows each figure of a device: the per cent by which time falls if that figure gets a per cent better.
 
     ``bandwidth`` and the engines' peaks: -∂ log time / ∂ log rate; ``launch``: ∂ log time / ∂ log overhead. They sum to 1, for
@@ -34,10 +60,12 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
         seconds |= {engine: busy * binding[unit_of(found, engine)] for engine, busy in times.engines.items()}
     whole, runs = whole_time(times, bound), times.runs(bound)
     if not whole:
-        return dict.fromkeys(seconds, 0.0)
-    if bound == "lower" and times.lanes:
-        return _beside(times, seconds, whole)
-    return {name: float((part * runs).sum()) / whole for name, part in seconds.items()}
+        parts = dict.fromkeys(seconds, 0.0)
+    elif bound == "lower" and times.lanes:
+        parts = _beside(times, seconds, whole)
+    else:
+        parts = {name: float((part * runs).sum()) / whole for name, part in seconds.items()}
+    return Elasticities(parts, f"{point.name} on {found.name}: what a faster part would bring")
 
 
 def _beside(times: Times, seconds: dict[str, np.ndarray], whole: float) -> dict[str, float]:

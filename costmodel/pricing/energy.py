@@ -30,6 +30,7 @@ from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import said
 from costmodel.symbolic.forms import ZERO
 from costmodel.symbolic.plain import cell
 from costmodel.text import shown, si
@@ -129,7 +130,7 @@ class Energy(Result):
         """Joules by ``what`` takes them; by kernel, module or phase stacked by what takes them."""
         whole = self.whole
         if isinstance(whole.total, Expr) and not whole.total.is_number:
-            raise CostModelError("energy is drawn at a point: cost.at(…).energy(…).plot()")
+            raise CostModelError("energy is drawn at a point: " + said("cost.at(…).energy(…).plot()", "give --at"))
         parts = {part: float(joules) for group in GROUPS for part, joules in whole.parts.items() if part[0] == group}
         if by == "what":
             bars: dict[str, float] = {}
@@ -262,8 +263,8 @@ class _Joules:
 def _static(cost: Priced, device: Hardware | None, energies: Energies, policy: str) -> EnergyRow:
     assert energies.static_power is not None
     if device is None or not isinstance(cost, Point):
-        raise CostModelError(f"{energies.name} states static power, whose energy is that times the time: give a device with peaks, "
-                             "and a point: cost.at(…).energy(…)")
+        raise CostModelError(f"{energies.name} states static power, whose energy is that times the time: give a device with peaks"
+                             + said(", and a point: cost.at(…).energy(…)", ""))
     joules = energies.static_power.value * roofline(cost, device, policy=policy).upper
     return EnergyRow("(static power)", (), "", {("static power", device.name): joules})
 
@@ -276,7 +277,7 @@ def _by_power(cost: Priced, device: Hardware, policy: str | None) -> Energy:
                              "or add its power to the device's file")
     if not isinstance(cost, Point):
         raise CostModelError(f"{device.name} states its power and no energies: its energy is power times time, which needs a "
-                             "point: cost.at(…).energy(…)")
+                             "point: " + said("cost.at(…).energy(…)", "give --at"))
     times = roofline(cost, device, policy=policy)
     if drawn is not None:
         return _by_measured_power(device, times, drawn.value)

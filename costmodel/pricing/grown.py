@@ -25,6 +25,7 @@ from costmodel.program.fit.refusal import FitError
 from costmodel.program.regions import Regions
 from costmodel.program.verify import concrete
 from costmodel.rules.work import CostTable
+from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 
@@ -49,8 +50,9 @@ class Changing:
         raise self._refusal()
 
     def _refusal(self) -> CostModelError:
-        return CostModelError(f"there is another program at every {self.depth}: ask .at(...), or .region({self.depth}=…), the cost "
-                              "of one of them in the other symbols")
+        return CostModelError(f"there is another program at every {self.depth}: "
+                              + said(f"ask .at(...), or .region({self.depth}=…), the cost of one of them in the other symbols",
+                                     f"give --at with {self.depth}"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +233,7 @@ class Grown(Symbolic):
             if ours != theirs:
                 point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
                 raise DomainError(f"{point} is outside of the fitted domain: the form of {name} gives {ours:,}, the program of "
-                                  f"that depth {theirs:,}; cost.region(...) there has other forms")
+                                  f"that depth {theirs:,}" + said("; cost.region(...) there has other forms", ""))
         return there._settled(env, {name: v for name, v in values.items() if name in there.symbols})
 
     def program_of(self, other: Symbolic) -> bool:

@@ -11,6 +11,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.table import Row, Table, conventions, counted_rows
 from costmodel.rules.work import CostTable, total
+from costmodel.surface import said
 from costmodel.symbolic.forms import ZERO
 
 _BY = ("module", "phase")
@@ -31,8 +32,9 @@ def build(cost: Grown, *, depth: int | None, by: str) -> Table:
     """
     grows = cost.parts.grows.depth.symbol
     if by not in _BY:
-        raise CostModelError(f"a table by {by} has other rows at every {grows}: ask .region({grows}=…).table(by={by!r}), or one by "
-                             f"{' or '.join(_BY)}")
+        raise CostModelError(f"a table by {by} has other rows at every {grows}: "
+                             + said(f"ask .region({grows}=…).table(by={by!r})", f"give --at with {grows}")
+                             + f", or one by {' or '.join(_BY)}")
     parts = cost.generic()
 
     def cells(table: CostTable) -> _Cells:

@@ -12,6 +12,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.products import calibrated, matmul_of
 from costmodel.pricing.workload import computed, policy_of, runs_as, seconds_an_operation
 from costmodel.rules.work import total
+from costmodel.surface import said
 
 
 def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = None) -> Expr:
@@ -26,8 +27,9 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
         raise CostModelError(f"{device.name} is not calibrated: `costmodel calibrate` measures one, or ask by the bounds")
     kernels = cost.kernels(policy_of(device, policy))
     if cost.program.branches.choose and any(kernel.branch for kernel in kernels):
-        raise CostModelError(f"which branch of {cost.name} takes longest depends on the point: ask "
-                             "cost.at(…).roofline(…).predicted, or analyze(..., branches='mean')")
+        raise CostModelError(f"which branch of {cost.name} takes longest depends on the point: "
+                             + said("ask cost.at(…).roofline(…).predicted, or analyze(..., branches='mean')",
+                                    "ask `costmodel roofline`"))
     found, terms, sent = stands.calibration, [], communication.sent(kernels)
     layout = communication.laid(device, dict(cost.program.axes), symbols=True) if sent else None
     for i, kernel in enumerate(kernels):

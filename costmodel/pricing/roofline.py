@@ -27,6 +27,7 @@ from costmodel.pricing.topology import on_links
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import option
 from costmodel.text import did_you_mean, shown, si
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ class Roofline(Result):
         another sum.
         """
         if depth is not None and what != "module":
-            raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
+            raise CostModelError(f"{option('depth', depth)} is of rows by module: give {option('by', 'module')}, or leave it out")
         if depth is not None and depth < 1:
-            raise CostModelError(f"depth={depth} must be at least 1")
+            raise CostModelError(f"{option('depth', depth)} must be at least 1")
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
@@ -230,7 +231,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     device = on_links(device, cost.name, dict(cost.program.axes), topology or {})
     policy = policy_of(device, policy)
     if policy == COMPULSORY and near is not None:
-        raise CostModelError("near= is of the tiles of kernels, and compulsory has none: give another policy")
+        raise CostModelError(f"{option('near')} is of the tiles of kernels, and compulsory has none: give another policy")
     if policy == COMPULSORY:
         return _compulsory(cost, device)
     work = workload(cost.program, policy)

@@ -18,7 +18,7 @@ from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
-from costmodel.pricing.grid.figures import check_figure
+from costmodel.pricing.grid.figures import check_figure, units_of
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
@@ -26,6 +26,7 @@ from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.roofline import batch
 from costmodel.sheets import Column, Line, Sheet
+from costmodel.surface import option, said
 
 
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
@@ -63,7 +64,8 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     best, pareto = _names(best), _names(pareto)
     asked = sum(map(bool, (best, pareto, out)))
     if asked > 1:
-        raise CostModelError("best=, pareto= and out= are three answers: ask for one")
+        raise CostModelError(f"{option('best')}, {option('pareto')} and {option('out', flag='a store as -o')} are three answers: "
+                             "ask for one")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
@@ -113,12 +115,12 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
 def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
     """The values of a device's figure, in base units: numbers, or texts with their units."""
     if not devices:
-        raise CostModelError("vary= varies figures of devices: name one with hardware=")
+        raise CostModelError(f"{option('vary')} varies figures of devices: name one with {option('hardware', flag='--hw')}")
     for device in devices:
         check_figure(device, name)
-    found = np.array([quantity(v) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
+    found = np.array([quantity(v, units_of(name)) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
     if not len(found) or not (found > 0).all():
-        raise CostModelError(f"vary={{{name!r}: …}} takes one or more positive numbers")
+        raise CostModelError(said(f"vary={{{name!r}: …}}", f"--vary {name}") + " takes one or more positive numbers")
     return found
 
 

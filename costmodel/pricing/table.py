@@ -21,6 +21,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import option, said
 from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
@@ -70,7 +71,7 @@ class Table(Result):
         """A bar a row: ``metric`` is a column, by name or its beginning (default: the MACs, or the first that is not all 0)."""
         names = [name for name, _ in self.columns]
         if any(isinstance(value, Expr) and not value.is_number for value in self.total):
-            raise CostModelError("bars are drawn at a point: cost.at(…).table(…).plot(), or --at")
+            raise CostModelError("bars are drawn at a point: " + said("cost.at(…).table(…).plot()", "give --at"))
         if metric is None:
             index = self._shared(names)
             index = next((i for i, value in enumerate(self.total) if value), 0) if index is None else index
@@ -103,11 +104,12 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     if by not in _BUILDERS:
         raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
     if depth is not None and depth < 1:
-        raise CostModelError(f"depth={depth} must be at least 1")
+        raise CostModelError(f"{option('depth', depth)} must be at least 1")
     if depth is not None and by in ("op", "phase"):
-        raise CostModelError(f"depth={depth} is of rows by module: give by='module' (--by module), or leave it out")
+        raise CostModelError(f"{option('depth', depth)} is of rows by module: give {option('by', 'module')}, or leave it out")
     if (by == "kernel") != (policy is not None):
-        raise CostModelError(f"by='kernel' goes with policy=…, one of {', '.join(policies())}, and nothing else does")
+        raise CostModelError(f"{option('by', 'kernel')} goes with {said('policy=…', '--policy')}, one of {', '.join(policies())}, "
+                             "and nothing else does")
     builder = _BUILDERS[by] if policy is None else functools.partial(_by_kernel, policy=policy)
     columns, drafts, totals = builder(cost.program, depth)
     rows = _with_branches(cost.program, drafts, [i for i, column in enumerate(columns) if column in _STORED])

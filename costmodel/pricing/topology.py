@@ -15,6 +15,7 @@ from math import gcd, prod
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, Link
 from costmodel.pricing.links import Leg
+from costmodel.surface import option
 from costmodel.symbolic.forms import symbol
 from costmodel.text import did_you_mean
 
@@ -87,8 +88,8 @@ def lay(device: Hardware, sizes: Mapping[str, int], topology: Topology | None = 
     topology = topology or {}
     for axis in topology:
         if axis not in sizes:
-            raise CostModelError(f"topology= lays {axis!r}, which is no axis of the mesh;{did_you_mean(axis, sizes)} its axes are "
-                                 f"{', '.join(sizes)}")
+            raise CostModelError(f"{option('topology')} lays {axis!r}, which is no axis of the mesh;{did_you_mean(axis, sizes)} "
+                                 f"its axes are {', '.join(sizes)}")
     rooms = [_Room(link) for link in device.links]
     legs: dict[str, tuple[Leg, ...]] = {}
     for axis, size in reversed(list(sizes.items())):
@@ -163,8 +164,8 @@ def _where(device: Hardware, rooms: Sequence[_Room], axis: str, size: int, place
     if room is None:
         names = [r.link.name for r in rooms]
         has = ", ".join(names) or "none: add a [[datasheet.links]] table to its file"
-        raise CostModelError(f"topology= lays {axis} on {place!r}, which is no link of {device.name};{did_you_mean(name, names)} "
-                             f"it has {has}")
+        raise CostModelError(f"{option('topology')} lays {axis} on {place!r}, which is no link of {device.name};"
+                             f"{did_you_mean(name, names)} it has {has}")
     if size == 1:
         return ()
     if numbers is None:
@@ -174,10 +175,11 @@ def _where(device: Hardware, rooms: Sequence[_Room], axis: str, size: int, place
         each = round(size ** (1 / along[0]))
         along = (each,) * along[0] if each ** along[0] == size else (size, *(1,) * (along[0] - 1))
     elif prod(along) != size:
-        raise CostModelError(f"topology= lays {axis} of {size} devices on {numbers}, which are {prod(along)}")
+        raise CostModelError(f"{option('topology')} lays {axis} of {size} devices on {numbers}, which are {prod(along)}")
     free = room.link.axes - len(room.along)
     if room.link.topology != "torus" or len(along) > free:
-        raise CostModelError(f"topology= lays {axis} on {len(along)} axes of {room.link.name}, which has {max(free, 0)} left"
+        raise CostModelError(f"{option('topology')} lays {axis} on {len(along)} axes of {room.link.name}, which has "
+                             f"{max(free, 0)} left"
                              if room.link.topology == "torus" else f"{room.link.name} is no torus: lay {axis} on {name!r} alone")
     return (_leg(room, size, along),)
 

@@ -16,6 +16,7 @@ from costmodel.rules import Eqn, Rule, lookup
 from costmodel.rules.params import Params
 from costmodel.rules.traits import NO_TRAITS, Trait, traits_of
 from costmodel.rules.work import ENGINES, Equation, OpKind, Value, Work
+from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import ZERO, lower_bound
 from costmodel.symbolic.translate import internal
@@ -161,8 +162,9 @@ def unknown_message(r: Raw, view: Eqn) -> str:
     """What is said of an equation whose primitive has no rule."""
     where = "/".join(r.path) or "the top level"
     shapes = ", ".join(map(str, view.ins))
-    return (f"primitive {r.primitive!r} at {where} on ({shapes}) has no cost rule; register one with "
-            f"@cm.rule({r.primitive!r}), or pass unknown=\"warn\" to leave it out and be told")
+    return (f"primitive {r.primitive!r} at {where} on ({shapes}) has no cost rule; "
+            + said(f"register one with @cm.rule({r.primitive!r}), or pass unknown=\"warn\" to leave it out and be told",
+                   "register one in the file of the model, as docs/extending.md shows"))
 
 
 # Parameters worth showing when an equation is explained; the rest is plumbing.

@@ -13,7 +13,7 @@ from costmodel.errors import CostModelError
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Value
 from costmodel.symbolic.domain import Domain, Relation
-from costmodel.symbolic.forms import lower_bound, symbol
+from costmodel.symbolic.forms import FloorDiv, lower_bound, symbol
 from costmodel.symbolic.translate import internal
 
 
@@ -56,6 +56,19 @@ def _symbolic(parameter: Any) -> Iterator[Any]:
             yield from _symbolic(part)
 
 
+def _divides(difference: Expr) -> str | None:
+    """``k | x`` where a difference is zero if and only if k divides x: a multiple of x - k*FloorDiv(x, k)."""
+    floors = difference.atoms(FloorDiv)
+    if len(floors) != 1:
+        return None
+    (floor,) = floors
+    x, k = floor.args
+    times = -difference.coeff(floor) / k
+    if times == 0 or (difference - times * (x - k * floor)).expand() != 0:
+        return None
+    return f"{k} | {x}"
+
+
 def reshapes_hold(equations: Iterable[Raw], domain: Domain) -> tuple[Relation, ...]:
     """What the sizes of reshapes demand of the symbols: jax does not check that they agree where a dimension is symbolic.
 
@@ -73,7 +86,7 @@ def reshapes_hold(equations: Iterable[Raw], domain: Domain) -> tuple[Relation, .
         if max(lower_bound(difference, domain.assumptions), lower_bound(-difference, domain.assumptions)) > 0:
             raise CostModelError(f"reshape at {'/'.join(r.path) or 'the top level'} of {r.ins[0].array} to {r.outs[0].array} turns "
                                  f"{sizes[0]} elements into {sizes[1]}, which jax does not check")
-        text = " = ".join(sizes)
+        text = _divides(domain.in_user_symbols(difference)) or " = ".join(sizes)
         found[difference] = Relation(text, difference)
         found[-difference] = Relation(text, -difference)
     return tuple(found.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from costmodel.report.page.mathml import mathml
 from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.symbolic.naming import in_factors, named
 from costmodel.symbolic.plain import cell
+from costmodel.text import shown
 
 _MEANS = "where"  # the column that says what h_o stands for
 
@@ -83,13 +84,14 @@ def _math(value: Any) -> str:
     return f"<math>{mathml(value if isinstance(value, Expr) else Integer(value))}</math>"
 
 
-def side_by_side(*costs: Priced, metrics: Sequence[str] = ("params", "macs")) -> SideBySide:
+def side_by_side(*costs: Priced, metrics: str | Sequence[str] = ("params", "macs")) -> SideBySide:
     """Several costs as one table, a row each: formulas of costs, numbers of costs at points.
 
     costs:   costs (``analyze(…)``) or costs at points (``cost.at(…)``).
-    metrics: the columns, with a form after a colon where a metric has several: ``"activations:peak"``, ``"bytes:unfused"``.
+    metrics: the columns, one or several, with a form after a colon where a metric has several: ``"activations:peak"``,
+             ``"bytes:unfused"``.
 
-    Raises CostModelError for an unknown metric or form.
+    Raises CostModelError for an unknown metric or form, where there is none, and for what is no cost.
 
     >>> import costmodel as cm
     >>> print(cm.side_by_side(cm.model("linear").analyze(), cm.model("conv2d").analyze()).text(120))
@@ -99,4 +101,12 @@ def side_by_side(*costs: Priced, metrics: Sequence[str] = ("params", "macs")) ->
      linear        c_i·c_o                      c_i·c_o·n
      conv2d  c_i·c_o·k_h·k_w  c_i·c_o·h_o·k_h·k_w·n·w_o  h_o = h - k_h + 1, w_o = w - k_w + 1
     """
-    return SideBySide(costs, metrics)
+    asked = (metrics,) if isinstance(metrics, str) else metrics
+    if not costs or not isinstance(asked, Iterable) or not (asked := tuple(asked)) or not all(isinstance(m, str) for m in asked):
+        raise CostModelError("give one cost or more, and their metrics by name: side_by_side(cost, other, metrics=('params', "
+                             "'macs'))")
+    for cost in costs:
+        if not isinstance(cost, Priced):
+            raise CostModelError(f"{shown(repr(cost), 60)} is no cost: give what analyze(…) returns, or cost.at(…) of it; of "
+                                 "several each by itself")
+    return SideBySide(costs, asked)

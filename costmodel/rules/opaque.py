@@ -7,6 +7,7 @@ from sympy import Integer
 from costmodel.errors import UnknownPrimitive
 from costmodel.rules import Eqn, golden, rule, transcendental, vector  # noqa: F401 (golden: for the doctests)
 from costmodel.rules.work import Work
+from costmodel.surface import said
 from costmodel.symbolic.forms import ZERO
 
 
@@ -20,8 +21,8 @@ def pallas_call(eqn: Eqn, *, cost_estimate=None, ops=(), read=None, refusal=None
     '8 pallas, 2 pallas'
     """
     if refusal is not None:
-        raise UnknownPrimitive(f"{refusal}; inside a pallas_call: pass cost_estimate=pl.CostEstimate(...) to it, or wrap it in a "
-                               "named jit function and register @cm.rule for that name")
+        raise UnknownPrimitive(f"{refusal}; inside a pallas_call: give it a pl.CostEstimate as cost_estimate, or wrap it in a "
+                               f"named jit function and register {said('@cm.rule', 'a rule')} for that name")
     if cost_estimate is None:
         return eqn.work(*ops, read=read)
     return eqn.work(vector("pallas", eqn.out.dtype, Integer(int(cost_estimate.flops))),
@@ -47,8 +48,8 @@ def refuse(eqn: Eqn, **_) -> Work:
     Traceback (most recent call last):
     costmodel.errors.UnknownPrimitive: io_callback runs Python on the host, ...
     """
-    raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register @cm.rule for the jit function around it, or take "
-                           "it out of what you analyse")
+    raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register {said('@cm.rule', 'a rule')} for the jit function "
+                            "around it, or take it out of what you analyse")
 
 
 @rule("pure_callback")

@@ -1,7 +1,7 @@
 """Sheets: what a result has to say, as rows and columns, and one renderer for each form: terminal, CSV, JSON, LaTeX, markdown,
 HTML, pandas. They know nothing of what they show."""
 
-from costmodel.sheets.facts import Drawn, Facts, facts, facts_chart
+from costmodel.sheets.facts import Drawn, Facts, facts, facts_chart, heads
 from costmodel.sheets.result import OneSheet, Result, joined
 from costmodel.sheets.sheet import Amount, Column, Line, Sheet
 
@@ -17,6 +17,7 @@ __all__ = [
     "Sheet",
     "facts",
     "facts_chart",
+    "heads",
     "html",
     "joined",
     "latex",

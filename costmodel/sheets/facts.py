@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from costmodel.errors import CostModelError
 from costmodel.sheets.result import OneSheet, Result
@@ -25,7 +26,14 @@ class Drawn(NamedTuple):
 
 
 class Facts(Result):
-    """A dataclass that answers a question: its sheet has one row, a column for each figure; its text is a sentence."""
+    """A dataclass that answers a question: its sheet has one row, a column for each figure; its text is a sentence.
+
+    ASKED: the question, as people read it.
+    HEADS: the column of a figure by its field's name: people's name of it, its unit and how it is read.
+    """
+
+    ASKED: ClassVar[str] = ""
+    HEADS: ClassVar[Mapping[str, Column]] = MappingProxyType({})
 
     def sheet(self) -> Sheet:
         """One row, a column a figure."""
@@ -62,14 +70,29 @@ def facts_chart(answers: Sequence[tuple[str, Facts]], title: str = "") -> Bars:
 
 def facts(answers: Sequence[tuple[str, Any]], title: str = "") -> OneSheet:
     """(of what, an answer) as a sheet: a row an answer, a column for every figure that one of them has."""
-    found = [(label, type(answer).__name__, _figures(answer)) for label, answer in answers]
-    names = list(dict.fromkeys(name for _, _, figures in found for name in figures))
-    rows = tuple(Line(label or kind, (kind, *(figures.get(name) for name in names))) for label, kind, figures in found)
-    return OneSheet(Sheet(title, (Column("of"), Column("answer to", style="text"), *map(Column, names)), rows))
+    found = [(label, _asked(answer), _figures(answer)) for label, answer in answers]
+    heads = {name: _column(answer, name) for (_, answer), (_, _, figures) in zip(answers, found, strict=True) for name in figures}
+    rows = tuple(Line(label or asked, (asked if label else "", *map(figures.get, heads))) for label, asked, figures in found)
+    return OneSheet(Sheet(title, (Column("of"), Column("answer to", style="text"), *heads.values()), rows))
+
+
+def heads(**columns: Column) -> Mapping[str, Column]:
+    """The columns of an answer's figures, by the figures' names."""
+    return MappingProxyType(columns)
+
+
+def _asked(answer: Any) -> str:
+    return getattr(answer, "ASKED", "") or type(answer).__name__
+
+
+def _column(answer: Any, name: str) -> Column:
+    """The column of a figure; its name is the field's, by which programs know it."""
+    head = getattr(answer, "HEADS", {}).get(name)
+    return Column(name) if head is None else head._replace(name=name, label=head.name)
 
 
 def _figures(answer: Any) -> dict[str, Any]:
-    """The figures of an answer; of a device its name."""
-    values = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+    """The figures of an answer, but those that only a picture has (``repr=False``); of a device its name."""
+    values = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer) if field.repr}
     return {name: value if isinstance(value, int | float | str) or value is None or is_form(value)
             else getattr(value, "name", str(value)) for name, value in values.items()}

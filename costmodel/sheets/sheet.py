@@ -43,12 +43,14 @@ class Column(NamedTuple):
     style:      how people read a cell: ``exact`` (all digits), ``si`` (three digits and a prefix), ``share`` (a part, in percent),
                 ``ratio`` (three digits), ``rate`` (four) or ``text``.
     adds:       whether the cells of all runs of a row are its cell times the runs.
+    label:      what people read for the name, where that is a program's key.
     """
 
     name: str
     unit: str = ""
     style: str = "exact"
     adds: bool = False
+    label: str = ""
 
     @property
     def head(self) -> str:
@@ -111,7 +113,9 @@ class Sheet:
         return (*self.rows, Line("total", self.total)) if self.total else self.rows
 
     def for_people(self) -> Sheet:
-        """Without columns of text that say nothing in any row."""
+        """Without columns of text that say nothing in any row, and with people's names of the others."""
+        if any(column.label for column in self.columns):
+            return replace(self, columns=tuple(c._replace(name=c.label or c.name, label="") for c in self.columns)).for_people()
         kept = [i for i, column in enumerate(self.columns[1:])
                 if column.style != "text" or any(line.cells[i] not in ("", None) for line in self.lines)]
         if len(kept) == len(self.columns) - 1:

@@ -16,7 +16,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import OpKind, total
-from costmodel.sheets import Drawn, Facts
+from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.line import first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
 from costmodel.symbolic.forms import evaluate
@@ -85,6 +85,11 @@ class Crossover(Facts):
     limit:     its value where the others are bound.
     ridge:     operations a byte at which compute and memory take as long, for the mix of operations where ``intensity`` is.
     """
+
+    ASKED = "where the bound flips"
+    HEADS = heads(answer=Column("from"), becomes=Column("then bound by", style="text"), last=Column("last of the domain"),
+                  intensity=Column("intensity there", "OP/B", "rate"), asymptote=Column("intensity in the limit"),
+                  limit=Column("limit", "OP/B", "rate"), ridge=Column("ridge", "OP/B", "rate"))
 
     symbol: str
     answer: int | None

@@ -12,7 +12,7 @@ from costmodel.hardware import Hardware, load
 from costmodel.pricing.clock import figure_of, figure_symbol
 from costmodel.pricing.closed import free_clock
 from costmodel.pricing.core import Symbolic
-from costmodel.sheets import Drawn, Facts
+from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.symbolic.forms import Symbol, evaluate
 from costmodel.text import si
 
@@ -25,6 +25,10 @@ class FigureCrossover(Facts):
     own:     the device's value.
     above:   what is busy longest for larger values, and ``below`` for smaller ones.
     """
+
+    ASKED = "where the bound flips"
+    HEADS = heads(answer=Column("from"), own=Column("the device has"), above=Column("bound above", style="text"),
+                  below=Column("bound below", style="text"))
 
     figure: str
     unit: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import sympy
@@ -17,7 +17,7 @@ from costmodel.hardware.schema import UNITS
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.workload import metrics
 from costmodel.rules.work import total
-from costmodel.sheets import Drawn, Facts
+from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
@@ -26,6 +26,8 @@ from costmodel.text import did_you_mean
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
 # Uses of memory that are values the program receives, by their origins.
+# Text that means a size and is none: a sign, an exponent, no finite number.
+_NO_SIZE = re.compile(r"(?i)[-+].*|\.?\d[\d.e+-]*\s*[kmgt]?i?b|(?:nan|inf)[a-z]*")
 _RECEIVED = {"weights": ("parameter", "buffer"), "weights+cache": ("parameter", "buffer", "input")}
 
 
@@ -39,7 +41,13 @@ class Fit(Facts):
     next_used:  bytes there, more than the capacity.
     formula:    the answer in the other symbols, where the use is linear in this one; the domain's bounds apart.
     maximal:    no larger value fits; False where that could not be proved because the use may fall again further up.
+    smaller:    (value, bytes) of a quarter and a half of the answer, for the picture.
     """
+
+    ASKED = "largest that fits"
+    HEADS = heads(capacity=Column("capacity", "B"), answer=Column("largest"), used=Column("memory there", "B"),
+                  next=Column("next value"), next_used=Column("memory there, too much", "B"), formula=Column("closed form"),
+                  maximal=Column("none larger fits"))
 
     symbol: str
     capacity: int
@@ -49,12 +57,14 @@ class Fit(Facts):
     next_used: int | None
     formula: Expr | None
     maximal: bool
+    smaller: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     def drawn(self) -> Drawn:
-        """Bytes at the answer and at the next value, beside what there is."""
-        values = ((self.answer, self.used), (self.next, self.next_used))
-        return Drawn("What fits", "memory", "B", tuple((f"{self.symbol} = {value}", float(used)) for value, used in values
-                                                       if used is not None), (("capacity", float(self.capacity)),))
+        """Bytes at a quarter of the answer, at half of it, there and at the next value, beside what there is."""
+        values = [(f"{self.symbol} = {value}", float(used)) for value, used in self.smaller]
+        values += [(f"{self.symbol} = {self.answer}", float(self.used))] if self.used is not None else []
+        values += [(f"{self.symbol} = {self.next}, too large", float(self.next_used))] if self.next_used is not None else []
+        return Drawn("What fits", "memory", "B", tuple(values), (("capacity", float(self.capacity)),))
 
     def __str__(self) -> str:
         parts = []
@@ -106,13 +116,17 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     if not ((here is None or here <= room) and (there is None or there > room)):
         raise CostModelError(f"{uses} is not monotone in {symbol}: it takes {here} B at {line.value(answer)} and {there} B at the "
                              "next value; give another use")
+    smaller = [] if here is None else sorted({max(answer // part, line.first) for part in (4, 2)} - {answer})
     return Fit(symbol, room, None if here is None else line.value(answer), here, None if after is None else line.value(after),
-               there, formula, grows(used))
+               there, formula, grows(used), tuple((line.value(i), _bytes_at(line.point(i), expr)) for i in smaller))
 
 
 @dataclass(frozen=True)
 class Need(Facts):
     """What a memory must hold, and what it can, in bytes."""
+
+    ASKED = "whether it fits"
+    HEADS = heads(used=Column("used", "B"), capacity=Column("capacity", "B"))
 
     what: str
     used: int
@@ -183,9 +197,11 @@ def capacity(memory: int | str | Hardware) -> int:
         if match[2] not in _SIZES:
             raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
                                  f"{', '.join(_SIZES)}")
-        return int(Decimal(match[1]) * _SIZES[match[2]])
+        return capacity(int(Decimal(match[1]) * _SIZES[match[2]]))
     if isinstance(memory, str) and (memory.strip() in _SIZES or memory.strip().replace(".", "", 1).isdigit()):
         raise CostModelError(f"{memory!r} is half a size: write a number with its unit, as 80GB")
+    if isinstance(memory, str) and _NO_SIZE.fullmatch(memory.strip()):
+        raise CostModelError(f"{memory!r} is no size: write a positive number in digits with its unit, as 80GB")
     if isinstance(memory, str):
         memory = load(memory)
     if not isinstance(memory, Hardware):

@@ -10,6 +10,7 @@ from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
 from costmodel.errors import DomainError
 from costmodel.pricing.core import Point, Symbolic
+from costmodel.surface import said
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
 from costmodel.text import did_you_mean
@@ -71,9 +72,10 @@ def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, in
 def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
     if name not in cost.symbols or name in at:
-        free = ", ".join(s for s in cost.symbols if s not in at)
-        raise DomainError(f"{name} is not a free symbol here:{did_you_mean(name, cost.symbols)} "
-                          f"solve for one of {free or 'none, since all are bound'}")
+        free = ", ".join(s for s in cost.symbols if s not in at) or ", ".join(cost.symbols) or "none"
+        which = f"is no symbol of {cost.name}" if name not in cost.symbols else "has a value here"
+        raise DomainError(f"{name} {which}:{did_you_mean(name, cost.symbols) if name not in cost.symbols else ''} "
+                          f"solve for one of {free}")
     at = {**{k: v for k, v in cost.domain.defaults.items() if k != name}, **at}
     missing = sorted(set(cost.symbols) - set(at) - {name})
     if missing or set(at) - set(cost.symbols):
@@ -109,7 +111,7 @@ def _scale(cost: Symbolic, variable: Variable, others: Mapping[Symbol, int]) -> 
     for m in cost.domain.multiples:
         if unknown in m.part.free_symbols:
             raise DomainError(f"{variable.symbol} must divide {cost.domain.in_user_symbols(m.whole)}: give its sizes one by one, "
-                              "as in cost.sweep(...)")
+                              f"as in {said('cost.sweep(...)', '`costmodel sweep`')}")
         if unknown in m.whole.free_symbols:
             part = int(evaluate(m.part, others))
             slope = m.whole.xreplace({s: Integer(v) for s, v in others.items()}).expand().coeff(unknown, 1)

@@ -14,6 +14,7 @@ from costmodel.solve.rates import Rates, rates_of
 from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import GIB, Composer, Plan, StepCost
+from costmodel.surface import option, said
 
 ZERO = (0, 1, 2, 3)
 NEAR = 0.05  # of a step: other numbers of chunks that are told
@@ -69,7 +70,7 @@ def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, cou
     stack = _stack(model)
     for name, number in (("devices", devices), ("global_batch", global_batch), ("count", count)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise CostModelError(f"{name}={number!r} must be an integer of at least 1")
+            raise CostModelError(f"{option(name, number)} must be an integer of at least 1")
     device = load(hw) if isinstance(hw, str) else hw
     room, rates = capacity(device if memory is None else memory), rates_of(device)
     candidates = list(_candidates(stack, devices, global_batch))
@@ -119,7 +120,8 @@ def _stack(model: Any) -> Stack:
         raise CostModelError(f"{model!r} is a name: give cm.model({model!r}), or a costmodel.solve.Stack")
     if made is None:
         raise CostModelError(f"{getattr(model, 'name', model)!r} does not say how it is trained over a mesh: plans are made of "
-                             "models that are a stack of layers, such as megatron_175b, or of a costmodel.solve.Stack of your own")
+                             "models that are a stack of layers, such as megatron_175b"
+                             + said(", or of a costmodel.solve.Stack of your own", ""))
     return made()
 
 

@@ -3,6 +3,7 @@ device that meets one, and what a faster part of the device would bring."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from costmodel.pricing.elasticity import whole_time
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
-from costmodel.sheets import Drawn, Facts
+from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.fits import bytes_used, size
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
@@ -33,9 +34,11 @@ def seconds_of(text: float | str) -> float:
     (0.05, 2.0)
     """
     if not isinstance(text, str):
+        if not 0 < text < math.inf:
+            raise CostModelError(f"a time of {text} s is none: write 50ms, 2s or 300us")
         return float(text)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)", text.strip())
-    if not match or match[2] not in _SECONDS:
+    if not match or match[2] not in _SECONDS or not float(match[1]):
         raise CostModelError(f"{text!r} is no time: write 50ms, 2s or 300us")
     return float(match[1]) * _SECONDS[match[2]]
 
@@ -49,6 +52,10 @@ def rate_of(symbol: str) -> str:
 class Saturation(Facts):
     """The batch that saturates a device. ``throughput`` at the answer and its ``limit`` for large batches are in items a second, at
     best; ``answer`` is None where the domain ends before."""
+
+    ASKED = "smallest that saturates"
+    HEADS = heads(answer=Column("smallest"), throughput=Column("throughput there", "1/s", "rate"),
+                  limit=Column("throughput of large ones", "1/s", "rate"), within=Column("within", "of the limit", "share"))
 
     symbol: str
     answer: int | None
@@ -138,6 +145,10 @@ class Within(Facts):
     """The largest value of a symbol whose time stays within a latency: seconds there and at the next value (None at the end of
     the domain), items a second there. ``answer`` is None where not even the least value does."""
 
+    ASKED = "largest within a latency"
+    HEADS = heads(latency=Column("latency", "s", "si"), answer=Column("largest"), seconds=Column("time there", "s", "si"),
+                  next=Column("next value"), next_seconds=Column("time there, too long", "s", "si"))
+
     symbol: str
     latency: float
     answer: int | None
@@ -210,6 +221,10 @@ def _device(device: str | Hardware) -> Hardware:
 @dataclass(frozen=True)
 class Candidate(Facts):
     """A device for a program at a point: its time bounds in seconds, and why it will not do (empty if it will)."""
+
+    ASKED = "a device for it"
+    HEADS = heads(lower=Column("time ≥", "s", "si"), upper=Column("time ≤", "s", "si"), reason=Column("why not", style="text"),
+                  predicted=Column("predicted", "s", "si"), basis=Column("predicted by", style="text"))
 
     device: Hardware
     lower: float

@@ -13,7 +13,7 @@ from costmodel.pictures import Bars
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.roofline import BATCH, counts_examples, roofline
 from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
-from costmodel.sheets import Column, Drawn, Facts, Line, Result, Sheet
+from costmodel.sheets import Column, Drawn, Facts, Line, Result, Sheet, heads
 from costmodel.solve.fits import Fit, max_fit
 from costmodel.symbolic.forms import Expr
 from costmodel.text import si
@@ -75,7 +75,7 @@ def step_memory(cost: Symbolic, at: Mapping[str, int], policy: str = "unfused") 
     """
     point = cost.at(**at)
     if not saved.has_backward(point.program):
-        raise CostModelError(f"{cost.name} is no training step: analyse one with analyze_training")
+        raise CostModelError(f"{cost.name} is no training step: it has no backward pass; {saved.no_backward()}")
     profile = liveness.live_profile(point.program, cost.name, point.evaluate, policy, "program", DONATED_BY_TRAINING)
     highest = profile.highest[0]
     forms, there = _wholes(cost.program), _wholes(point.program)
@@ -117,6 +117,12 @@ def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str,
 class StepTime(Facts):
     """The time of a step on a device: bounds in seconds, what is predicted (by what, else None), examples or tokens a second at the
     bounds, and what binds."""
+
+    ASKED = "time of a step"
+    HEADS = heads(lower=Column("time ≥", "s", "si"), upper=Column("time ≤", "s", "si"), predicted=Column("predicted", "s", "si"),
+                  basis=Column("predicted by", style="text"), slowest=Column("items at least", "1/s", "rate"),
+                  fastest=Column("items at most", "1/s", "rate"), item=Column("item", style="text"),
+                  bound=Column("bound by", style="text"))
 
     device: str
     policy: str

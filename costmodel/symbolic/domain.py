@@ -12,6 +12,7 @@ from typing import Any
 import sympy
 
 from costmodel.errors import DomainError
+from costmodel.surface import said
 from costmodel.symbolic.forms import ONE, Assumptions, Expr, Symbol, evaluate, symbol
 from costmodel.text import did_you_mean
 
@@ -229,7 +230,9 @@ class Domain:
         missing = sorted(set(self.symbols) - set(values))
         if missing:
             raise DomainError(f"unbound symbol{'s' * (len(missing) > 1)} {', '.join(missing)}: "
-                              f"give a value for each of {', '.join(self.symbols)}")
+                              + said(f"give a value for each of {', '.join(self.symbols)}",
+                                     f"give {'it' if len(missing) == 1 else 'each'} a value, as --at "
+                                     f"{','.join(f'{name}=INT' for name in missing)}"))
         return {name: integer(name, value) for name, value in values.items()}
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -244,8 +247,9 @@ class Domain:
     def texts(self) -> tuple[str, ...]:
         """The domain, clause by clause, as a user would write it."""
         own = sorted(self.variables, key=lambda v: v.symbol)
-        return (*(text for v in own for text in v.clauses(self._divisor_text(v))), *(r.text for r in self.relations),
-                *map(self._text, self.multiples))
+        clauses = (*(text for v in own for text in v.clauses(self._divisor_text(v))), *(r.text for r in self.relations),
+                   *map(self._text, self.multiples))
+        return tuple(dict.fromkeys(clauses))  # an equality is two relations
 
     def __str__(self) -> str:
         return ", ".join(self.texts)

@@ -48,6 +48,8 @@ def in_factors(expr: Expr) -> Expr:
     >>> n, l, k, g = map(symbol, "nlkg")
     >>> in_factors((k*n*(l - k + 1)/g).expand())
     k*n*(-k + l + 1)/g
+    >>> in_factors(8*n*k - 8*n*k/g)
+    8*k*n*(1 - 1/g)
     """
     if not isinstance(expr, Add) or len(expr.args) > MOST:
         return expr
@@ -56,8 +58,9 @@ def in_factors(expr: Expr) -> Expr:
     product = sympy.factor(expr.xreplace(stand_ins))
     if not isinstance(product, Mul):
         return expr
-    turned = [-part if isinstance(part, Add) and 2 * sum(term.could_extract_minus_sign() for term in part.args) > len(part.args)
-              else part for part in product.args]
+    less = product.could_extract_minus_sign()  # then a sum of as many subtracted terms as added ones takes the sign
+    turned = [-part if isinstance(part, Add) and 2 * sum(term.could_extract_minus_sign() for term in part.args) + less
+              > len(part.args) else part for part in product.args]
     sign = (-1) ** sum(after != before for after, before in zip(turned, product.args, strict=True))
     return Mul(sign, *turned).xreplace({dummy: form for form, dummy in stand_ins.items()})
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, TraceError
+from costmodel.surface import option, said
 from costmodel.trace import foreign, guard
 from costmodel.trace.scopes import module_scopes
 from costmodel.trace.words import Origin
@@ -163,7 +164,8 @@ def _method(model: Any, method: Any) -> Callable[..., Any]:
 def _equinox(request: Asked) -> Pure:
     """Its trained arrays are the parameters, its other arrays are buffers, and everything else is fixed."""
     if request.rngs or request.mutable:
-        raise CostModelError("rngs= and mutable= are for Flax modules; an Equinox module takes keys and state as arguments")
+        raise CostModelError(f"{option('rngs', flag='--rng')} and {option('mutable')} are for Flax modules; an Equinox module "
+                             "takes keys and state as arguments")
     kw, static = request.split_kwargs()
     trained, rest = foreign.split(request.model, foreign.is_trained)
     others, fixed = foreign.split(rest, foreign.is_array)
@@ -204,7 +206,8 @@ def _haiku(request: Asked) -> Pure:
 
 def _function(request: Asked) -> Pure:
     if request.method is not None or request.rngs or request.mutable:
-        raise CostModelError("method=, rngs= and mutable= are for Flax modules; bind them in the function instead")
+        raise CostModelError(said("method=, rngs= and mutable=", "--rng and --mutable")
+                             + " are for Flax modules; bind them in the function instead")
     kw, static = request.split_kwargs()
     position = request.params
     params = () if position is None else request.inputs[position]
@@ -216,7 +219,7 @@ def _function(request: Asked) -> Pure:
             outputs = guard.call(request.model, *given, **static, **kw)
         if foreign.is_nnx(outputs):
             raise CostModelError(f"{getattr(request.model, '__name__', 'it')} returns an NNX module, and is no model itself: "
-                                 "give cm.abstract(lambda: …) of it, or on the command line a function without parameters")
+                                 + said("give cm.abstract(lambda: …) of it", "give a function without parameters that returns it"))
         return outputs, {}
 
     # An input is named by its place among the function's arguments.

@@ -11,6 +11,7 @@ import jax
 import sympy
 
 from costmodel import _jax_compat as compat
+from costmodel.surface import said
 from costmodel.symbolic.domain import Domain, user_text
 from costmodel.symbolic.forms import Expr
 from costmodel.symbolic.translate import internal
@@ -69,7 +70,8 @@ def _cures(mistake: UsersMistake) -> Iterator[str]:
         yield _INTEGER
     elif isinstance(error, compat.InconclusiveDimensionOperation) or any(word in text for word in ("nconclusive", "divisib",
                                                                                                    "equal division")):
-        yield "declare more about the dimension, e.g. cm.dims('h', multiple_of=32) or min=..., or give it as an integer"
+        yield ("declare more about the dimension, e.g. "
+               + said("cm.dims('h', multiple_of=32) or min=...", "--where '32 | h, h >= 8'") + ", or give it as an integer")
     elif "Shapes must be 1D sequences of concrete values" in text or "concrete" in text:
         yield _INTEGER
 
@@ -139,13 +141,18 @@ def _bounds(a: Expr, b: Expr) -> Iterator[str]:
         (n,) = symbols
         slope, constant = difference.coeff(n, 1), difference.coeff(n, 0)
         least = math.ceil(-constant / slope) if slope > 0 else math.floor(-constant / slope) + 1  # from there on it is decided
-        yield (f"declare {n} <= {least - 1} or {n} >= {least}: cm.dims('{n}', max={least - 1}) or cm.dims('{n}', min={least})"
-               if least > 1 else f"declare {n} >= {least}: cm.dims('{n}', min={least})")
+        below, above = f"cm.dims('{n}', max={least - 1})", f"cm.dims('{n}', min={least})"
+        if least > 1:
+            yield (f"declare {n} <= {least - 1} or {n} >= {least}: "
+                   + said(f"{below} or {above}", f"--where '{n} <= {least - 1}' or --where '{n} >= {least}'"))
+        else:
+            yield f"declare {n} >= {least}: " + said(above, f"--where '{n} >= {least}'")
     elif all(term.as_coeff_Mul()[0].is_Integer for term in difference.as_ordered_terms()) and "**" not in str(difference):
         sides = [[term * sign for term in difference.as_ordered_terms() if term.as_coeff_Mul()[0] * sign > 0] for sign in (1, -1)]
         greater, smaller = (str(sympy.Add(*side)) for side in sides)
-        yield (f"declare which is greater: cm.dims('{' '.join(map(str, symbols))}', where='{greater} >= {smaller}') or "
-               f"where='{smaller} >= {greater} + 1'")
+        first, second = f"'{greater} >= {smaller}'", f"'{smaller} >= {greater} + 1'"
+        yield "declare which is greater: " + said(f"cm.dims('{' '.join(map(str, symbols))}', where={first}) or where={second}",
+                                                  f"--where {first} or --where {second}")
 
 
 def _divisor(divisor: Expr, size: Expr) -> Iterator[str]:
@@ -154,4 +161,4 @@ def _divisor(divisor: Expr, size: Expr) -> Iterator[str]:
     if divisor.is_Integer and coefficient.is_Integer and names:
         factor = abs(int(divisor)) // math.gcd(int(divisor), int(coefficient))
         clauses = " or ".join(f"{factor} | {name}" for name in names)
-        yield f"declare {clauses}: cm.dims('{names[0]}', multiple_of={factor})"
+        yield f"declare {clauses}: " + said(f"cm.dims('{names[0]}', multiple_of={factor})", f"--where '{factor} | {names[0]}'")

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from costmodel.errors import CostModelError
+from costmodel.surface import option
 from costmodel.text import did_you_mean
 
 # The name, and what of the forward pass is held (None: nothing is computed again).
@@ -19,11 +20,14 @@ REMAT = {
 }
 
 
-def check(name: str) -> None:
-    """Raises CostModelError for what is no policy."""
-    if name not in REMAT:
-        raise CostModelError(f"remat={name!r} is no policy of rematerialisation;{did_you_mean(name, REMAT)} choose one of "
+def named(name: str | None) -> str:
+    """The name of a policy; None is "none". Raises CostModelError for what is no policy."""
+    if name is None:
+        return "none"
+    if not isinstance(name, str) or name not in REMAT:
+        raise CostModelError(f"{option('remat', name)} is no policy of rematerialisation;{did_you_mean(name, REMAT)} choose one of "
                              f"{', '.join(REMAT)}; for single blocks wrap them in the model (nn.remat, nnx.remat, jax.checkpoint)")
+    return name
 
 
 def checkpointed(call: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from sympy import Expr
 
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards, TraceError
+from costmodel.surface import option, said
 from costmodel.symbolic.domain import Domain, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
@@ -35,6 +36,15 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
     except TypeError:
         raise CostModelError(f"{dtype!r} is not a dtype; use a numpy or jax name such as float32, bfloat16 or int8") from None
+
+
+def traced_type(dtype: Any, what: str) -> None:
+    """Raises CostModelError for a type in whose place jax, as it is set, would trace a narrower one."""
+    if jnp.issubdtype(dtype, jax.dtypes.extended) or (found := jax.dtypes.canonicalize_dtype(dtype)) == dtype:
+        return
+    raise CostModelError(f"{what}: jax would trace {found}, since its 64-bit types are off: "
+                         + said("call jax.config.update('jax_enable_x64', True) first", "set JAX_ENABLE_X64=1 before the command")
+                         + f", or ask for {found}")
 
 
 def abstract(build: Callable[[], Any]) -> Any:
@@ -204,9 +214,12 @@ def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
         rngs = (rngs,)
     mutable = tuple(mutable) if isinstance(mutable, list | set) else mutable
     if params is not None and not 0 <= params < len(inputs):
-        raise CostModelError(f"params={params} is not an argument: {len(inputs)} inputs were given")
+        raise CostModelError(f"{option('params', params)} is not an argument: {len(inputs)} inputs were given")
     _refuse_uncallable(model, method)
-    return Request(model, tuple(_as_input(x) for x in inputs), method, dict(kwargs or {}), tuple(rngs), mutable, params)
+    asked = Request(model, tuple(_as_input(x) for x in inputs), method, dict(kwargs or {}), tuple(rngs), mutable, params)
+    if params is not None and asked.kind != "function":
+        raise CostModelError(f"{option('params', params)} is of plain functions: {type(model).__name__} has parameters of its own")
+    return asked
 
 
 def _refuse_uncallable(model: Any, method: Any) -> None:
@@ -215,7 +228,8 @@ def _refuse_uncallable(model: Any, method: Any) -> None:
 
     if type(model) in (linen.Module, foreign.nnx_module()) or (
             (isinstance(model, linen.Module) or foreign.is_nnx(model)) and method is None and not callable(model)):
-        raise CostModelError(f"{type(model).__name__} has no __call__: pass a module that has, or name a method with method=…")
+        raise CostModelError(f"{type(model).__name__} has no __call__: pass a module that has"
+                             + said(", or name a method with method=…", ""))
 
 
 def _as_input(x: Any) -> Any:
@@ -231,12 +245,14 @@ def _as_input(x: Any) -> Any:
 
 def _as_leaf(x: Any) -> Any:
     if isinstance(x, jax.ShapeDtypeStruct):
+        traced_type(x.dtype, f"input {x.dtype.name}[{','.join(map(str, x.shape))}]")
         return x
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return jax.ShapeDtypeStruct(x.shape, x.dtype)
     if isinstance(x, bool | int | float | complex | np.generic):
         return jax.ShapeDtypeStruct((), jnp.result_type(x))
-    raise CostModelError(f"input {x!r} is no array specification; use cm.spec(shape, dtype)")
+    raise CostModelError(f"input {x!r} is no array specification; use "
+                         + said("cm.spec(shape, dtype)", "jax.ShapeDtypeStruct(shape, dtype)"))
 
 
 def _is_abstract(x: Any) -> bool:

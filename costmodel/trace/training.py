@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from costmodel.errors import CostModelError
+from costmodel.surface import option, said
 from costmodel.trace import guard
 from costmodel.trace import remat as rematerialisation
 from costmodel.trace.pure import Pure, leaves
-from costmodel.trace.requests import Request, Traced, request, spec
+from costmodel.trace.requests import Request, Traced, request, spec, traced_type
 from costmodel.trace.words import Origin
 
 # The scope in which a training step updates its parameters.
@@ -35,17 +37,34 @@ def training_request(model: Any, *inputs: Any, loss: Callable[..., Any], targets
                      method: Any = None, kwargs: Mapping[str, Any] | None = None, rngs: Sequence[str] = (),
                      params: int | None = None) -> Step:
     """The checked request that :func:`analyze_training` traces; the same arguments."""
-    rematerialisation.check(remat)
-    compute_dtype = compute_dtype and str(spec((), compute_dtype).dtype)
-    if microbatches < 1:
-        raise CostModelError(f"microbatches={microbatches} must be at least 1")
+    remat = rematerialisation.named(remat)
+    if not callable(loss):
+        raise CostModelError(f"loss={loss!r} is no function: give loss(outputs, *targets), e.g. lambda y: (y**2).mean()")
+    if isinstance(microbatches, bool) or not hasattr(microbatches, "__index__") or operator.index(microbatches) < 1:
+        raise CostModelError(f"{option('microbatches', microbatches, '--microbatch')} must be an integer of at least 1")
+    if not callable(targets) and not isinstance(targets, Sequence):
+        raise CostModelError("targets are a tuple, one for each argument of the loss after the first: targets=(target,)")
+    computed = None if compute_dtype is None else _computed_in(compute_dtype)
     if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise CostModelError(f"optimizer={optimizer!r} is no optax transformation; give one, e.g. optax.adamw(1e-3)")
     asked = request(model, *inputs, method=method, kwargs=kwargs, rngs=rngs, params=params)
     if asked.kind == "function" and params is None:
-        raise CostModelError("say which argument of the function holds the parameters: analyze_training(f, params, x, params=0, …)")
+        raise CostModelError("say which argument of the function holds the parameters: "
+                             + said("analyze_training(f, params, x, params=0, …)", "--params 0 for the first"))
     wanted = targets if callable(targets) else request(None, *targets).inputs
-    return Step(replace(asked, mutable=_every_state(asked.kind)), wanted, loss, optimizer, microbatches, compute_dtype, remat)
+    return Step(replace(asked, mutable=_every_state(asked.kind)), wanted, loss, optimizer, operator.index(microbatches), computed,
+                remat)
+
+
+def _computed_in(dtype: Any) -> str:
+    """A type to compute in, by its name. Raises CostModelError for one that has no gradients."""
+    found = spec((), dtype).dtype
+    given = option("compute_dtype", str(found))
+    if not jnp.issubdtype(found, jnp.floating):
+        raise CostModelError(f"{given}: gradients need a floating type, such as bfloat16; a forward pass in other types is priced "
+                             "by " + said("analyze(…).reprice(dtype=…)", "`costmodel show --dtype`"))
+    traced_type(found, given)
+    return str(found)
 
 
 def _every_state(kind: str) -> Any:
@@ -125,7 +144,7 @@ class Step:
                 params, inputs = (_cast(tree, self.compute_dtype) for tree in (params, inputs))
             outputs, updated = call(params, others, rngs, inputs, kw)
             # Only collections that the call touches come back.
-            return guard.call(self.loss, outputs, *targets), {**others, **updated} if isinstance(others, dict) else updated
+            return self._value(outputs, targets), {**others, **updated} if isinstance(others, dict) else updated
 
         gradient = jax.value_and_grad(objective, has_aux=True)
         if self.microbatches == 1:
@@ -144,13 +163,33 @@ class Step:
             updates, state = guard.call(self.optimizer.update, grads, state, params, **extra)
             return value, others, optax.apply_updates(params, updates), state
 
+    def _value(self, outputs: Any, targets: Any) -> Any:
+        """The loss. Raises CostModelError where it takes another number of targets, or gives no number."""
+        try:
+            inspect.signature(self.loss).bind(outputs, *targets)
+        except TypeError as error:
+            where = said("targets=(…)", "--target")
+            raise CostModelError(f"the loss {_name(self.loss)} is called with the outputs and {len(targets)} target"
+                                 f"{'s' * (len(targets) != 1)}: {error}; give {where} for each argument after the first") from None
+        except ValueError:  # a callable of C's says nothing
+            pass
+        value = guard.call(self.loss, outputs, *targets)
+        if jnp.shape(value) if hasattr(value, "shape") else not isinstance(value, int | float):
+            shape = f"an array of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+            raise CostModelError(f"the loss {_name(self.loss)} gives {shape}, and a gradient is of one number: take its mean or "
+                                 "sum")
+        return value
+
     def _accumulate(self, gradient: Callable[..., Any], params: Any, others: Any, inputs: Any,
                     targets: Any) -> tuple[Any, Any, Any]:
         """Gradients of the microbatches, added up in a scan; their mean."""
         def split(x: Any) -> Any:
+            given = option("microbatches", self.microbatches, "--microbatch")
             if not x.ndim:
-                raise CostModelError(f"microbatches={self.microbatches} splits the first dimension of every input and target, and "
-                                     "one of them is a scalar")
+                raise CostModelError(f"{given} splits the first dimension of every input and target, and one of them is a scalar")
+            if isinstance(x.shape[0], int) and x.shape[0] % self.microbatches:
+                raise CostModelError(f"{given} does not divide a batch of {x.shape[0]}, the first dimension of an input or target: "
+                                     "choose a divisor of it, or make it a symbol")
             return x.reshape(self.microbatches, x.shape[0] // self.microbatches, *x.shape[1:])
 
         def add(carry: Any, batch: Any) -> tuple[Any, None]:
@@ -163,6 +202,10 @@ class Step:
         (value, others, grads), _ = jax.lax.scan(add, start, jax.tree.map(split, (inputs, targets)))
         with jax.named_scope(UPDATE_SCOPE):
             return value / self.microbatches, others, jax.tree.map(lambda g: g / self.microbatches, grads)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _taken(update: Callable[..., Any], **offered: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Two tables: command lines with the words that the line must have, and calls. Bug
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import pytest
 from click.testing import CliRunner
 from flax import nnx
+from test_language import PYTHON
 
 import costmodel as cm
 from costmodel import solve
@@ -28,6 +30,7 @@ from costmodel.models import model
 OWN = '''
 import jax.numpy as jnp
 import flax.linen as nn
+from flax import nnx
 
 class Net(nn.Module):
     @nn.compact
@@ -44,6 +47,39 @@ def halves(x):
 
 def stops(x):
     raise KeyboardInterrupt
+
+def product(p, x):
+    return x @ p
+
+def two(y, t):
+    return ((y - t) ** 2).mean()
+
+def rows(y):
+    return y
+
+def nothing(y):
+    return jnp.argmax(y).astype("float32")
+
+def reshaped(x):
+    return x.reshape(-1, 4)
+
+def sliced(x):
+    return x[: x.shape[0] - 3]
+
+def branch(x):
+    return x if x.shape[0] > 7 else x[:1]
+
+class Net2(nnx.Module):
+    def __init__(self, rngs):
+        self.l = nnx.Linear(4, 4, rngs=rngs)
+    def __call__(self, x):
+        return self.l(x)
+
+def makes(n):
+    return Net2(rngs=nnx.Rngs(0))
+
+def strange(n):
+    return "n,3"
 '''
 NET = ("show", "own:Net", "--input", "n,d", "--no-verify")
 
@@ -69,7 +105,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "show: --depth by op": ("show mlp --by op --depth 1", "--by module"),
     "show: two forms": ("show mlp --csv --json", "--csv and --json are different forms"),
     "show: three forms": ("show mlp --latex --csv --json", "give one of them"),
-    "show: a policy without kernels": ("show mlp --policy layer", "by='kernel'"),
+    "show: a policy without kernels": ("show mlp --policy layer", "--by kernel goes with --policy"),
     "solve: a layer of a fit": ("solve mlp --over n --fit 1GB --layer linear1", "whole model"),
     # what is not of its form
     "input: nothing between commas": ("show own:Net --input n,,3", "'n,h,w,3:float32'"),
@@ -135,13 +171,95 @@ TYPED: dict[str, tuple[str, str]] = {
     "flax's own Module": ("show own:base --input n", "has no __call__"),
     "no runs": ("check mlp --hw lecture --repeat 0", "at least 1"),
     "no question": ("solve mlp --over n", "--fit SIZE"),
-    "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:16: `int(x.shape[0])`; `int()` of a dimension"),
+    # what another surface would mend otherwise
+    "no peak in that type": ("roofline mlp --hw lecture --dtype float16", "with --dtype"),
+    "no energy in that type": ("energy mlp --hw horowitz-45nm --dtype float8_e4m3fn", "float8_e4m3fn"),
+    "energies in place of a device": ("roofline mlp --hw horowitz-45nm", "`costmodel energy`"),
+    "memory of blocks without a point": ("show own:Net --input n,d --by block", "give --at"),
+    "memory over time without a point": ("show own:Net --input n,d --by step -o x.svg", "give --at"),
+    "bars without a point": ("show own:Net --input n,d -o x.svg", "give --at"),
+    "a symbol without a value": ("roofline own:Net --input n,d --hw lecture --at n=2", "give it a value, as --at d=INT"),
+    "no symbol with a value": ("roofline own:Net --input n,d --hw lecture", "--at d=INT,n=INT"),
+    "a symbol of a sweep without a value": ("sweep own:Net --input n,d --over n=1..4", "d"),
+    "a mesh's axis on a link": ("roofline mlp --hw h100-sxm --mesh data=2 --topology model=NVLink", "--topology lays 'model'"),
+    "what is saved of a forward pass": ("show mlp --by saved", "`costmodel train`"),
+    "a size that is not divided": ("show own:reshaped --input n,3 --by-fit never", "--where '4 | n'"),
+    "a size that may be too small": ("show own:sliced --input n --by-fit never", "--where '32 | h, h >= 8'"),
+    "a bound that decides": ("show own:branch --input n --by-fit never", "--where 'n <= 7' or --where 'n >= 8'"),
+    "a random stream of a function": ("show own:product --input n,n --input n,n --rng dropout", "--rng and --mutable are for"),
+    "a factory of modules": ("show own:makes --input n", "a function without parameters that returns it"),
+    "a factory of inputs that are none": ("show own:Net --input own:strange", "jax.ShapeDtypeStruct"),
+    "energy of no device": ("sweep mlp --over n=1..4 --metrics energy", "--hw"),
+    "figures of no device": ("sweep mlp --over n=1..4 --vary bandwidth=1TB/s|2TB/s", "--vary varies figures of devices"),
+    "two answers of a sweep": ("sweep mlp --over n=1..4 --best macs --pareto macs,live_peak", "--best, --pareto and a store"),
+    "a condition that is none": ("sweep mlp --over n=1..4 --keep live_peak", "--keep live_peak is no condition"),
+    "best over no axis": ("sweep mlp --over n=1..4 --best macs,q", "--best macs over q"),
+    "roofline: depth of 0": ("roofline mlp --hw lecture --by module --depth 0", "--depth 0 must be at least 1"),
+    "near of one kernel": ("roofline mlp --hw h100-sxm --policy compulsory --near L2", "--near is of the tiles"),
+    "a nearer memory of 0": ("roofline mlp --hw h100-sxm --near 0B", "0"),
+    # what was dropped, or taken for something else
+    "an empty dtype": ("show mlp --dtype=", "--dtype is empty"), "an empty kind": ("hw new chip --kind=", "is empty"),
+    "an empty policy": ("roofline mlp --hw lecture --policy=", "is empty"),
+    "an empty stream": ("show mlp --rng=", "--rng is empty"), "an empty optimizer": ("train mlp --optimizer=", "is empty"),
+    "an empty symbol": ("solve mlp --over= --fit 1GB", "--over is empty"),
+    "no metrics": ("sweep mlp --over n=1..4 --metrics=", "--metrics is empty"),
+    "a column without a picture": ("show mlp --metric params", "give -o FILE too"),
+    "memory to reuse without memory": ("show mlp --donate input", "--by block or --by step"),
+    "memory of nothing to reuse": ("show mlp --by block --donate inptu", "did you mean input"),
+    "blocks to depth 0": ("show mlp --by block --depth 0", "at least 1"),
+    "steps to a depth": ("show mlp --by step --depth 2", "give --by block or module"),
+    "energy: depth of kernels": ("energy mlp --hw horowitz-45nm --by kernel --depth 2", "give --by module"),
+    "energy: depth of the whole": ("energy mlp --hw horowitz-45nm --depth 1", "give --by module"),
+    "energy: depth of 0": ("energy mlp --hw horowitz-45nm --by module --depth 0", "at least 1"),
+    "input: no type after the colon": ("show own:Net --input n,d:", "no type after its colon"),
+    "no module": ("show :x", "package.module:attribute"), "no attribute": ("show own:", "package.module:attribute"),
+    "a memory of nothing": ("solve mlp --over n --fit 0GB", "holds nothing"),
+    "a memory below nothing": ("solve mlp --over n --fit=-1GB", "is no size"),
+    "a memory that is no number": ("solve mlp --over n --fit NaNGB", "is no size"),
+    "a memory in exponents": ("solve mlp --over n --fit 1e99GB", "is no size"),
+    "no time": ("solve mlp --over n --latency 0ms --hw lecture", "is no time"),
+    "no such symbol to solve for": ("solve mlp --over m --fit 1GB", "m is no symbol of mlp: solve for one of a, b, c, d, n"),
+    "no such symbol in a range": ("roofline mlp --hw lecture --at m=1..4", "m is no symbol of mlp"),
+    "a range without end": ("roofline mlp --hw lecture --at n=1..99999999999", "at most 1,000,000"),
+    "an axis without end": ("sweep mlp --over n=1..99999999999", "at most 1,000,000"),
+    "a figure without end": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s..2TB/s:99999999999", "at most 1,000"),
+    "an axis backwards": ("sweep mlp --over n=4..1", "FIRST is above LAST"),
+    "bandwidth in bytes": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB|2TB", "'1TB' is in B, and B/s is meant"),
+    "a peak in bytes a second": ("sweep mlp --over n=1..4 --hw lecture --vary matrix.float32=1TB/s|2TB/s", "FLOP/s or OP/s is"),
+    "memory in seconds": ("sweep mlp --over n=1..4 --keep live_peak<=80ms", "'80ms' is in s, and B is meant"),
+    "time in bytes": ("sweep mlp --over n=1..4 --hw lecture --keep time<=80GB", "'80GB' is in B, and s is meant"),
+    "a tie to nothing": ("sweep mlp --over n=1..4 --tie a=q", "--tie a=q follows a symbol that has no values"),
+    "microbatches without end": ("train mlp --microbatch 99999999999999999999", "--microbatch"),
+    "a target that is no JSON": ("train mlp --loss own:two --target {", "is no JSON"),
+    "no devices": ("plan megatron_175b --devices 0 --hw a100-sxm-80gb --global-batch 64", "--devices 0 must be"),
+    "no batch": ("plan megatron_175b --devices 8 --hw a100-sxm-80gb --global-batch 0", "--global-batch 0 must be"),
+    "no plans": ("plan megatron_175b --devices 8 --hw a100-sxm-80gb --global-batch 8 --count 0", "--count 0 must be"),
+    "a plan of no stack": ("plan mlp --devices 8 --hw a100-sxm-80gb --global-batch 8", "such as megatron_175b"),
+    "to measure forever": ("hw measure --seconds inf", "give a positive time"),
+    "to measure for no number": ("calibrate local --seconds nan", "give a positive time"),
+    "to wait for no number": ("calibrate local --apart nan", "give a positive time"),
+    "runs of no file": ("calibrate h100-sxm --from none.jsonl", "none.jsonl cannot be read: No such file or directory;"),
+    # a training step
+    "train: a loss with targets": ("train own:Net --input n,d --loss own:two", "give --target for each argument"),
+    "train: targets of a loss without": ("train own:Net --input n,d --loss own:nothing --target n", "the outputs and 1 target:"),
+    "train: a loss that is no number": ("train own:Net --input n,d --loss own:rows", "take its mean or sum"),
+    "train: a loss without a gradient": ("train own:Net --input n,d --loss own:nothing --at n=4,d=4", "no backward pass"),
+    "train: a fixed batch": ("train own:Net --input 8,d --microbatch 3 --at d=4", "--microbatch 3 does not divide a batch of 8"),
+    "train: integers": ("train own:Net --input n,d --compute-dtype int8 --at n=4,d=4", "gradients need a floating type"),
+    "train: 64 bits": ("train own:Net --input n,d --compute-dtype float64 --at n=4,d=4", "JAX_ENABLE_X64=1"),
+    "64 bits": ("show own:Net --input n,d:float64", "JAX_ENABLE_X64=1"),
+    "train: a function's parameters": ("train own:product --input d,d --input n,d", "--params 0"),
+    "no such argument": ("show own:product --input d,d --input n,d --params 2", "--params 2 is not an argument"),
+    "parameters of a module": ("show own:Net --input n,d --params 0", "Net has parameters of its own"),
+    "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:17: `int(x.shape[0])`; `int()` of a dimension"),
 }
 
 
 def one_line(stderr: str) -> str:
     (line,) = stderr.splitlines()
     assert line.startswith("costmodel: ") and "Traceback" not in line
+    echoed = re.sub(r"'[^']*'", "''", line)  # what was typed may look like Python
+    assert not PYTHON.search(echoed), "a command line names options"
     return line
 
 
@@ -167,6 +285,10 @@ def integers() -> Any:
 
 def squares(y: Any) -> Any:
     return (y**2).sum()
+
+
+def step(**options: Any) -> Any:
+    return cm.analyze_training(nn.Dense(10), (N, D), **{"loss": squares, **options})
 
 
 INPUTS = "Analyse the program with inputs of"
@@ -218,6 +340,27 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a model": (lambda: model("resnet5"), "did you mean resnet50"),
     "what is unknown": (lambda: cm.analyze(squares, (N,), unknown="ignore"), "'warn'"),
     "branches": (lambda: cm.analyze(squares, (N,), branches="most"), "max"),
+    "training in integers": (lambda: step(compute_dtype="int8"), "gradients need a floating type"),
+    "training in 64 bits": (lambda: step(compute_dtype="float64"), "jax_enable_x64"),
+    "inputs of 64 bits": (lambda: cm.analyze(squares, cm.spec((N,), "int64")), "jax_enable_x64"),
+    "a loss by name": (lambda: step(loss="cross-entropy"), "is no function"),
+    "a loss of more targets": (lambda: step(loss=lambda y, t: (y - t).sum()), "give targets=(…) for each"),
+    "a loss of rows": (lambda: step(loss=lambda y: y), "take its mean or sum"),
+    "a loss that is a pair": (lambda: step(loss=lambda y: (y.sum(), y)), "tuple"),
+    "one target by itself": (lambda: step(loss=lambda y, t: (y - t).sum(), targets=cm.spec((N, 10))), "targets=(target,)"),
+    "half a microbatch": (lambda: step(microbatches=2.5), "an integer of at least 1"),
+    "a microbatch as text": (lambda: step(microbatches="2"), "an integer of at least 1"),
+    "a fixed batch": (lambda: cm.analyze_training(nn.Dense(2), (9, D), loss=squares, microbatches=2), "does not divide a batch"),
+    "remat: True": (lambda: step(remat=True), "choose one of none, full"),
+    "remat: a list": (lambda: step(remat=["dots"]), "choose one of none, full"),
+    "what is saved of a forward pass": (lambda: dense().saved(), "use analyze_training"),
+    "side by side: nothing": (lambda: cm.side_by_side(), "one cost or more"),
+    "side by side: no metrics": (lambda: cm.side_by_side(dense(), metrics=()), "their metrics by name"),
+    "side by side: a name": (lambda: cm.side_by_side("mlp"), "is no cost"),
+    "side by side: a list": (lambda: cm.side_by_side([dense(), dense()]), "each by itself"),
+    "side by side: a number": (lambda: cm.side_by_side(dense(), metrics=[3]), "their metrics by name"),
+    "side by side: a metric": (lambda: cm.side_by_side(dense(), metrics="mac"), "did you mean macs"),
+    "params of a module": (lambda: cm.analyze(nn.Dense(2), (N, D), params=0), "has parameters of its own"),
     "text that is no cost": (lambda: cm.from_json("{}"), "cost"),
 }
 
@@ -229,8 +372,48 @@ def test_what_is_called_wrong_is_one_line(call: Callable[[], Any], words: str) -
     assert "\n" not in str(raised.value) and words in str(raised.value)
 
 
+def test_what_is_meant_is_done() -> None:
+    """Kin of what is refused above: one metric as text, no rematerialisation as None, halves of an even batch."""
+    assert cm.side_by_side(dense(), metrics="macs").asked == ("macs",)
+    assert step(remat=None).macs == step().macs
+    halves = step(microbatches=2)
+    assert "2 | n" in halves.domain.texts and str(halves.domain).count("2 | n") == 1
+    with pytest.raises(cm.CostModelError, match=r"n=9 is outside the domain 2 \| n"):
+        halves.at(n=9, d=1)
+
+
 def test_the_tables_are_long_enough() -> None:
     assert len(TYPED) >= 60 and len(CALLED) >= 40
+
+
+NOISY = """
+import flax.linen as nn
+print("NOISE")
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        print("NOISE")
+        return nn.Dense(10)(x)
+"""
+OF_NOISY = ("show", "explain", "roofline --hw lecture", "energy --hw horowitz-45nm", "train", "solve --fit 1GB", "page -o net.html",
+            "mfu --hw lecture --time 3ms", "show --json")
+
+
+@pytest.mark.parametrize("command", OF_NOISY)
+def test_what_a_model_prints_is_not_in_the_result(command: str, surroundings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (surroundings / "noisy.py").write_text(NOISY, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "noisy", raising=False)
+    name, *options = command.split()
+    result = CliRunner().invoke(main, [name, "noisy:Net", "--input", "n,4", "--at", "n=2", "--no-cache", *options])
+    assert result.exit_code == 0 and result.stdout and "NOISE" not in result.stdout and "NOISE" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device that is always full")
+def test_output_that_finds_no_room_is_one_line() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, "-m", "costmodel", "lecture", "4"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "no space is left" in one_line(done.stderr)
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ def test_a_class_or_a_factory_of_nnx_modules_is_the_module(model: str, width: in
     (("own:decode", "--input", '["n,,3"]'), "neither an integer nor"), (("own:decode", "--input", "none.json"), "cannot read"),
     (("own:decode", "--input", "bad.json"), "is no JSON"), (("own:decode", "--input", "own:fails"), "fails with symbols for n"),
     (("own:decode", "--input", "own:mde"), "did you mean made"), (("own:decode", "--input", "own:OWN"), "has no attribute"),
-    (("own:a_module", "--input", "n"), "cm.abstract"), (("own:nothing", "--input", "n"), "which is no model"),
+    (("own:a_module", "--input", "n"), "a function without parameters that returns it"),
+    (("own:nothing", "--input", "n"), "which is no model"),
     (("own:broken", "--input", "n"), "RuntimeError: no weights here"),
 ])
 def test_what_is_none_is_told_in_one_line(typed: tuple[str, ...], words: str) -> None:

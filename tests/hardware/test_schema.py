@@ -170,7 +170,8 @@ def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(kind: str
     problems = check(path)
     assert len(problems) == template("chip", kind).count('"?"') - 1  # the comment at its top has one, too
     assert all("to be filled in" in problem for problem in problems)
-    filled = re.sub(r'value = "\?", unit = "(\w+)/?', lambda unit: unit[0].replace('"?"', "8" if unit[1] != "W" else "80"),
+    many = 800 if kind == "mcu" else 80  # of milliwatts
+    filled = re.sub(r'value = "\?", unit = "(\w+)/?', lambda unit: unit[0].replace('"?"', str(many) if "W" in unit[1] else "8"),
                     template("chip", kind))
     for key, text in (("kind", '"gpu"'), ("year", "2026"), ("direction", '"each way"')):
         filled = filled.replace(f'{key} = "?"', f"{key} = {text}")
@@ -178,7 +179,9 @@ def test_the_template_says_what_to_fill_in_and_is_right_once_filled_in(kind: str
     path.write_text(filled, encoding="utf-8")
     assert check(path) == ()
     device = load(path)
-    assert device.name == "chip" and device.peak("vector", "bool") == 8e12 and device.kind == (kind or "gpu")
+    peak, bandwidth = (8e6, 8e6) if kind == "mcu" else (8e12, device.bandwidth.value)  # MOP/s and MB/s, or TOP/s
+    assert device.peak("vector", "bool") == peak and device.bandwidth.value == bandwidth
+    assert device.name == "chip" and device.kind == (kind or "gpu")
     assert device.fusion == ("xla-gpu" if kind in (None, "gpu") else "layer")
     with pytest.raises(HardwareFileError, match="no device's name"):
         template("My Chip")

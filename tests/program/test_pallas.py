@@ -158,7 +158,7 @@ def test_jaxs_own_attention_kernel_does_the_two_products():
 def test_what_a_body_has_no_rule_for_is_named():
     invented = jax.extend.core.Primitive("invented_by_a_kernel")
     invented.def_abstract_eval(lambda x: x)
-    with pytest.raises(cm.UnknownPrimitive, match=r"invented_by_a_kernel.*inside a pallas_call: pass cost_estimate"):
+    with pytest.raises(cm.UnknownPrimitive, match=r"invented_by_a_kernel.*inside a pallas_call: give it a pl.CostEstimate"):
         cm.analyze(rowwise(lambda x: invented.bind(x)), cm.spec((64, 32)))
     with pytest.warns(UserWarning, match="UNKNOWN: pallas_call x1"):
         cm.analyze(rowwise(lambda x: invented.bind(x)), cm.spec((64, 32)), unknown="warn")

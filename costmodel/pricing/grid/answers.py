@@ -12,7 +12,10 @@ import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.hardware.schema import UNITS
+from costmodel.pricing import metrics
+from costmodel.pricing.grid.figures import units_of
 from costmodel.pricing.grid.job import Job, tracked
+from costmodel.surface import option
 from costmodel.symbolic.blocks import Slices
 
 SIGNS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -48,26 +51,40 @@ def conditions(text: str | Sequence[str]) -> tuple[Condition, ...]:
     for part in filter(None, map(str.strip, parts)):
         match = re.fullmatch(r"([^<>=]+?)\s*(<=|>=|==|<|>)\s*([^<>=]+)", part)
         if not match:
-            raise CostModelError(f"where={part!r} is no condition: write e.g. 'live_peak <= 80GB'")
-        found.append(Condition(match[1].strip(), match[2], _right(match[3].strip())))
+            raise CostModelError(f"{option('where', part, '--keep')} is no condition: write e.g. 'live_peak <= 80GB'")
+        left = match[1].strip()
+        found.append(Condition(left, match[2], _right(match[3].strip(), _units_of(left))))
     return tuple(found)
 
 
-def _right(text: str) -> str | float:
-    return quantity(text) if text[0].isdigit() or text[0] in "+-." else text
+def _right(text: str, units: Sequence[str]) -> str | float:
+    return quantity(text, units) if text[0].isdigit() or text[0] in "+-." else text
 
 
-def quantity(text: str) -> float:
-    """A number with or without a unit, in base units.
+def _units_of(name: str) -> tuple[str, ...]:
+    """The base unit of a variable of a sweep, where a number may be stated in it."""
+    name = ALIASES.get(name, name)
+    if name.startswith("time"):
+        return ("s",)
+    if name in metrics.available():
+        return (metrics.get(name).unit,)
+    return units_of(name)
 
-    >>> quantity("80GB"), quantity("1.5 TB/s"), quantity("4e6"), quantity("50ms")
+
+def quantity(text: str, of: Sequence[str] = ()) -> float:
+    """A number with or without a unit, in base units; ``of``: the base units that are meant, any where there is none. Raises
+    CostModelError for text that is none, and for another unit.
+
+    >>> quantity("80GB"), quantity("1.5 TB/s"), quantity("4e6"), quantity("50ms", of=("s",))
     (80000000000.0, 1500000000000.0, 4000000.0, 0.05)
     """
     match = re.fullmatch(r"([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(.*)", text.strip())
     unit = match[2] if match else ""
     if not match or (unit and unit not in UNITS and unit not in _SECONDS):
         raise CostModelError(f"{text!r} is no quantity: write a number and, if it has one, a unit such as GB, TB/s or ms")
-    factor = _SECONDS[unit] if unit in _SECONDS else float(UNITS[unit][1]) if unit else 1.0
+    base, factor = ("s", _SECONDS[unit]) if unit in _SECONDS else (UNITS[unit][0], float(UNITS[unit][1])) if unit else ("", 1.0)
+    if base and of and base not in of:
+        raise CostModelError(f"{text!r} is in {base}, and {' or '.join(of)} is meant here")
     return float(match[1]) * factor
 
 
@@ -155,7 +172,8 @@ def best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> tuple[tu
     (name, sign), axes = criterion(asked[0]), tuple(asked[1:]) or all_dims(job)
     check_names(job, [name])
     if wrong := [a for a in axes if a not in all_dims(job)]:
-        raise CostModelError(f"best={asked[0]!r} over {', '.join(wrong)}: the axes of this sweep are {', '.join(all_dims(job))}")
+        raise CostModelError(f"{option('best', asked[0])} over {', '.join(wrong)}: the axes of this sweep are "
+                             f"{', '.join(all_dims(job))}")
     left = tuple(d for d in all_dims(job) if d not in axes)
     size = lengths(job)
     store = {n: np.full([size[d] for d in left], np.nan) for n in (*job.plan.variables, *axes)}

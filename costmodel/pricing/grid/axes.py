@@ -12,6 +12,7 @@ import numpy as np
 from sympy import Expr
 
 from costmodel.errors import DomainError
+from costmodel.surface import said
 from costmodel.symbolic.blocks import Blocks, block_slices
 from costmodel.symbolic.domain import Domain, integer
 from costmodel.symbolic.factored import Graph
@@ -87,7 +88,8 @@ def bind(domain: Domain, grid: Mapping[str, Any], further: int = 0) -> Grid:
     for name, given in grid.items():
         if isinstance(given, str):
             if given not in grid or isinstance(grid[given], str):
-                raise DomainError(f"{name}={given!r} follows a symbol that has no values of its own in this sweep")
+                raise DomainError(f"{said(f'{name}={given!r}', f'--tie {name}={given}')} follows a symbol that has no values "
+                                  "of its own in this sweep")
             arrays[name] = arrays[given] if given in axes else _number(given, grid[given], rank)
         elif name not in axes:
             arrays[name] = _number(name, given, rank)

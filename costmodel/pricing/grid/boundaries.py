@@ -13,6 +13,7 @@ from sympy import Add, Expr
 from costmodel.errors import CostModelError
 from costmodel.pricing.grid.axes import Grid, axes_bits, evaluate
 from costmodel.program.regions import Signature
+from costmodel.surface import said
 from costmodel.symbolic.blocks import block_slices
 
 Place = tuple[int, ...]
@@ -162,7 +163,7 @@ def _numbers(m: Zeros, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndar
     others = [i for i in range(len(axes)) if axes[i] not in m.axes]
     if len(m.places) * prod(shape[i] for i in others) > MOST:
         raise CostModelError("the program must be compared with concrete traces at more than "
-                             f"{MOST:,} points of this grid; sweep parts of it, or analyze(..., verify=False)")
+                             f"{MOST:,} points of this grid; sweep parts of it" + said(", or analyze(..., verify=False)", ""))
     columns = {axis: m.places[:, i] for i, axis in enumerate(m.axes)}
     shaped = [columns[axis].reshape([-1, *[1] * len(others)]) if axis in columns
               else np.arange(shape[i]).reshape([1, *(-1 if j == i else 1 for j in others)]) for i, axis in enumerate(axes)]

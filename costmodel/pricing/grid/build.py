@@ -20,6 +20,7 @@ from costmodel.pricing.roofline import counts_examples
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined
+from costmodel.surface import option
 from costmodel.symbolic.blocks import EXACT
 from costmodel.symbolic.forms import ZERO, PeakMax
 from costmodel.symbolic.magnitude import magnitude_bound
@@ -34,7 +35,7 @@ def plan_of(cost: Symbolic, grid: Grid, metrics: Sequence[str], devices: Sequenc
     """What a sweep computes. ``figures``: the devices' figures that are axes, after those of the symbols."""
     own = [name for name in metrics if name != ENERGY]
     if ENERGY in metrics and not devices:
-        raise CostModelError("energy is a device's: name one with hardware=")
+        raise CostModelError("energy is a device's: name one with " + option("hardware", flag="--hw"))
     entries = [_metric(cost, grid, name) for name in dict.fromkeys(own)]
     sizes = mesh_of(cost, grid, devices)
     clocks = [_clock(cost, device, policy_of(device, policy), tuple(figures), ENERGY in metrics, sizes) for device in devices]

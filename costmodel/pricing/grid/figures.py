@@ -10,12 +10,24 @@ from typing import Any
 from sympy import Expr
 
 from costmodel.errors import CostModelError
-from costmodel.hardware import Energies, Hardware
+from costmodel.hardware import ENGINES, Energies, Hardware
 from costmodel.pricing.clock import figure_of, figure_symbol
 from costmodel.pricing.core import Symbolic
 
 CAPACITY = "capacity"
 _ENERGY = "energy."  # a memory, as energy.DRAM in J/B, or an operation of a type, as energy.mac.float32 in J
+
+
+def units_of(name: str) -> tuple[str, ...]:
+    """The base units in which a figure may be stated; none for what is no figure.
+
+    >>> units_of("bandwidth"), units_of("matrix.int8"), units_of("energy.DRAM")
+    (('B/s',), ('FLOP/s', 'OP/s'), ('J', 'J/B'))
+    """
+    known = {"bandwidth": ("B/s",), "link": ("B/s",), "launch_overhead": ("s",), CAPACITY: ("B",), "energy": ("J",)}
+    if name.startswith(_ENERGY):
+        return ("J", "J/B")
+    return known.get(name, ("FLOP/s", "OP/s") if name.split(".")[0] in ENGINES and "." in name else ())
 
 
 def check_figure(device: Hardware, name: str) -> None:

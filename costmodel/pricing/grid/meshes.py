@@ -12,6 +12,7 @@ from costmodel.hardware import Hardware
 from costmodel.pricing.communication import laid, sent
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
+from costmodel.surface import said
 
 
 def mesh_of(cost: Symbolic, grid: Grid, devices: Sequence[Hardware]) -> tuple[tuple[str, int], ...]:
@@ -30,7 +31,8 @@ def mesh_of(cost: Symbolic, grid: Grid, devices: Sequence[Hardware]) -> tuple[tu
             sizes = dict(zip(names, point, strict=True))
             if not laid(device, sizes).like(whole):
                 raise CostModelError(f"{device.name} has the mesh on other links at {_told(sizes)} than at {_told(greatest)}: "
-                                     "sweep such sizes apart, or price the points with cost.at(…).roofline(…)")
+                                     "sweep such sizes apart, or price the points with "
+                                     + said("cost.at(…).roofline(…)", "`costmodel roofline`"))
     return tuple(greatest.items())
 
 

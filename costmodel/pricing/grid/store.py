@@ -19,6 +19,7 @@ from costmodel.errors import CostModelError
 from costmodel.files import append_line, refusals, write_bytes, write_text
 from costmodel.pricing.grid.answers import Chunk, Condition, all_dims
 from costmodel.pricing.grid.job import CHUNK, Job, tracked
+from costmodel.surface import option
 from costmodel.symbolic.blocks import Slices
 
 FINISHED = ".blocks.jsonl"  # beside a Zarr store, whose name it follows
@@ -50,12 +51,13 @@ def write(job: Job, path: str, where: Sequence[Condition], evaluate: Evaluate, m
     sink: _Zarr | _Parquet
     if path.endswith(".zarr"):
         if where:
-            raise CostModelError("a Zarr store keeps the whole grid: give where= with best=, pareto= or a .parquet folder")
+            raise CostModelError(f"a Zarr store keeps the whole grid: give {option('where', flag='--keep')} with "
+                                 f"{option('best')}, {option('pareto')} or a .parquet folder")
         sink = _Zarr(job, path, lengths)
     elif path.endswith(".parquet"):
         sink = _Parquet(job, path, where, len(blocks))
     else:
-        raise CostModelError(f"out={path!r} names no kind of store: end it in .zarr or .parquet")
+        raise CostModelError(f"{option('out', path, '-o')} names no kind of store: end it in .zarr or .parquet")
     done = sink.open(digest(job, lengths, where))
     left = [i for i in range(len(blocks)) if i not in done]
     found = iter(evaluate([blocks[i] for i in left]))

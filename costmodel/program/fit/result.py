@@ -18,6 +18,7 @@ from costmodel.program.fit.programs import FittedProgram, box_of, domain_of_requ
 from costmodel.program.fit.refusal import FitError
 from costmodel.program.inline import inline
 from costmodel.program.raw import RawProgram
+from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Traceable
@@ -170,7 +171,7 @@ class Fit:
     def refuse(self, env: Mapping[Symbol, int]) -> None:
         """Raises DomainError: the structure is another one at this point."""
         raise DomainError(f"{self._text(self._point(env))} is outside of the fitted domain{self._said()}: the program has another "
-                          "structure there; cost.region(...) there has other forms")
+                          "structure there" + said("; cost.region(...) there has other forms", ""))
 
     def _text(self, point: Point) -> str:
         return ", ".join(f"{name}={v}" for name, v in self._in_user_symbols([point])[0].items())
@@ -256,7 +257,8 @@ def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | N
         with time_limit(trace_limit if fit == "auto" else None):
             return _traced(request)
     except TimeLimit:
-        refusal = TraceError(f"the symbolic trace takes longer than {trace_limit:g} s; bound a dimension, or pass trace_limit=None")
+        refusal = TraceError(f"the symbolic trace takes longer than {trace_limit:g} s; bound a dimension, or "
+                             + said("pass trace_limit=None", "give it as an integer"))
     except IndivisibleShards:  # which concrete traces do not mend: it is to be traced as a multiple
         raise
     except TraceError as error:

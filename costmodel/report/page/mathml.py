@@ -75,8 +75,10 @@ def _fraction(above: str, below: str) -> str:
 
 def _times(parts: list[Expr]) -> str:
     written = [_bracketed(p) if isinstance(p, Add) else mathml(p) for p in parts if p != 1]
-    # Numbers side by side need a visible dot.
-    return "".join(("<mo>·</mo>" if i and text.startswith("<mn>") else "") + text for i, text in enumerate(written)) or "<mn>1</mn>"
+    # Numbers side by side need a visible dot, and so do words, of which each letter would be a factor.
+    dots = [i > 0 and (text.startswith("<mn>") or bool(_WORD.match(text) or _WORD.match(written[i - 1])))
+            for i, text in enumerate(written)]
+    return "".join("<mo>·</mo>" * dot + text for dot, text in zip(dots, written, strict=True)) or "<mn>1</mn>"
 
 
 def _power(base: Expr, exponent: Expr) -> str:
@@ -93,6 +95,7 @@ def _integer(value: int) -> str:
     return f"<mo>−</mo>{text}" if value < 0 else text
 
 
+_WORD = re.compile(r"<(?:msup><)?mi>\w\w")
 _ONE_ELEMENT = re.compile(r"<(\w+)>[^<]*</\1>")
 
 

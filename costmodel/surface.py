@@ -1,0 +1,45 @@
+"""At which surface the user is: who calls Python is told what to call, who types a command is told what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_typed: ContextVar[bool] = ContextVar("typed", default=False)
+
+
+def said(called: str, typed: str) -> str:
+    """The first, of Python, or the second where a command line asked.
+
+    >>> said("dtype='int8'", "--dtype int8")
+    "dtype='int8'"
+    >>> with command_line():
+    ...     said("dtype='int8'", "--dtype int8")
+    '--dtype int8'
+    """
+    return typed if _typed.get() else called
+
+
+def option(name: str, value: object = None, flag: str | None = None) -> str:
+    """An argument with its value as the user gave it; ``flag``: the option's name, where it is another one.
+
+    >>> option("near", -1), option("dtype", "int8")
+    ('near=-1', "dtype='int8'")
+    >>> with command_line():
+    ...     option("remat", "dot"), option("near")
+    ('--remat dot', '--near')
+    """
+    typed = flag or "--" + name.replace("_", "-")
+    value_typed = repr(value) if value == "" or " " in str(value) else str(value)
+    return said(f"{name}={'' if value is None else repr(value)}", typed if value is None else f"{typed} {value_typed}")
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """While it lasts, a command line asks."""
+    before = _typed.set(True)
+    try:
+        yield
+    finally:
+        _typed.reset(before)
