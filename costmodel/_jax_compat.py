@@ -89,8 +89,8 @@ def source(equation: Any) -> Any:
 
 
 def user_frames(traceback: Any) -> tuple[Hashable, ...]:
-    """The places outside jax in a traceback, innermost first."""
-    return tuple(_source_info_util.user_frames(traceback)) if traceback else ()
+    """The places outside jax in a traceback, innermost first; what stands in for functions of jax's is no such place."""
+    return tuple(f for f in _source_info_util.user_frames(traceback) if f.file_name != __file__) if traceback else ()
 
 
 def convolution_call(traceback: Any) -> str:

@@ -223,12 +223,12 @@ class Symbolic(Priced):
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
         is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` traces nothing: the
-        forms are evaluated as they are, on boundaries too, which is said once on stderr and in the ``doubts`` of the result.
+        forms are evaluated as they are, on boundaries too, which the ``doubts`` of the result say, and once a line on stderr.
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
         there = self._settled(env, values)
-        self.origin.compared.doubt(there.doubts(env))
+        there.origin.compared.doubt(there.doubts(env, asked=True))
         there.tokens = self.tokens
         return self.at_a_point(there, values, env, self if tuple(sorted(values.items())) in self.known.alike else None)
 
@@ -307,13 +307,15 @@ class Symbolic(Priced):
         """The cost of another program, which is not compared with anything."""
         return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
-    def doubts(self, env: Mapping[Any, int]) -> tuple[str, ...]:
-        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one."""
+    def doubts(self, env: Mapping[Any, int], *, asked: bool = False) -> tuple[str, ...]:
+        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one;
+        with ``asked`` only those that it asks for itself, and not where arrays happen to be alike."""
         regions = self.origin.compared
         if regions.checked:
             return ()
         order = ("the order of an einsum is another one",) if regions.stand_ins else ()
-        return (*dict.fromkeys(self.condition(regions.boundaries[i], env) for i in sorted(regions.signature(env))), *order)
+        met = (i for i in sorted(regions.signature(env)) if i < regions.own or not asked)
+        return (*dict.fromkeys(self.condition(regions.boundaries[i], env) for i in met), *order)
 
     def condition(self, difference: Expr, env: Mapping[Any, int] | None = None) -> str:
         """Where a difference of internal variables is zero, in the user's symbols: ``n == 1``. Where that is hard to read and a
