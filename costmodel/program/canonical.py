@@ -85,11 +85,14 @@ _LINEAR: dict[str, Any] = {
 }
 
 
+_WITHIN = ("GatherScatterMode.PROMISE_IN_BOUNDS", "GatherScatterMode.CLIP")
+
+
 def _as_slices(r: Raw, known: Mapping[Value, Affine]) -> Iterator[Raw]:
     """The equation, or the slice (and the view that drops dimensions of 1) that it is."""
     found = _slice_of(r, known) if r.jax in ("gather", "dynamic_slice") else None
     if found is None:
-        yield r
+        yield from _at_one_place(r) if r.jax == "gather" else (r,)
         return
     starts, steps, sizes, reverses = found
     value, out = r.ins[0], r.outs[0]
@@ -102,6 +105,20 @@ def _as_slices(r: Raw, known: Mapping[Value, Affine]) -> Iterator[Raw]:
         made = out if place == len(chain) else Value(Array(sizes, out.array.dtype))
         yield replace(r, primitive=primitive, params=params, ins=(value,), outs=(made,))
         value = made
+
+
+def _at_one_place(r: Raw) -> Iterator[Raw]:
+    """A gather; or the dynamic slice, and the view that drops dimensions of 1, that it is where it reads at one place that is kept
+    within the array: with symbols jax writes ``x[i]`` so (and XLA itself rewrites it, GatherExpander)."""
+    numbers, sizes, out = r.params["dimension_numbers"], tuple(map(internal, r.params["slice_sizes"])), r.outs[0]
+    one = r.ins[1].array.size == 1 and len(numbers.start_index_map) == 1 and not numbers.operand_batching_dims
+    if not one or str(r.params.get("mode")) not in _WITHIN:
+        yield r
+        return
+    kept = out if sizes == out.array.shape else Value(Array(sizes, out.array.dtype))
+    yield replace(r, primitive="dynamic_slice", params={"slice_sizes": sizes}, outs=(kept,))
+    if kept is not out:
+        yield replace(r, primitive="reshape", params={}, ins=(kept,))
 
 
 _Slice = tuple[tuple[Expr, ...], tuple[Expr, ...], tuple[Expr, ...], tuple[int, ...]]
