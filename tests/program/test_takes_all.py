@@ -57,6 +57,7 @@ PARTS = {
     "gradient of a roll": (jax.grad(lambda x: (roll(2)(x) ** 2).sum()), 1, (2,)),
     "gradient of the first three": (jax.grad(lambda x: (x[:3] ** 2).sum()), 3, (3,)),
     "sums of another array of the size": (lambda x: middle(jnp.cumsum(x, 0), -1, -1, 1).sum() * jnp.cumsum(x, 0), 2, (3,)),
+    "sums of ones of the size": (lambda x: jnp.ones((2 * x.shape[0] - 3, 5, 1)).sum() * jnp.cumsum(x[:, :, None], 0), 2, (3,)),
     "rows of a table": (lambda x: x + jnp.ones((8, 5)).at[:x.shape[0]].get() if x.shape[0] < 9 else x, 2, (8,)),
 }
 
