@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -26,13 +27,23 @@ _PREFIXES = tuple((10.0**power, prefix) for power, prefix in (
 
 def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
-    if value == 0:
-        return f"0 {unit}"
+    if value == 0 or math.isinf(value):
+        return f"{value:g} {unit}"
     size = abs(value)
     for scale, prefix in _PREFIXES:
         if size >= scale:
             return f"{value / scale:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}"
+
+
+def apart(value: float, limit: float) -> str:
+    """A number in four digits, or in as many more as it takes to see that it is not the limit.
+
+    >>> apart(9.9444, 10.0), apart(9.99991, 10.0), apart(10.0, 10.0)
+    ('9.944', '9.9999', '10')
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+    return f"{value:.4g}" if value == limit else next(t for t in texts if float(t) != float(f"{limit:.4g}"))
 
 
 def shown(text: str, most: int | None = None) -> str:

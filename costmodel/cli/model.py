@@ -85,7 +85,7 @@ def _headline(answer: Answer, taps: str, formulas: bool) -> Iterator[str]:
         return [*priced.headline(), *_peak(priced), *(valid if taps == "valid" else [])]
 
     cost, behind = answer.cost, False
-    yield f"{cost.name}    domain: {cost.domain or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
+    yield f"{cost.name}    domain: {str(cost.domain) or 'no symbols'}" + (f"    at {answer.at_text}" if answer.at else "")
     if cost.mesh is not None:
         yield f"  one device of the mesh {cost.mesh}"
     found = {label: formula for label, formula, _ in lines(cost)}

@@ -30,7 +30,8 @@ _TABLES = (".csv", ".nc")
 @click.option("--vary", "varied", multiple=True, metavar="FIGURE=LEAST..MOST:COUNT",
               help="Values of a figure of the devices, e.g. bandwidth=1TB/s..4TB/s:50 or matrix.bfloat16=500TFLOP/s|1000TFLOP/s.")
 @click.option("--keep", "kept", multiple=True, metavar="CONDITION", help="Only points that meet it, e.g. 'live_peak <= 80GB'.")
-@click.option("--best", metavar="NAME[,AXIS…]", help="The best value over axes (default: all), e.g. throughput,n.")
+@click.option("--best", metavar="NAME[,AXIS…]", 
+              help="The best value over axes (default: all), e.g. throughput,n (of time_lower) or time,n (time_upper).")
 @click.option("--pareto", metavar="NAME,NAME…", help="The points that no other beats, e.g. time,energy,live_peak.")
 @click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own).")
 @click.option("--dtype", metavar="TYPE|ROLE=TYPE,…",
@@ -53,9 +54,12 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     figured, following = figures(varied), ties(tied)
     answer = replace(asked, points=()).answer()
     cost = answer.cost.reprice(dtype=dtype) if dtype else answer.cost
-    spans = axes(over, cost.domain)
+    spans, given = axes(over, cost.domain), point(asked.points)
+    if twice := [name for name in given if name in spans or name in following]:
+        raise CostModelError(f"--at gives {twice[0]}={given[twice[0]]}, and --{'over' if twice[0] in spans else 'tie'} gives "
+                             f"{twice[0]} its values: leave it out of one")
     quoted = {name: value for name, value in answer.quoted.items() if name in cost.symbols}
-    grid: dict[str, Any] = {**quoted, **point(asked.points), **spans, **following}
+    grid: dict[str, Any] = {**quoted, **given, **spans, **following}
     grid = {name: grid[name] for name in dict.fromkeys([*spans, *grid])}
     stored = suffix in _STORES
     if form and stored:
@@ -66,10 +70,13 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
         data = cost.sweep(**grid, **options, out=output if stored else None)
     else:  # without xarray, which takes as long to import as all the rest
         data = swept(cost, grid, **options)
+    from costmodel.report import sweeps
+
+    if kept and not stored and sweeps.no_answer(data):
+        raise CostModelError(f"no point of this sweep meets {', '.join(kept)}: relax --keep, or widen --over")
     if output and not stored:
         _write(data, output, suffix)
     if form:
-        from costmodel.report import sweeps
         from costmodel.sheets import OneSheet
 
         give(OneSheet(sweeps.sheet(data, rows=None)), form)
@@ -78,8 +85,6 @@ def sweep(asked: Asked, over: tuple[str, ...], tied: tuple[str, ...], names: str
     if output:
         say(f"written to {output}")
     else:
-        from costmodel.report import sweeps
-
         say(sweeps.text(data, width()))
     end(answer, form)
 

@@ -19,6 +19,7 @@ __all__ = [
     "metrics",
     "predict",
     "products",
+    "rate",
     "regional",
     "roofline",
     "rows",

@@ -49,6 +49,11 @@ class Blocked:
         words = capacity / float(self.width)
         return float(self.width) * max(2 * macs / sqrt(self.reuse * words) - 2 * words, 0.0)
 
+    @property
+    def room(self) -> Rational:
+        """Bytes that the least tile takes: an element of each operand and one of the result."""
+        return 3 * self.width
+
     def form(self, capacity: Expr) -> Expr:
         """The same as a closed form; it may be negative."""
         return 2 * self.macs * self.width * root(self.width / self.reuse) / root(capacity) - 2 * capacity
@@ -104,7 +109,7 @@ def near_bytes(device: Hardware, near: str | float) -> float:
 
 def crossing(cost: Symbolic, near: str | int = "S", *, policy: str = "layer") -> Expr:
     """Bytes at least that cross the main memory's border under a policy, in closed form, with ``near`` bytes of nearer memory: a
-    number, or the name of a symbol.
+    number, or the name of a symbol. Raises CostModelError for fewer bytes than the least tile takes.
 
     >>> import jax.numpy as jnp
     >>> import costmodel as cm
@@ -122,18 +127,29 @@ def _crossing(kernel: Kernel, capacity: Expr, cost: Symbolic) -> Expr:
     found, moved = blocked(kernel), cost.evaluate(kernel.bytes)
     if found is None:
         return cost.evaluate(kernel.times) * moved
+    if capacity.is_number:
+        _check_room([found], float(capacity))
     shown = Blocked(cost.evaluate(found.macs), found.reuse, found.width)
     return cost.evaluate(kernel.times) * Max(moved, shown.form(capacity), evaluate=False)
 
 
 def nearer(counts: Counts, kernels: Sequence[Kernel], capacity: float) -> Counts:
-    """The counts at a point with so many bytes of nearer memory: no kernel moves less than the bound."""
+    """The counts at a point with so many bytes of nearer memory: no kernel moves less than the bound. Raises CostModelError where
+    not even the least tile has room there."""
+    bounds = [(i, found) for i, kernel in enumerate(kernels) if (found := blocked(kernel)) is not None]
+    _check_room([found for _, found in bounds], capacity)
     macs = np.zeros_like(counts.bytes)
     for kind, which, ops in counts.ops:
         if kind.name == "mac":
             macs[which] += ops
     moved = counts.bytes.copy()
-    for i, kernel in enumerate(kernels):
-        if (found := blocked(kernel)) is not None:
-            moved[i] = np.maximum(moved[i], found.least(float(macs[i, 0]), capacity))
+    for i, found in bounds:
+        moved[i] = np.maximum(moved[i], found.least(float(macs[i, 0]), capacity))
     return replace(counts, bytes=moved)
+
+
+def _check_room(found: Sequence[Blocked], capacity: float) -> None:
+    needed = max((each.room for each in found), default=0)
+    if capacity < needed:
+        raise CostModelError(f"a nearer memory of {capacity:g} B has no room for an element of each operand and one of the result: "
+                             f"give one of at least {float(needed):g} B, such as 256KiB")

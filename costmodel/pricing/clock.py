@@ -19,6 +19,7 @@ from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.hardware import Hardware, Standing, standing
 from costmodel.hardware import Quantity as Figure
+from costmodel.hardware.schema import INTEGERS
 from costmodel.pricing import communication
 from costmodel.pricing.communication import Sent
 from costmodel.pricing.links import Leg
@@ -53,10 +54,8 @@ class Work:
 
 
 def merged(table: CostTable, policy: str) -> tuple[Work, ...]:
-    """The kernels of a policy, equal ones as one, once a table. Raises CostModelError for a program that does nothing."""
+    """The kernels of a policy, equal ones as one, once a table; none of a program that does nothing."""
     kernels = plan(table, policy)
-    if not kernels:
-        raise CostModelError("the program does nothing that takes time: it hands its inputs on")
     return table.remember(("merged kernels", kernels), lambda: _merged(table, kernels))
 
 
@@ -152,6 +151,17 @@ def figure_of(device: Hardware, name: str) -> float:
     if name not in stated:
         raise CostModelError(f"{device.name} states no figure {name!r} that time depends on; it has {', '.join(stated)}")
     return stated[name]
+
+
+def unit_of_figure(name: str) -> str:
+    """The base unit of such a figure.
+
+    >>> unit_of_figure("bandwidth"), unit_of_figure("matrix.bfloat16"), unit_of_figure("matrix.int8")
+    ('B/s', 'FLOP/s', 'OP/s')
+    """
+    if name in FIGURES:
+        return "s" if name == "launch_overhead" else "B/s"
+    return "OP/s" if name.partition(".")[2] in INTEGERS else "FLOP/s"
 
 
 def exact(value: float, of: float | None = None) -> Rational:
@@ -355,4 +365,4 @@ def figure_symbol(name: str) -> Symbol:
     return symbol(name.replace(".", "_"))
 
 
-__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged"]
+__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged", "unit_of_figure"]

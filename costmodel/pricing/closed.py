@@ -10,7 +10,7 @@ from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.clock import Clock, clock, figure_of, figure_symbol
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.workload import policy_of
+from costmodel.pricing.workload import policy_of, working
 from costmodel.rules.branches import Branches, combined
 from costmodel.symbolic.forms import symbol
 
@@ -19,6 +19,7 @@ def free_clock(cost: Symbolic, hardware: str | Hardware, free: Sequence[str], po
     """The clock of a cost on a device whose figures in ``free`` are symbols. Raises CostModelError for a name that is no figure of
     the device, or that the cost has too."""
     device = hardware if isinstance(hardware, Hardware) else load(hardware)
+    working(cost.program, policy_of(device, policy))
     names = (free,) if isinstance(free, str) else tuple(free)
     for name in names:
         figure_of(device, name)

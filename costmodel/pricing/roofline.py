@@ -21,6 +21,7 @@ from costmodel.pictures import Roof, Roofs, Spot
 from costmodel.pricing.blocking import near_bytes, nearer
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
+from costmodel.pricing.rate import rate
 from costmodel.pricing.rows import RooflineRow, compulsory, together
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.topology import on_links
@@ -131,7 +132,7 @@ class Roofline(Result):
     @property
     def throughput(self) -> tuple[float, float]:
         """Items (or tokens, see ``item``) a second: (at most, at least)."""
-        fast, slow = (self.batch / seconds if seconds else float("inf") for seconds in (self.lower, self.upper))
+        fast, slow = (rate(self.batch, seconds) for seconds in (self.lower, self.upper))
         return fast, slow
 
     @property

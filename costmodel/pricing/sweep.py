@@ -24,6 +24,7 @@ from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
 from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
+from costmodel.pricing.rate import rate
 from costmodel.pricing.roofline import batch
 from costmodel.sheets import Column, Line, Sheet
 from costmodel.surface import option, said
@@ -101,10 +102,13 @@ def sweep_grown(cost: Grown, grid: Mapping[str, Any], **options: Any) -> Any:
         return sweep(there, {name: v for name, v in grid.items() if name in there.symbols}, **options)
 
     if depth not in axes:
-        return swept(int(grid[depth]))
+        one = swept(int(grid[depth]))
+        if not isinstance(one, str):  # the path of a folder
+            one.attrs["at"] = ", ".join([f"{depth}={int(grid[depth])}", *filter(None, [one.attrs.get("at")])])
+        return one
     found = [swept(value).expand_dims({depth: [value]}) for value in axes[depth].tolist()]
     joined = xarray().concat(found, dim=depth, coords="minimal", compat="override")
-    joined.attrs |= {"model": cost.name, "domain": str(cost.domain)}
+    joined.attrs |= {"model": cost.name, "domain": str(cost.domain) or "no symbols"}
     return joined.transpose("hardware", *axes, missing_dims="ignore")
 
 
@@ -135,7 +139,7 @@ def _best(job: Job, asked: Sequence[str], where: Sequence[Condition]) -> Swept:
     """The axes that are left; the others' values where the criterion is best are variables."""
     left, found = best_of(job, asked, where)
     data = {name: Variable(tuple(left), _named(job, name, values), job.about.get(name, {})) for name, values in found.items()}
-    coords = {name: Variable((name,), a) for name, a in job.coords.items() if name in left}
+    coords = {name: Variable((name,), a, job.about.get(name, {})) for name, a in job.coords.items() if name in left}
     if "hardware" in left:
         coords["hardware"] = Variable(("hardware",), np.array(job.devices))
     return Swept(data, coords, {**job.attrs, "best": ", ".join(asked)})
@@ -193,7 +197,7 @@ def _whole(job: Job, found: Mapping[str, Any]) -> Swept:
     """A job's variables with their axes and what they mean."""
     named = {name: job.labels(name, a) if isinstance(a, np.ndarray) else a for name, a in found.items()}  # lazy ones have names
     data = {name: Variable(job.plan.dims(name), values, job.about[name]) for name, values in named.items()}
-    coords = {name: Variable((name,), a) for name, a in job.coords.items()}
+    coords = {name: Variable((name,), a, job.about.get(name, {})) for name, a in job.coords.items()}
     if job.devices:
         coords |= {"hardware": Variable(("hardware",), np.array(job.devices)),
                    "policy": Variable(("hardware",), np.array(job.policies))}
@@ -225,8 +229,7 @@ def curves(cost: Symbolic, grid: Mapping[str, Any], devices: Sequence[Hardware],
     job = prepare(cost, grid, (), devices, [d.name for d in devices], policy)
     found, items = arrays(job), batch(job.grid.values, cost.tokens)
     bound = job.labels("bound", found["bound"])
-    with np.errstate(divide="ignore"):  # no end of how many take no time
-        slow = items / found["time_upper"]
+    slow = rate(items, found["time_upper"])
     return tuple(Curve(device, job.policies[i], found["time_lower"][i], found["time_upper"][i], bound[i],
                        (found["throughput"][i], slow[i]), found["time_predicted"][i], job.stands[i])
                  for i, device in enumerate(devices))

@@ -160,10 +160,18 @@ def computed(kernel: Kernel) -> tuple[Equation, ...]:
 def workload(table: CostTable, policy: str) -> Workload:
     """The kernels of a policy, compiled once a table. Raises CostModelError for a program that neither computes nor moves
     anything."""
+    kernels = working(table, policy)
+    return table.remember(("workload", kernels), lambda: Workload(table, kernels, policy))
+
+
+def working(table: CostTable, policy: str) -> tuple[Kernel, ...]:
+    """The kernels of a policy. Raises CostModelError for a program that neither computes nor moves anything."""
     kernels = plan(table, policy)
     if not kernels:
-        raise CostModelError("the program does nothing that takes time: it hands its inputs on")
-    return table.remember(("workload", kernels), lambda: Workload(table, kernels, policy))
+        empty = any(v.array.size == 0 for v in table.outputs)
+        raise CostModelError("the program does nothing that takes time: " + (
+            "what it computes has no elements; give larger sizes" if empty else "it hands its inputs on"))
+    return kernels
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,28 @@ def sheet(data: Any, rows: int | None = ROWS) -> Sheet:
             continue
         where = [here(name) for name in axes] or [len(made) + 1]
         made.append((*where, *(_value(here(name)) for name in names)))
-    first, *columns = [*(Column(name, style="text") for name in axes or ["point"]),
-                       *(_column(name, data[name].attrs.get("unit", "")) for name in names)]
-    lines = [Line(str(row[0]), tuple(str(v) if c.style == "text" and not isinstance(v, int | float) else v
-                                     for c, v in zip(columns, row[1:], strict=True))) for row in made]
-    more = (f"{len(lines)} of {total:,} points; -o writes all of them",) if len(lines) < total and rows is not None else ()
-    title = f"{data.attrs.get('model', '')}    domain: {data.attrs.get('domain') or 'no symbols'}"
-    return Sheet(title, (first, *columns), tuple(lines), (), more)
+    units = {name: data[name].attrs.get("unit", "") for name in (*axes, *names)}
+    first, *columns = [*(Column(name, units[name], "si") if units[name] else Column(name, style="text") for name in axes),
+                       *([] if axes else [Column("point", style="text")]), *(_column(name, units[name]) for name in names)]
+    lines = [Line(first.shown(row[0]) if first.unit else str(row[0]),
+                  tuple(str(v) if c.style == "text" and not isinstance(v, int | float) else v
+                        for c, v in zip(columns, row[1:], strict=True))) for row in made]
+    at = f"    at {data.attrs['at']}" if data.attrs.get("at") else ""
+    title = f"{data.attrs.get('model', '')}    domain: {data.attrs.get('domain') or 'no symbols'}{at}"
+    notes = [f"{len(lines)} of {total:,} points; -o writes all of them"] if len(lines) < total and rows is not None else []
+    if "throughput" in names:
+        notes.append("throughput: at best, by time_lower; time as a criterion or in a condition is time_upper")
+    return Sheet(title, (first, *columns), tuple(lines), (), tuple(notes), keys=max(len(axes), 1))
+
+
+def no_answer(data: Any) -> bool:
+    """Whether no point meets the conditions that were asked for."""
+    if "meets" in data:
+        return not data["meets"].values.any()
+    if data.sizes.get("point") == 0:
+        return True
+    found = [v.values for name, v in data.data_vars.items() if name != "time_predicted"]  # which may be not calibrated
+    return any(values.dtype.kind == "f" and np.isnan(values).all() for values in found)
 
 
 def _column(name: str, unit: str) -> Column:
@@ -117,7 +132,9 @@ def _draw(data: Any) -> Any:
     if "point" in axes:
         raise CostModelError("a picture is of one or two axes: write a Pareto front as .csv")
     if len(axes) not in (1, 2):
-        raise CostModelError(f"a picture is of one or two axes, and this sweep has {', '.join(axes) or 'none'}: tie or fix others")
+        if not axes:
+            raise CostModelError("a picture is of one or two axes, and of this sweep none is left: write .csv")
+        raise CostModelError(f"a picture is of one or two axes, and this sweep has {', '.join(axes)}: tie or fix others")
     panels = [(name, device) for name in data.data_vars if data[name].dtype.kind in "if"
               for device in (data["hardware"].values if "hardware" in data[name].dims and len(axes) == 2 else [None])
               if not np.isnan((data[name] if device is None else data[name].sel(hardware=device)).values).all()]

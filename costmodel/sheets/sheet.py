@@ -98,7 +98,8 @@ class Line(NamedTuple):
 @dataclass(frozen=True)
 class Sheet:
     """Rows under ``columns``, whose first is the label's; ``total`` has the whole's cells (empty for none), ``notes`` what must be
-    said below. ``grouped``: a row may stand for several alike, so that programs get a column that says of how many."""
+    said below. ``grouped``: a row may stand for several alike, so that programs get a column that says of how many. ``keys``: so
+    many columns, the label's among them, say which row it is, and stand before what goes on below."""
 
     title: str
     columns: tuple[Column, ...]
@@ -106,6 +107,7 @@ class Sheet:
     total: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
     grouped: bool = False
+    keys: int = 1
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -122,7 +124,8 @@ class Sheet:
             return self
         rows = tuple(line._replace(cells=tuple(line.cells[i] for i in kept)) for line in self.rows)
         total = tuple(self.total[i] for i in kept) if self.total else ()
-        return replace(self, columns=(self.columns[0], *(self.columns[i + 1] for i in kept)), rows=rows, total=total)
+        keys = 1 + sum(i + 1 < self.keys for i in kept)
+        return replace(self, columns=(self.columns[0], *(self.columns[i + 1] for i in kept)), rows=rows, total=total, keys=keys)
 
     def heads(self) -> tuple[str, ...]:
         """What programs find above the columns."""

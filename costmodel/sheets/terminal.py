@@ -30,7 +30,7 @@ def _grid(sheet: Sheet, room: int) -> list[str]:
     least = [_least(head, column, i == 0, sheet.columns[i].style in ("text", "exact"))
              for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
     out: list[str] = []
-    for block in _blocks(least, room):
+    for block in _blocks(least, room, sheet.keys):
         fitted = _fitted([widths[i] for i in block], [least[i] for i in block], room)
         left = [i == 0 or sheet.columns[i].style == "text" for i in block]
 
@@ -64,13 +64,16 @@ def _least(head: list[str], column: list[str], is_label: bool, breaks: bool) -> 
     return max(min(longest, _LEAST) if is_label else longest, *map(len, head))
 
 
-def _blocks(least: list[int], room: int) -> list[list[int]]:
-    """Which columns stand side by side, the first of them in every block."""
-    blocks: list[list[int]] = [[0]]
-    for i in range(1, len(least)):
+def _blocks(least: list[int], room: int, keys: int) -> list[list[int]]:
+    """Which columns stand side by side, the keys in every block: the first of them alone where all take more than half the room."""
+    if 1 + sum(size + len(_GAP) for size in least[:keys]) > room // 2:
+        keys = 1
+    first = list(range(keys))
+    blocks: list[list[int]] = [list(first)]
+    for i in range(keys, len(least)):
         block = blocks[-1]
-        if len(block) > 1 and 1 + sum(least[k] + len(_GAP) for k in block) + least[i] > room:
-            blocks.append([0, i])
+        if len(block) > keys and 1 + sum(least[k] + len(_GAP) for k in block) + least[i] > room:
+            blocks.append([*first, i])
         else:
             block.append(i)
     return blocks

@@ -148,7 +148,7 @@ class Need(Facts):
 
     def __str__(self) -> str:
         verdict = "fits" if self.ok else "does not fit"
-        return f"{self.what}: {size(self.used)} of {size(self.capacity)}, {self.ratio:.2f}x, {verdict}"
+        return f"{self.what}: {of_all(self.used, self.capacity)}, {self.ratio:.2f}x, {verdict}"
 
 
 def fits(point: Point, memory: int | str | Hardware, *, flash: int | str | None = None,
@@ -161,7 +161,7 @@ def fits(point: Point, memory: int | str | Hardware, *, flash: int | str | None 
     """
     if not isinstance(point, Point):
         raise CostModelError("whether a program fits is asked at a point: fits(cost.at(...), ...)")
-    if isinstance(memory, str) and not is_size(memory):
+    if isinstance(memory, str) and not is_size(memory) and not _half_a_size(memory):
         memory = load(memory)
     if isinstance(memory, Hardware) and flash is None:
         flash = next((int(level.capacity.value) for level in memory.levels if level.name == "flash"), None)
@@ -198,8 +198,9 @@ def capacity(memory: int | str | Hardware) -> int:
             raise CostModelError(f"{memory!r} has no unit of memory: write 80GB (80·10⁹ bytes) or 80GiB (80·2³⁰); the units are "
                                  f"{', '.join(_SIZES)}")
         return capacity(int(Decimal(match[1]) * _SIZES[match[2]]))
-    if isinstance(memory, str) and (memory.strip() in _SIZES or memory.strip().replace(".", "", 1).isdigit()):
-        raise CostModelError(f"{memory!r} is half a size: write a number with its unit, as 80GB")
+    if isinstance(memory, str) and (missing := _half_a_size(memory)):
+        raise CostModelError(f"{memory!r} has no {missing}: write a number with its unit, as 80GB; the units are "
+                             f"{', '.join(_SIZES)}")
     if isinstance(memory, str) and _NO_SIZE.fullmatch(memory.strip()):
         raise CostModelError(f"{memory!r} is no size: write a positive number in digits with its unit, as 80GB")
     if isinstance(memory, str):
@@ -214,6 +215,13 @@ def capacity(memory: int | str | Hardware) -> int:
 def is_size(text: str) -> re.Match[str] | None:
     """A number and a unit, apart; a device's name is none."""
     return re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
+
+
+def _half_a_size(text: str) -> str:
+    """What a size lacks that is no more than a number or a unit; empty for any other text."""
+    if text.strip().replace(".", "", 1).isdigit():
+        return "unit"
+    return "number" if text.strip() in _SIZES else ""
 
 
 def bytes_used(cost: Symbolic, uses: str | Expr) -> Expr:
@@ -251,3 +259,13 @@ def size(count: float) -> str:
         if count >= (scale := float(UNITS[unit][1])):
             return f"{count / scale:.2f} {unit}"
     return f"{count:.0f} B"
+
+
+def of_all(used: float, whole: float) -> str:
+    """Bytes of those that there are; to the byte where they would read the same and are not.
+
+    >>> of_all(77.9e9, 80e9), of_all(80_000_000_001, 80e9)
+    ('77.90 GB of 80.00 GB', '80,000,000,001 B of 80,000,000,000 B')
+    """
+    short = size(used), size(whole)
+    return " of ".join(short if short[0] != short[1] or used == whole else (f"{used:,.0f} B", f"{whole:,.0f} B"))

@@ -41,10 +41,11 @@ class Plans(Result):
         columns = (Column("dp"), Column("tp"), Column("pp"), Column("chunks"), Column("micro-batch"),
                    Column("recompute", style="text"), Column("ZeRO"), Column("step", "s", "si"), Column("memory", "GiB", "ratio"),
                    Column("bubble", "of the step", "share"), Column("what binds", style="text"))
-        rows = tuple(Line(str(c.plan.data), (c.plan.tensor, c.plan.pipeline, ", ".join(map(str, c.chunks)), c.plan.microbatch,
+        rows = tuple(Line(str(c.plan.data), (c.plan.tensor, c.plan.pipeline, ",".join(map(str, c.chunks)), c.plan.microbatch,
                                              c.plan.recompute, c.plan.zero, c.seconds, c.bytes / GIB, c.by["bubble"] / c.seconds,
                                              c.binds)) for c in self.best)
-        return Sheet(self.title, columns, rows, (), (f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}",))
+        return Sheet(self.title, columns, rows, (), (f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}",),
+                     keys=3)
 
     def as_dict(self) -> dict[str, Any]:
         """The plans as JSON has them: seconds and bytes, whole and by what takes them."""

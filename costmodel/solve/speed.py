@@ -16,13 +16,15 @@ from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing import communication
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
+from costmodel.pricing.rate import rate
 from costmodel.pricing.roofline import BATCH
 from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
 from costmodel.rules.branches import Branch, combined
 from costmodel.sheets import Column, Drawn, Facts, heads
-from costmodel.solve.fits import bytes_used, size
+from costmodel.solve.fits import bytes_used, of_all
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.symbolic.asymptotics import ratio_at_infinity
+from costmodel.text import apart
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -91,8 +93,7 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
         raise CostModelError(f"the time of {cost.name} grows {how.format(symbol)}")
 
     def throughput(i: int) -> float:
-        seconds = _program_seconds(line, i, found, policy, "lower")
-        return line.value(i) / seconds if seconds else float("inf")
+        return rate(line.value(i), _program_seconds(line, i, found, policy, "lower"))
 
     i = first_true(lambda i: throughput(i) >= (1 - within) / an_item, line.first, line.last)
     if i is None:
@@ -159,7 +160,10 @@ class Within(Facts):
     @property
     def throughput(self) -> float | None:
         """Items a second at the answer."""
-        return self.answer / self.seconds if self.answer and self.seconds else None
+        return None if self.answer is None or self.seconds is None else rate(self.answer, self.seconds)
+
+    def _ms(self, seconds: float) -> str:
+        return f"{apart(1e3 * seconds, 1e3 * self.latency)} ms"
 
     def drawn(self) -> Drawn:
         """Seconds at the answer and at the next value, beside the latency."""
@@ -170,12 +174,12 @@ class Within(Facts):
     def __str__(self) -> str:
         parts = []
         if self.answer is not None and self.seconds is not None:
-            parts.append(f"{self.symbol} = {self.answer}: {1e3 * self.seconds:.4g} ms of {1e3 * self.latency:.4g} ms, "
+            parts.append(f"{self.symbol} = {self.answer}: {self._ms(self.seconds)} of {1e3 * self.latency:.4g} ms, "
                          f"{self.throughput:.4g} {rate_of(self.symbol)}")
         else:
             parts.append(f"no {self.symbol} is within {1e3 * self.latency:.4g} ms")
         if self.next is not None and self.next_seconds is not None:
-            parts.append(f"{self.symbol} = {self.next} takes {1e3 * self.next_seconds:.4g} ms")
+            parts.append(f"{self.symbol} = {self.next} takes {self._ms(self.next_seconds)}")
         else:
             parts.append("the domain ends there")
         return "; ".join(parts)
@@ -267,7 +271,7 @@ def _candidate(point: Point, device: Hardware, longest: float, need: float, poli
     lower, upper = whole_time(times, "lower"), whole_time(times, "upper")
     reason = "too slow where nothing overlaps" if upper > longest else ""
     if device.capacity is not None and need > device.capacity.value:
-        reason = f"takes {size(need)} of {size(device.capacity.value)}"
+        reason = f"takes {of_all(need, device.capacity.value)}"
     elif lower > longest:
         reason = "too slow even if everything overlaps"
     if times.stands is None:

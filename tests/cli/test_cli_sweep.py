@@ -50,11 +50,12 @@ def test_files(tmp_path, cost_of):
     assert (xr.open_dataset(tmp_path / "a.nc").macs.values == wanted.macs.values).all()
 
 
-@pytest.mark.parametrize(("over", "suffix"), [("n=1..64", "svg"), ("n=1..64,a=3..9", "png")])
-def test_pictures(tmp_path, over, suffix):
+@pytest.mark.parametrize(("over", "at", "suffix"), [
+    ("n=1..64", "a=3,b=5,c=4,d=2", "svg"), ("n=1..64,a=3..9", "b=5,c=4,d=2", "png")])
+def test_pictures(tmp_path, over, at, suffix):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"a.{suffix}"
-    code, out = run("sweep", "mlp", "--no-verify", "--over", over, "--at", "n=1,a=3,b=5,c=4,d=2", "--hw", "lecture,h100-sxm", "-o",
+    code, out = run("sweep", "mlp", "--no-verify", "--over", over, "--at", at, "--hw", "lecture,h100-sxm", "-o",
                     str(path))
     assert code == 0 and f"written to {path}" in out and path.stat().st_size > 5000
 
@@ -97,5 +98,40 @@ def test_a_figure_of_the_device_is_an_axis():
     (("--over", "n=1..4", "--hw", "h200x"), "unknown device"),
 ])
 def test_what_is_malformed(arguments, message):
-    code, out = run("sweep", "mlp", "--no-verify", "--at", "n=1,a=1,b=1,c=1,d=1", *arguments)
+    code, out = run("sweep", "mlp", "--no-verify", "--at", "a=1,b=1,c=1,d=1", *arguments)
     assert code == 2 and message in out and "Traceback" not in out
+
+
+def test_what_is_filled_in_is_said_and_no_value_is_given_twice():
+    code, out = run("sweep", "resnet18", "--no-verify", "--over", "n=1..4", "--at", "h=64")
+    assert code == 0 and "at h=64, w=224" in out.splitlines()[0]
+    code, out = run("sweep", "resnet18", "--no-verify", "--over", "n=1..4", "--at", "n=2")
+    assert code == 2 and "--at gives n=2" in out
+    code, out = run("sweep", "resnet18", "--no-verify", "--over", "h=64..128", "--tie", "w=h", "--at", "w=64")
+    assert code == 2 and "--tie gives w" in out
+
+
+@pytest.mark.parametrize("answer", [(), ("--best", "time"), ("--best", "throughput,n"), ("--pareto", "macs,live_peak"),
+                                    ("--best", "time", "-o", "a.png"), ("--csv",)])
+def test_conditions_that_no_point_meets_are_one_line(answer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out = run(*SWEEP, "--hw", "lecture", "--keep", "live_peak <= 1B", *answer)
+    assert code == 2 and out.startswith("costmodel: no point of this sweep meets live_peak <= 1B") and not list(tmp_path.iterdir())
+
+
+def test_a_picture_of_one_answer_says_that_no_axis_is_left(tmp_path):
+    code, out = run(*SWEEP, "--hw", "lecture", "--best", "time", "-o", str(tmp_path / "a.png"))
+    assert code == 2 and "none is left: write .csv" in out
+
+
+def test_figures_of_devices_have_their_units():
+    code, out = run(*SWEEP, "--hw", "lecture", "--vary", "bandwidth=1TB/s|2TB/s")
+    assert code == 0 and {line.split()[3:5][0] + line.split()[4] for line in out.splitlines() if line.startswith(" lecture")} == {
+        "1TB/s", "2TB/s"}
+    assert "throughput: at best, by time_lower" in out
+
+
+def test_every_part_of_a_narrow_table_says_of_which_point_a_row_is():
+    result = CliRunner(env={"COLUMNS": "60"}).invoke(main, [*SWEEP, "--hw", "lecture"])
+    heads = [line.split() for line in result.output.splitlines() if line.startswith(" hardware")]
+    assert result.exit_code == 0 and len(heads) > 1 and all(head[:3] == ["hardware", "n", "a"] for head in heads)

@@ -102,3 +102,13 @@ def test_a_memory_that_is_not_there_is_named():
 def test_what_has_no_tiles_refuses_it():
     with pytest.raises(cm.CostModelError, match="compulsory has none"):
         cm.analyze(jnp.matmul, (4, 4), (4, 4)).at().roofline("lecture", policy="compulsory", near=64)
+
+
+@pytest.mark.parametrize("dtype, least", [("float32", 12), ("bfloat16", 6)])
+def test_a_memory_without_room_for_the_least_tile_is_refused(dtype, least):
+    cost = cm.analyze(jnp.matmul, cm.spec((64, 64), dtype), cm.spec((64, 64), dtype))
+    assert cost.at().roofline("h100-sxm", near=least).lower > cost.at().roofline("h100-sxm").lower
+    assert crossing(cost, least) > crossing(cost, 4096)
+    for refused in (lambda: cost.at().roofline("h100-sxm", near=least - 1), lambda: crossing(cost, least - 1)):
+        with pytest.raises(cm.CostModelError, match=f"at least {least} B"):
+            refused()

@@ -177,3 +177,21 @@ def test_points_of_another_program_have_its_figures():
     data = cost.sweep(n=[1, 2, 3], d=[4, 5], metrics=["macs"], hardware=["lecture"])
     assert data.macs.values.tolist() == [[16, 25], [64, 100], [96, 150]]
     assert np.isclose(data.time_lower.values[0, 0, 1], cost.roofline("lecture", n=1, d=5).lower, rtol=1e-12)
+
+
+def test_a_point_at_which_nothing_is_left_takes_no_time():
+    """x[1:] of one element is empty: the other points are those of their rooflines all the same."""
+    cost = cm.analyze(lambda x: x[1:] * 2, (cm.dims("n"),))
+    data = cost.sweep(n=range(1, 5), metrics=(), hardware=("h100-sxm", "lecture"))
+    for device in ("h100-sxm", "lecture"):
+        here = data.sel(hardware=device)
+        assert here.time_upper[0] == here.time_lower[0] == 0 and here.throughput[0] == np.inf and here.bound[0] == "nothing"
+        for n in (2, 3, 4):
+            roofline = cost.roofline(device, n=n)
+            assert np.isclose(float(here.time_upper.sel(n=n)), roofline.upper, rtol=1e-12)
+            assert np.isclose(float(here.throughput.sel(n=n)), roofline.throughput[0], rtol=1e-12)
+            assert here.bound.sel(n=n) == roofline.bound
+    with pytest.raises(CostModelError, match="has no elements"):
+        cost.roofline("h100-sxm", n=1)
+    with pytest.raises(CostModelError, match="hands its inputs on"):
+        cm.analyze(lambda x: x, (cm.dims("n"),)).sweep(n=[1, 2], metrics=(), hardware="h100-sxm")

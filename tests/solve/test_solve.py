@@ -393,3 +393,18 @@ def test_a_value_at_which_nothing_is_done_is_no_division_by_zero():
     assert solve.saturation(cost, "n", "lecture").throughput == float("inf")
     assert set(solve.elasticities(cost.at(n=1), "lecture").values()) == {0.0}
     assert cost.sweep(n=[1, 2], hardware=["lecture"]).throughput.values[0, 0] == float("inf")
+
+
+@pytest.mark.parametrize("memory, missing", [("24", "unit"), ("0", "unit"), ("GB", "number"), ("0GB", "holds nothing"),
+                                             ("0.2B", "holds nothing")])
+def test_a_size_that_is_none_is_told(cost_of, memory, missing):
+    cost = cost_of("mlp")
+    at = dict(zip(cost.symbols, (3, 5, 4, 2, 1), strict=False))
+    for ask in (lambda: solve.capacity(memory), lambda: solve.fits(cost.at(**at), memory)):
+        with pytest.raises(CostModelError, match=missing):
+            ask()
+
+
+def test_a_time_that_reads_as_the_latency_has_more_digits():
+    found = solve.Within("n", 10e-3, 547, 9.99991e-3, 548, 10.00003e-3)
+    assert "n = 547: 9.9999 ms of 10 ms" in str(found) and "n = 548 takes 10.00003 ms" in str(found)

@@ -28,6 +28,7 @@ from costmodel.symbolic.quotients import is_whole_valued, over_common_denominato
 from costmodel.symbolic.tree import to_tree
 
 ENERGY = "energy"
+NOTHING = "nothing"  # what binds where a program does nothing: at a size at which its arrays are empty
 
 
 def plan_of(cost: Symbolic, grid: Grid, metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,
@@ -108,7 +109,8 @@ def clock_data(cost: Symbolic, device: Hardware, policy: str, figures: Sequence[
     upper = _upper(found)
     data = {"device": device.name, "policy": policy, "lower": _lower(found), "upper": upper, "predicted": _predicted(found),
             "stands": found.stands.words if found.stands else "not calibrated",
-            "busy": [(unit, _busy(found, unit)) for unit in found.units if unit != "launch" or found.launch != 0]}
+            "busy": [(unit, _busy(found, unit)) for unit in found.units if unit != "launch" or found.launch != 0]
+                    if found.kernels else [(NOTHING, tree_of(ZERO))]}
     return {**data, "energy": _energy(cost, device, policy, upper, figures)} if energy else data
 
 

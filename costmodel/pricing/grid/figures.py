@@ -11,7 +11,7 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import ENGINES, Energies, Hardware
-from costmodel.pricing.clock import figure_of, figure_symbol
+from costmodel.pricing.clock import figure_of, figure_symbol, unit_of_figure
 from costmodel.pricing.core import Symbolic
 
 CAPACITY = "capacity"
@@ -28,6 +28,17 @@ def units_of(name: str) -> tuple[str, ...]:
     if name.startswith(_ENERGY):
         return ("J", "J/B")
     return known.get(name, ("FLOP/s", "OP/s") if name.split(".")[0] in ENGINES and "." in name else ())
+
+
+def axis_unit(name: str) -> str:
+    """The base unit of the values along the axis of a figure.
+
+    >>> axis_unit("capacity"), axis_unit("matrix.int8"), axis_unit("energy.DRAM"), axis_unit("energy.mac.float32")
+    ('B', 'OP/s', 'J/B', 'J')
+    """
+    if name.startswith(_ENERGY):  # of an operation of a type, or else of a memory
+        return "J" if name.count(".") > 1 else "J/B"
+    return "B" if name == CAPACITY else unit_of_figure(name)
 
 
 def check_figure(device: Hardware, name: str) -> None:

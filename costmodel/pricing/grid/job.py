@@ -16,11 +16,13 @@ from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid, bind
 from costmodel.pricing.grid.build import chunk_values, plan_of, variable
+from costmodel.pricing.grid.figures import axis_unit
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.pointwise import Part
 from costmodel.pricing.grid.regions import elsewhere
 from costmodel.pricing.roofline import item_of
 from costmodel.pricing.workload import metrics as metric_registry
+from costmodel.pricing.workload import policy_of, working
 from costmodel.symbolic.blocks import Slices, chunk_shape
 
 CHUNK = 2**21  # points that are computed at once: what depends on fewer axes is computed once for them
@@ -176,6 +178,8 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
             policy: str | None, vary: Mapping[str, np.ndarray] | None = None) -> Job:
     """A sweep, bound and planned; places where another program holds are traced."""
     figures = vary or {}
+    for device in devices:
+        working(cost.program, policy_of(device, policy))
     bound = bind(cost.domain, grid, len(figures))
     plan = plan_of(cost, bound, metrics, devices, policy, tuple(figures))
     others = [_there(part, metrics, devices, policy, figures) for part in elsewhere(cost, bound)]
@@ -190,8 +194,10 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
         basis = "; ".join(f"{label}: {clock['stands']}" for label, clock in zip(labels, plan.clocks, strict=True))
         timed["time_predicted"] = {**TIMED["time_predicted"], "convention": basis}
         timed["throughput"] = {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}
+    about |= {figure_symbol(name).name: {"unit": axis_unit(name)} for name in figures}
+    fixed = ", ".join(f"{name}={values}" for name, values in grid.items() if isinstance(values, int | np.integer | str))
     return Job(replace(plan, units=units), bound, axes, tuple(labels), patches, {**about, **timed},
-               {"model": cost.name, "domain": str(cost.domain)})
+               {"model": cost.name, "domain": str(cost.domain) or "no symbols", **({"at": fixed} if fixed else {})})
 
 
 def _there(part: Part, metrics: Sequence[str], devices: Sequence[Hardware], policy: str | None,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from costmodel.errors import CostModelError
+from costmodel.pricing.rate import rate
 from costmodel.symbolic.blocks import Blocks
 from costmodel.symbolic.factored import Graph, Node
 from costmodel.symbolic.tree import from_tree
@@ -111,8 +112,7 @@ class Sheet:
             found["time_predicted"][...] = np.nan  # where nothing is calibrated
             self._times.into([found[name][which, ...] for which, name, _ in self._timed], env)
             items = prod((env[name] for name in plan.items.split()), start=1.0)
-            with np.errstate(divide="ignore"):  # no end of how many take no time
-                np.divide(items, found["time_lower"], out=found["throughput"])
+            rate(items, found["time_lower"], out=found["throughput"])
         return found
 
     def shape(self, variable: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -105,7 +105,7 @@ class _Zarr:
             self.group = self.zarr.open_group(str(self.path), mode="a", attributes=dict(job.attrs))
             for name, values in self._coords().items():
                 dtype = str if values.dtype.kind == "U" else values.dtype
-                array = self._array(name, values.shape, dtype, values.shape, (name,), {})
+                array = self._array(name, values.shape, dtype, values.shape, (name,), dict(job.about.get(name, {})))
                 array[...] = values
             for name in job.plan.variables:
                 dims = job.plan.dims(name)
