@@ -8,11 +8,13 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import ENTRIES
 from hypothesis import given
 from hypothesis import strategies as st
 
+import costmodel as cm
 from costmodel.errors import CostModelError
 from costmodel.hardware import load
 
@@ -190,3 +192,17 @@ def test_a_sweeps_picture_has_no_panel_or_line_of_what_nothing_predicts(cost_of)
     over_one = sweeps.draw(cost.sweep(n=[1, 4, 8], h=64, w=64, hardware=["h100-sxm", "lecture"]))
     (predicted,) = (ax for ax in over_one.axes if "predicted" in ax.get_title(loc="left") + ax.get_title())
     assert [text.get_text().split(":")[0] for text in predicted.get_legend().get_texts()] == ["h100-sxm"]
+
+
+def test_plans_and_what_is_sent_are_drawn() -> None:
+    """A plan's bar is the time of its step, of the parts that take it; a collective's are its bytes in all."""
+    plans = cm.solve.plan(cm.model("megatron_22b"), devices=8, hw="a100-sxm-80gb", global_batch=4, count=3)
+    bars = plans.chart()
+    assert [sum(parts) for parts in zip(*(values for _, values in bars.series), strict=True)] == pytest.approx(
+        [cost.seconds for cost in plans])
+    n, d = cm.dims("n d", where="2 | n")
+    summed = cm.analyze(lambda x: x.sum(0), (n, d), mesh={"data": 2}, in_shardings=jax.sharding.PartitionSpec("data"))
+    with pytest.raises(CostModelError, match="at a point"):
+        summed.collectives().chart()
+    at = summed.at(n=4, d=6)
+    assert at.collectives().chart().series == (("", (float(at.wire_bytes()),)),) and at.wire_bytes() > 0
