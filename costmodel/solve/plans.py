@@ -50,7 +50,8 @@ class Plans(Result):
     def chart(self) -> Bars:
         """The step's time by what takes it, a bar a plan."""
         parts = dict.fromkeys(part for cost in self.best for part, seconds in cost.by.items() if seconds)
-        rows = tuple(f"dp {c.plan.data}, tp {c.plan.tensor}, pp {c.plan.pipeline}, ZeRO {c.plan.zero}" for c in self.best)
+        rows = tuple(f"dp{p.data} tp{p.tensor} pp{p.pipeline} mb{p.microbatch} {p.recompute} Z{p.zero}"
+                     for p in (cost.plan for cost in self.best))
         return Bars(self.title, "time of a step", "s", rows, tuple((part, tuple(c.by.get(part, 0.0) for c in self.best))
                                                                    for part in parts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -206,3 +207,27 @@ def test_plans_and_what_is_sent_are_drawn() -> None:
         summed.collectives().chart()
     at = summed.at(n=4, d=6)
     assert at.collectives().chart().series == (("", (float(at.wire_bytes()),)),) and at.wire_bytes() > 0
+
+
+def test_ticks_of_memory_over_time_are_whole_names(cost_of) -> None:
+    figure = cost_of("mobilenet_v2").at(n=1, h=224, w=224).live_profile("layer").plot()
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"stage2_0", "stage7_0", "classifier"} <= set(ticks) and not any(tick.startswith("…") for tick in ticks)
+
+
+def test_bars_that_differ_are_told_apart(cost_of) -> None:
+    """The largest value that fits and the next one are within a part in a thousand of the memory."""
+    fit = cm.solve.max_fit(cost_of("resnet18"), "n", "80GB", at={"h": 224, "w": 224})
+    figure = fit.plot()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(set(texts)) == len(texts) == 5  # a quarter, half, the answer, the next, the capacity
+    assert float(texts[2].split()[0]) < 80 < float(texts[3].split()[0])
+    assert [value for value, _ in fit.smaller] == [fit.answer // 4, fit.answer // 2]
+    assert "memory there" in fit.to_markdown() and "next_used" not in fit.to_markdown() and '"next_used"' in fit.to_json()
+
+
+def test_what_a_faster_part_brings_is_a_result(cost_of) -> None:
+    found = cm.solve.elasticities(cost_of("resnet18").at(n=1, h=224, w=224), "h100-sxm")
+    assert sum(found.values()) == pytest.approx(1) and dict(found) == found
+    assert not re.search(r"\d\.\d{7}", str(found))  # no figure of sixteen digits
+    assert found.chart().rows == tuple(found)
