@@ -12,6 +12,7 @@ from costmodel.pricing.core import Priced
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
 from costmodel.sheets import html, latex
+from costmodel.surface import option
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -114,6 +115,8 @@ class Face(Priced):
         :meth:`live_peak`: with ``("input",)`` the network's input is given up after its last use, as on a microcontroller."""
         from costmodel.memory.per_block import per_block
 
+        if depth < 1:
+            raise CostModelError(f"{option('depth', depth)} must be at least 1")
         return per_block(self.program, self.name, self.evaluate, self.live_profile(policy, donate=donate), depth)
 
     def wire_bytes(self, axis: str | None = None) -> Any:

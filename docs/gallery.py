@@ -28,7 +28,8 @@ FIGURES: dict[str, Callable[[str], Any]] = {
     "parameters": lambda path: point("mobilenet_v2").table(by="layer").plot(path, metric="params"),
     "memory": lambda path: point("resnet18", n=8, h=224, w=224).live_profile("layer").plot(path),
     "mobilenet": lambda path: point("mobilenet_v2").blocks().plot(path),
-    "mcunet": lambda path: point("mcunet_in3", "int8").blocks().plot(path, memory=load("stm32f746").capacity.value),
+    "mcunet": lambda path: point("mcunet_in3", "int8").blocks(donate=("input",)).plot(
+        path, memory=load("stm32f746").capacity.value),
     "roofline": lambda path: plot_rooflines([point("resnet50").roofline("h100-sxm")], path),
     "devices": lambda path: plot_rooflines(
         [point("resnet18", n=8, h=224, w=224).roofline(device, policy="layer") for device in ("h100-sxm", "tpu-v5e", "lecture")],

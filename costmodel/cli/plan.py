@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from costmodel.cli.options import width
+from costmodel.cli.forms import PICTURE, end, forms, give
+from costmodel.cli.options import say
 
 
 @click.command()
@@ -14,18 +15,24 @@ from costmodel.cli.options import width
 @click.option("--global-batch", type=int, required=True, metavar="INT", help="Sequences a step, on all devices together.")
 @click.option("--count", type=int, default=10, show_default=True, metavar="INT", help="How many plans are shown.")
 @click.option("--memory", metavar="SIZE", help="Memory of a device, e.g. 40GB (default: the device's own).")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with what takes the time and the memory of each.")
-def plan(model: str, devices: int, hw: str, global_batch: int, count: int, memory: str | None, as_json: bool) -> None:
+@PICTURE
+@forms
+def plan(model: str, devices: int, hw: str, global_batch: int, count: int, memory: str | None, form: str | None,
+         output: str | None) -> None:
     """The fastest (dp, tp, pp, micro-batch, recomputation, ZeRO level) of a training step of MODEL that fit.
 
-    MODEL is a stack of layers, e.g. megatron_175b. Closed forms are evaluated over all factorizations of the devices.
+    MODEL is a stack of layers, e.g. megatron_175b. Closed forms are evaluated over all factorizations of the devices. --json has
+    what takes the time and the memory of each.
     """
     import json
 
     from costmodel import models, solve
 
     found = solve.plan(models.model(model), devices=devices, hw=hw, global_batch=global_batch, count=count, memory=memory)
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=1))
+    if output:
+        found.plot(output)
+    if form == "json":
+        say(json.dumps(found.as_dict(), indent=1))
     else:
-        click.echo(found.text(width()))
+        give(found, form)
+    end(None, form, output)

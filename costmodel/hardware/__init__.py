@@ -91,6 +91,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Hardware:
 
 def read(name_or_path: str | os.PathLike[str]) -> Hardware | Energies:
     """As :func:`load`, and a table of energies where the name or file is one."""
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise UnknownHardware(f"{name_or_path!r} is no device: give its name, as \"h100-sxm\", or a path to a .toml file")
     name = os.fspath(name_or_path)
     if name.endswith(".toml"):
         path = Path(name)

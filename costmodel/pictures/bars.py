@@ -46,7 +46,7 @@ class Bars(Chart):
             axes.barh(range(len(rows)), values, left=before, facecolor=COLORS[i % 7],
                       hatch=HATCHES[i % 7] if many else "", height=0.72, edgecolor="white", linewidth=0.5, label=name(label))
             before = [a + b for a, b in zip(before, values, strict=True)]
-        axes.set_yticks(range(len(rows)), [name(row) for row in rows], parse_math=False)
+        axes.set_yticks(range(len(rows)), [name(row, 40) for row in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.4, -0.6 - 0.7 * bool(self.limits))
         most = max(*sums, *(value for _, value in self.limits))
         axes.set_xlim(0, 1.22 * most)

@@ -13,6 +13,7 @@ from costmodel.pictures.style import COLORS, HATCHES, Chart, figure, name, quant
 from costmodel.text import si
 
 _ROOM = 0.028  # of the width: what an upright label takes
+_SHORT = 16  # characters, above which upright labels take the picture's place
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ class Stack(Chart):
 
     def _ticks(self) -> list[tuple[float, str]]:
         """(place, module) of the longest runs of steps of one module, so far apart that no two labels touch. Modules are told to
-        the greatest depth at which all of them find room."""
+        the greatest depth at which all of them find room, and are short."""
         steps, starts = self.steps, [0]
         for depth in range(max(step.count("/") for step in self.steps) + 1, 0, -1):
             steps = tuple("/".join(step.split("/")[:depth]) for step in self.steps)
             starts = [0, *(i for i, (a, b) in enumerate(pairwise(steps), 1) if a != b), len(steps)]
-            if (len(starts) - 1) * _ROOM <= 1:
+            if (len(starts) - 1) * _ROOM <= 1 and max(map(len, steps)) <= _SHORT:
                 break
         runs = sorted(((b - a, a, b) for a, b in pairwise(starts)), key=lambda run: (-run[0], run[1]))
         chosen: list[tuple[float, str]] = []

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from sympy import Expr, Rational
 
+from costmodel.errors import CostModelError
+from costmodel.pictures import Bars
 from costmodel.pricing.core import Priced
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, Equation, OpKind, total
 from costmodel.sheets import Column, Line, Result, Sheet
+from costmodel.surface import said
 
 
 class Exchange(NamedTuple):
@@ -57,6 +60,14 @@ class Collectives(Result):
         rows = tuple(Line(row.kind, (", ".join(row.axes), row.module or "(root)", row.phase, row.dtype, row.bytes, row.times,
                                      row.total)) for row in self.rows)
         return Sheet(self.title, columns, rows, (*("",) * 4, None, None, self.total))
+
+    def chart(self) -> Bars:
+        """Bytes in all, a bar a collective. Raises CostModelError in closed form."""
+        if any(isinstance(row.total, Expr) and not row.total.is_number for row in self.rows):
+            raise CostModelError("what is sent is drawn at a point: " + said("cost.at(…).collectives().plot()", "give --at"))
+        rows = tuple(f"{row.kind} over {', '.join(row.axes)}: {row.module or '(root)'}" for row in self.rows)
+        return Bars(self.title, "bytes sent", "B", rows, (("", tuple(float(row.total) for row in self.rows)),),
+                    whole=float(self.total) or None, adds=True)
 
 
 def sent(e: Equation) -> Iterator[tuple[OpKind, Expr]]:

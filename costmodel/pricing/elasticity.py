@@ -46,6 +46,8 @@ def elasticities(point: Point, device: str | Hardware, *, bound: str = "lower", 
     time is a sum of terms each of which is proportional to one of them. At a kernel's ridge the memory is taken to bind. ``link``
     is what is sent, latency and all: of a lower bound all where it binds, else what cannot be hidden. All are 0 of no time.
     """
+    if not isinstance(point, Point):
+        raise CostModelError("what a faster part brings is asked at a point: elasticities(cost.at(…), device)")
     found = load(device) if isinstance(device, str) else device
     times = price(workload(point.program, policy_of(found, policy)).at(point.env), found)
     seconds = {"bandwidth": times.memory, **times.engines, "launch": np.full_like(times.memory, times.launch)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
 from costmodel.pictures import Bars
 from costmodel.pricing.core import Point
@@ -80,7 +81,10 @@ _METRICS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 
 def compare(first: Point, second: Point, devices: Sequence[Hardware] = (), policy: str | None = None) -> Comparison:
-    """Parameters, operations, bytes, activations and, on each device, the time of two models."""
+    """Parameters, operations, bytes, activations and, on each device, the time of two models. Raises CostModelError for what is
+    no cost at a point."""
+    if not (isinstance(first, Point) and isinstance(second, Point)):
+        raise CostModelError("models are compared at points: compare(cost.at(…), other.at(…)); side_by_side has formulas")
     from costmodel.pricing.workload import metrics
 
     lines = [Line(label, metrics.get(name).unit, first.metric(name, **options), second.metric(name, **options))

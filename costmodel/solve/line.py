@@ -72,10 +72,11 @@ def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, in
 def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
     if name not in cost.symbols or name in at:
-        free = ", ".join(s for s in cost.symbols if s not in at) or ", ".join(cost.symbols) or "none"
-        which = f"is no symbol of {cost.name}" if name not in cost.symbols else "has a value here"
-        raise DomainError(f"{name} {which}:{did_you_mean(name, cost.symbols) if name not in cost.symbols else ''} "
-                          f"solve for one of {free}")
+        free = ", ".join(s for s in cost.symbols if s not in at)
+        if name in cost.symbols:
+            raise DomainError(f"{name} has a value here: leave it out, or solve for one of {free or 'none, since all are bound'}")
+        raise DomainError(f"{name} is no symbol of {cost.name}:{did_you_mean(name, cost.symbols)} solve for one of "
+                          f"{free or ', '.join(cost.symbols) or 'none'}")
     at = {**{k: v for k, v in cost.domain.defaults.items() if k != name}, **at}
     missing = sorted(set(cost.symbols) - set(at) - {name})
     if missing or set(at) - set(cost.symbols):

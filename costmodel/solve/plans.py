@@ -8,6 +8,7 @@ from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
+from costmodel.pictures import Bars
 from costmodel.sheets import Column, Line, Result, Sheet
 from costmodel.solve.fits import capacity
 from costmodel.solve.rates import Rates, rates_of
@@ -46,6 +47,14 @@ class Plans(Result):
                                              c.binds)) for c in self.best)
         return Sheet(self.title, columns, rows, (), (f"{self.tried:,} plans, {self.fitting:,} fit; {self.words}",),
                      keys=3)
+
+    def chart(self) -> Bars:
+        """The step's time by what takes it, a bar a plan."""
+        parts = dict.fromkeys(part for cost in self.best for part, seconds in cost.by.items() if seconds)
+        rows = tuple(f"dp{p.data} tp{p.tensor} pp{p.pipeline} mb{p.microbatch} {p.recompute} Z{p.zero}"
+                     for p in (cost.plan for cost in self.best))
+        return Bars(self.title, "time of a step", "s", rows, tuple((part, tuple(c.by.get(part, 0.0) for c in self.best))
+                                                                   for part in parts))
 
     def as_dict(self) -> dict[str, Any]:
         """The plans as JSON has them: seconds and bytes, whole and by what takes them."""

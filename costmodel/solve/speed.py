@@ -85,6 +85,8 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
 
     Raises CostModelError where the time grows faster than the symbol (throughput has no such limit) or not with it.
     """
+    if not 0 < within < 1:
+        raise CostModelError(f"within={within} is a part of the limit between 0 and 1, as 0.05")
     found = _device(device)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
     an_item = _seconds_an_item(line, found, policy)

@@ -108,6 +108,8 @@ def batch_symbol(cost: Symbolic) -> str:
 def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str, int], policy: str = "unfused") -> Fit:
     """The largest batch of a training step that a memory holds, with the other symbols as ``at`` has them; parameters and optimizer
     state are updated in place. For the rest see :func:`costmodel.solve.max_fit`."""
+    if not isinstance(cost, Symbolic):
+        raise CostModelError("the largest batch is asked of formulas: largest_batch(cost, …), with the other symbols in at={…}")
     symbol = batch_symbol(cost)
     uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED_BY_TRAINING))
     return max_fit(cost, symbol, memory, at={name: value for name, value in at.items() if name != symbol}, uses=uses)

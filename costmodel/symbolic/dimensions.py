@@ -40,6 +40,11 @@ def dims(names: str, *, multiple_of: int = 1, min: int = 1, max: int | None = No
     The same declaration returns the same dimensions. Raises DomainError for a name that is no identifier or is given twice, or a
     clause that does not parse.
     """
+    if not isinstance(names, str) or not isinstance(where, str):
+        raise DomainError("dims takes names and constraints as text: cm.dims('n h', where='h >= 3')")
+    for name, bound in (("multiple_of", multiple_of), ("min", min), ("max", max)):
+        if not (bound is None and name == "max") and (isinstance(bound, bool) or not hasattr(bound, "__index__")):
+            raise DomainError(f"{name}={bound!r} must be an integer")
     wanted = tuple(names.replace(",", " ").split())
     key = (wanted, multiple_of, min, max, "".join(where.split()))
     if key not in _made:

@@ -32,7 +32,11 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
     >>> spec((dims("n"), 3), "bfloat16")
     ShapeDtypeStruct(shape=(n, 3), dtype=bfloat16)
     """
+    if isinstance(shape, str) or not all(compat.is_symbolic(d) or (hasattr(d, "__index__") and d >= 0) for d in shape):
+        raise CostModelError(f"{shape!r} is no shape: give a tuple of integers and dimensions, as (n, 3)")
     try:
+        if dtype is None:  # which numpy takes for float64
+            raise TypeError
         return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
     except TypeError:
         raise CostModelError(f"{dtype!r} is not a dtype; use a numpy or jax name such as float32, bfloat16 or int8") from None

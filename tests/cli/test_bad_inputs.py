@@ -26,6 +26,7 @@ from costmodel import solve
 from costmodel.cli import main
 from costmodel.hardware import energy_tables, load, template
 from costmodel.models import model
+from costmodel.solve.compare import compare
 
 OWN = '''
 import jax.numpy as jnp
@@ -340,6 +341,21 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a model": (lambda: model("resnet5"), "did you mean resnet50"),
     "what is unknown": (lambda: cm.analyze(squares, (N,), unknown="ignore"), "'warn'"),
     "branches": (lambda: cm.analyze(squares, (N,), branches="most"), "max"),
+    "dims: no text": (lambda: cm.dims(3), "as text"),
+    "dims: constraints that are no text": (lambda: cm.dims("n", where=3), "as text"),
+    "dims: a bound as text": (lambda: cm.dims("n", min="4"), "min='4' must be an integer"),
+    "dims: half a size": (lambda: cm.dims("n", min=2.5), "min=2.5 must be an integer"),
+    "spec: text": (lambda: cm.spec("n,3"), "is no shape"), "spec: half a size": (lambda: cm.spec((2.5,)), "is no shape"),
+    "spec: a negative size": (lambda: cm.spec((-1, 3)), "is no shape"), "spec: no type": (lambda: cm.spec((2,), None), "no"),
+    "a size of no bits": (lambda: dense().model_size(bits=0), "bits=0 must be"),
+    "bits as text": (lambda: dense().model_size(bits="8"), "bits='8' must be"),
+    "saturation within twice": (lambda: solve.saturation(dense(), "n", "lecture", at={"d": 3}, within=2), "between 0 and 1"),
+    "a time that is none": (lambda: solve.max_batch(dense(), "n", "lecture", float("nan"), at={"d": 3}), "a time of nan s"),
+    "elasticities of formulas": (lambda: solve.elasticities(dense(), "lecture"), "at a point"),
+    "formulas compared": (lambda: compare(dense(), dense()), "at points"),
+    "the largest batch at a point": (lambda: solve.largest_batch(dense().at(n=1, d=1), "1GB", {}), "asked of formulas"),
+    "blocks to depth 0": (lambda: dense().at(n=1, d=1).blocks(0), "depth=0 must be at least 1"),
+    "no device": (lambda: dense().at(n=1, d=1).roofline(3), "3 is no device"),
     "training in integers": (lambda: step(compute_dtype="int8"), "gradients need a floating type"),
     "training in 64 bits": (lambda: step(compute_dtype="float64"), "jax_enable_x64"),
     "inputs of 64 bits": (lambda: cm.analyze(squares, cm.spec((N,), "int64")), "jax_enable_x64"),

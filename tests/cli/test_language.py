@@ -26,7 +26,10 @@ RAISED = ("Error", "MissingPeak", "MissingEnergy", "UnknownHardware", "UnknownPr
 PYTHONS_OWN = {
     "bench/mesh/judge.py": "`judge` asks for --mesh before", "cost.py": "options that no command has: unknown=, branches=",
     "face.py": "all_devices", "memory/buffers.py": "donate=, which no command has", "pricing/blocking.py": "crossing",
-    "pricing/grid/lazy.py": "chunks of a sweep, and its backend", "pricing/roofline.py": "rows of another roofline",
+    "pricing/elasticity.py": "no command has it", "pricing/metrics.py": "bits=, which no command has",
+    "solve/compare.py": "`compare` asks at points", "solve/speed.py": "within=, which no command has",
+    "solve/training.py": "`train` asks with the right cost", "pricing/grid/lazy.py": "chunks of a sweep, and its backend",
+    "pricing/roofline.py": "rows of another roofline",
     "program/fit/result.py": "fit=, which --by-fit chooses among", "report/page/export.py": "branches=",
     "report/side_by_side.py": "`compare` is another table", "rules/__init__.py": "rules of one's own",
     "rules/attention.py": "a rule of one's own", "sharding/analysis.py": "--mesh is asked for before",

@@ -571,3 +571,11 @@ def test_wrong_options_are_named(options, message):
 def test_an_unknown_rule_of_activations_is_named():
     with pytest.raises(CostModelError, match="unknown rule of activations 'most'; choose total, peak, mcunet"):
         cm.analyze(jnp.sin, f32(3)).activations("most")
+
+
+def test_blocks_of_a_network_on_a_microcontroller_hold_what_its_authors_count(cost_of) -> None:
+    """MCUNet's rule: a convolution's input and output, and its block's input; the image's memory is used again once it is read.
+    Kept for the caller it is held all along."""
+    at = cost_of("mcunet_in3").reprice("int8").at(n=1, h=176, w=176)
+    assert at.blocks(donate=("input",)).peak == at.activations("mcunet") == 340_736
+    assert at.blocks().peak == 340_736 + 176 * 176 * 3

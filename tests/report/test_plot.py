@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import ENTRIES
 from hypothesis import given
 from hypothesis import strategies as st
 
+import costmodel as cm
 from costmodel.errors import CostModelError
 from costmodel.hardware import load
 
@@ -190,3 +193,41 @@ def test_a_sweeps_picture_has_no_panel_or_line_of_what_nothing_predicts(cost_of)
     over_one = sweeps.draw(cost.sweep(n=[1, 4, 8], h=64, w=64, hardware=["h100-sxm", "lecture"]))
     (predicted,) = (ax for ax in over_one.axes if "predicted" in ax.get_title(loc="left") + ax.get_title())
     assert [text.get_text().split(":")[0] for text in predicted.get_legend().get_texts()] == ["h100-sxm"]
+
+
+def test_plans_and_what_is_sent_are_drawn() -> None:
+    """A plan's bar is the time of its step, of the parts that take it; a collective's are its bytes in all."""
+    plans = cm.solve.plan(cm.model("megatron_22b"), devices=8, hw="a100-sxm-80gb", global_batch=4, count=3)
+    bars = plans.chart()
+    assert [sum(parts) for parts in zip(*(values for _, values in bars.series), strict=True)] == pytest.approx(
+        [cost.seconds for cost in plans])
+    n, d = cm.dims("n d", where="2 | n")
+    summed = cm.analyze(lambda x: x.sum(0), (n, d), mesh={"data": 2}, in_shardings=jax.sharding.PartitionSpec("data"))
+    with pytest.raises(CostModelError, match="at a point"):
+        summed.collectives().chart()
+    at = summed.at(n=4, d=6)
+    assert at.collectives().chart().series == (("", (float(at.wire_bytes()),)),) and at.wire_bytes() > 0
+
+
+def test_ticks_of_memory_over_time_are_whole_names(cost_of) -> None:
+    figure = cost_of("mobilenet_v2").at(n=1, h=224, w=224).live_profile("layer").plot()
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"stage2_0", "stage7_0", "classifier"} <= set(ticks) and not any(tick.startswith("…") for tick in ticks)
+
+
+def test_bars_that_differ_are_told_apart(cost_of) -> None:
+    """The largest value that fits and the next one are within a part in a thousand of the memory."""
+    fit = cm.solve.max_fit(cost_of("resnet18"), "n", "80GB", at={"h": 224, "w": 224})
+    figure = fit.plot()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(set(texts)) == len(texts) == 5  # a quarter, half, the answer, the next, the capacity
+    assert float(texts[2].split()[0]) < 80 < float(texts[3].split()[0])
+    assert [value for value, _ in fit.smaller] == [fit.answer // 4, fit.answer // 2]
+    assert "memory there" in fit.to_markdown() and "next_used" not in fit.to_markdown() and '"next_used"' in fit.to_json()
+
+
+def test_what_a_faster_part_brings_is_a_result(cost_of) -> None:
+    found = cm.solve.elasticities(cost_of("resnet18").at(n=1, h=224, w=224), "h100-sxm")
+    assert sum(found.values()) == pytest.approx(1) and dict(found) == found
+    assert not re.search(r"\d\.\d{7}", str(found))  # no figure of sixteen digits
+    assert found.chart().rows == tuple(found)

@@ -6,6 +6,7 @@ import pytest
 from sympy import Expr
 
 import costmodel as cm
+from costmodel.report.page.mathml import mathml
 from costmodel.symbolic.naming import in_factors
 
 
@@ -46,3 +47,10 @@ def test_names_are_escaped_and_formulas_are_mathml(layers) -> None:
     layers[0].name, kept = "<b>", layers[0].name
     assert "&lt;b&gt;" in (page := cm.side_by_side(layers[0])._repr_html_()) and "<math>" in page and "<b>" not in page
     layers[0].name = kept
+
+
+def test_words_side_by_side_have_a_dot_between_them() -> None:
+    """A product of the axes data and model is not a word of nine letters, and what is subtracted stands second."""
+    n, data, model = cm.symbols("n data model")
+    assert "<mi>data</mi><mo>·</mo><mi>model</mi>" in mathml(n / (data * model)) and "·" not in mathml(n * cm.symbols("h_o"))
+    assert str(in_factors(8 * n / data - 8 * n / (data * model))) == "8*n*(1 - 1/model)/data"
