@@ -57,3 +57,19 @@ def test_what_is_sent_between_the_operations_of_one_equation_is_its():
     cost = cm.analyze(largest, (n, d), (n, d), mesh=MESH, in_shardings=P("data", "model"), out_shardings=P("data"), verify=False)
     N, data, model = cm.symbols("n data model")
     assert cost.wire_bytes() == (2 * 2 * 4 * N / data * (1 - 1 / model)).expand()
+
+
+def test_what_is_sent_is_made_by_an_equation():
+    """The sum of a gather's parts reads what the gather makes, and hands on its result."""
+    from costmodel.bench.mesh.programs import program
+
+    cost = program("vocabulary_loss").analyze(MESH)
+    made = set(cost.program.inputs)
+    sums = []
+    for e in cost.program.equations:
+        if e.primitive == "psum":
+            assert made.issuperset(e.ins)
+            sums.append(e.outs[0])
+        made.update(e.outs)
+    read = {v for e in cost.program.equations for v in e.ins} | set(cost.program.outputs)
+    assert len(sums) == 5 and read.issuperset(sums)
