@@ -23,6 +23,7 @@ from jax._src import core as _core
 from jax._src import source_info_util as _source_info_util
 from jax._src import traceback_util as _traceback_util
 from jax._src.export import shape_poly as _shape_poly
+from jax._src.interpreters import partial_eval as _partial_eval
 
 from costmodel.errors import DomainError
 
@@ -505,6 +506,30 @@ def mlir() -> Mlir:
     from jaxlib.mlir.dialects import sdy, stablehlo
 
     return Mlir(ir, passmanager, sdy, stablehlo)
+
+
+def short_locations() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, in this thread, what jax lowers says in which scopes it is, and not who called."""
+    return _config.traceback_in_locations_limit(0)
+
+
+def array_at(aval: Any, size: Callable[[Any], Any]) -> Any:
+    """The abstract array of the shape ``size(shape)``; None for what is no array."""
+    if type(aval) is not _core.ShapedArray:
+        return None
+    return _core.ShapedArray(size(tuple(aval.shape)), aval.dtype, weak_type=aval.weak_type)
+
+
+def staged(equation: Any, operands: Iterable[Any], params: Mapping[str, Any], at: Callable[[Any], Any]) -> list[Any] | None:
+    """An equation on other operands, with other parameters, put into the jaxpr that is being traced as it is: its results are of
+    the abstract values ``at(aval)``, which jax would find again by its rules. None where it has to be bound."""
+    avals = [at(v.aval) for v in equation.outvars]
+    trace = _core.trace_ctx.trace
+    if equation.effects or None in avals or not isinstance(trace, _partial_eval.DynamicJaxprTrace):
+        return None
+    info = _source_info_util.current().replace(traceback=None)
+    return list(trace.emit_eqn([trace.to_jaxpr_tracer(x, info) for x in operands], avals, equation.primitive, dict(params),
+                               equation.effects, info))
 
 
 def bind(primitive: Any, operands: Iterable[Any], params: Mapping[str, Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import Any, TypeVar
 
-from sympy import Add, Expr, Rational
+from sympy import Add, Expr, Mul, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import policy as policy_named
@@ -103,14 +103,27 @@ def _uncovered(sums: Iterable[tuple[Sum, T]]) -> list[tuple[Sum, T]]:
 
 
 def _hull(kept: list[Sum]) -> list[Sum]:
-    """``kept`` without those that are never above the greater of two others: λ·a + (1 - λ)·b covers them for some λ."""
-    hull = [(_add({}, *({one: k * c for one, k in _above_least(term).items()} for term, c in total.items())), total)
+    """``kept`` without those that are never above the greater of two others: λ·a + (1 - λ)·b covers them for some λ.
+
+    They are compared times what they are divided by, the sizes of a mesh's axes, so that x/data covers x/(data·model)."""
+    divisors = _divisors(kept)
+    hull = [(_add({}, *({one: k * c for one, k in _above_least(term * divisors).items()} for term, c in total.items())), total)
             for total in kept]
     for pair in list(hull):
         others = [other for other in hull if other is not pair]
         if any(_between(pair[0], a, b) for (a, _), (b, _) in combinations_with_replacement(others, 2)):
             hull = others
     return [total for _, total in hull]
+
+
+def _divisors(sums: Iterable[Sum]) -> Expr:
+    """The least product of symbols that are at least 1 with which no sum divides by them."""
+    powers: dict[Expr, Expr] = {}
+    for term in {term for total in sums for term in total}:
+        for base, power in term.as_powers_dict().items():
+            if base.is_Symbol and power.is_Integer and power < 0 and lower_bound(base) >= 1:
+                powers[base] = max(powers.get(base, ZERO), -power)
+    return Mul(*(base**power for base, power in powers.items()))
 
 
 @lru_cache(maxsize=65536)

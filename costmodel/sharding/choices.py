@@ -90,17 +90,19 @@ class _Choices:
 
     def __init__(self, mlir: compat.Mlir, mesh: str) -> None:
         self.mlir, self.mesh = mlir, mesh
-        self.rules: dict[str, Callable[[Any, Any], None]] = {
+        self.after: Any = None  # what follows the operation that is decided on
+        self.rules: dict[str, Callable[[Any], None]] = {
             "stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather, "stablehlo.scatter": self._scatter}
 
     def block(self, block: Any) -> None:
-        for o in list(block.operations):
+        for o, after in pairwise([*block.operations, None]):
             op = o.operation
             for region in op.regions:
                 for inner in region.blocks:
                     self.block(inner)
             if op.name in self.rules:
-                self.rules[op.name](op, block)
+                self.after = after
+                self.rules[op.name](op)
 
     # -- reading ---------------------------------------------------------------------------------------------------------------
 
@@ -151,20 +153,19 @@ class _Choices:
                 made = self.mlir.sdy.ReshardOp(op.operands[number], self._attribute(new), ip=self.mlir.ir.InsertionPoint(op))
             op.operands[number] = made.result
 
-    def _result(self, op: Any, block: Any, old: Names, new: Names) -> None:
+    def _result(self, op: Any, old: Names, new: Names) -> None:
         op.attributes["sdy.sharding"] = self.mlir.sdy.TensorShardingPerValueAttr.get([self._attribute(new)])
         if old == new:
             return
         uses = [(use.owner, use.operand_number) for use in op.results[0].uses]
-        after = next(later for here, later in pairwise(block.operations) if here.operation == op)
         with op.location:
-            made = self.mlir.sdy.ReshardOp(op.results[0], self._attribute(old), ip=self.mlir.ir.InsertionPoint(after))
+            made = self.mlir.sdy.ReshardOp(op.results[0], self._attribute(old), ip=self.mlir.ir.InsertionPoint(self.after))
         for user, number in uses:
             user.operands[number] = made.result
 
     # -- operations ------------------------------------------------------------------------------------------------------------
 
-    def _dot(self, op: Any, block: Any) -> None:
+    def _dot(self, op: Any) -> None:
         dims = self.mlir.stablehlo.DotDimensionNumbers(op.attributes["dot_dimension_numbers"])
         left, right, out = (self.names(v) for v in (*op.operands, op.results[0]))
         if left is None or right is None or out is None:
@@ -175,9 +176,9 @@ class _Choices:
         self._operand(op, 0, left, new[0])
         self._operand(op, 1, right, new[1])
         if out != new[2] or any(new[2]):
-            self._result(op, block, out, new[2])
+            self._result(op, out, new[2])
 
-    def _gather(self, op: Any, block: Any) -> None:
+    def _gather(self, op: Any) -> None:
         numbers = self.mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
         operand, out = self.names(op.operands[0]), self.names(op.results[0])
         if operand is None or out is None or list(numbers.operand_batching_dims):
@@ -187,9 +188,9 @@ class _Choices:
         kept = [(i, sizes[i] == whole[i]) for i in range(len(operand)) if i not in list(numbers.collapsed_slice_dims)]
         new = gather(operand, out, list(numbers.offset_dims), kept)
         if new != out:
-            self._result(op, block, out, new)
+            self._result(op, out, new)
 
-    def _scatter(self, op: Any, block: Any) -> None:
+    def _scatter(self, op: Any) -> None:
         numbers = self.mlir.stablehlo.ScatterDimensionNumbers(op.attributes["scatter_dimension_numbers"])
         if len(op.operands) != 3 or list(numbers.input_batching_dims):
             return

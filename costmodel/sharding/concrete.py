@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import NamedSharding, PartitionSpec
 
 from costmodel import _jax_compat as compat
@@ -21,14 +20,20 @@ from costmodel.program.inliner import BODIES, CALLS
 from costmodel.symbolic.forms import evaluate
 from costmodel.symbolic.translate import internal
 
-# The attribute of an operation that holds its mark.
+# A scope of this name, =, and a mark is around the operations that the mark is of.
 MARK = "costmodel"
 Trail = tuple[int, ...]
 
 
 def mark(trail: Trail, part: str = "", number: int = 0) -> str:
     """The mark of an equation's operations, or of a loop's ``read``, ``write`` or ``loop`` itself."""
-    return ".".join(map(str, trail)) + (f"/{part}{number}" if part else "")
+    return ".".join(map(str, trail)) + (f":{part}{number}" if part else "")
+
+
+def marked(name: str) -> Any:
+    """While it lasts, what is traced has this mark. Metadata for XLA would say so, too, but jax lowers an equation once for all
+    that are equal with their metadata, and names of scopes are not among that."""
+    return jax.named_scope(f"{MARK}={name}")
 
 
 class Concrete:
@@ -42,6 +47,8 @@ class Concrete:
         self.env, self.mesh = env, mesh
         self._trail: Trail = ()
         self._bodies = 0
+        self._manual = 0  # shard_maps around
+        self._avals: dict[int, tuple[Any, Any]] = {}
 
     def size(self, dim: Any) -> Any:
         """A parameter with integers for the dimensions in it."""
@@ -91,8 +98,19 @@ class Concrete:
             found = next((params[key] for key in BODIES if key in params), None)
             if found is not None:
                 return self._call(found, params, ins)
-        with set_xla_metadata(**{MARK: mark(self._trail)}):
-            return compat.bind(eqn.primitive, ins, {k: self._parameter(k, v) for k, v in params.items()})
+        at_point = {k: self._parameter(k, v) for k, v in params.items()}
+        with marked(mark(self._trail)):
+            outs = None if self._manual else compat.staged(eqn, ins, at_point, self._aval)
+            return compat.bind(eqn.primitive, ins, at_point) if outs is None else outs
+
+    def _aval(self, aval: Any) -> Any:
+        """An abstract value with integers for its dimensions; None for one that states how it is sharded."""
+        # By id, beside what has it: hashes of symbolic dimensions are slow.
+        found = self._avals.get(id(aval))
+        if found is None:
+            made = None if explicit_spec(aval) is not None else compat.array_at(aval, self.size)
+            found = self._avals[id(aval)] = (aval, made)
+        return found[1]
 
     def _parameter(self, name: str, value: Any) -> Any:
         return None if name in ("out_sharding", "sharding") and isinstance(value, NamedSharding) else self.size(value)
@@ -118,7 +136,7 @@ class Concrete:
         free = eqn.params.get("unconstrained_dims") or ()
         entries = (*spec, *(None,) * (ins[0].ndim - len(spec)))
         named = [PartitionSpec.UNCONSTRAINED if d in free else entry for d, entry in enumerate(entries)]
-        with set_xla_metadata(**{MARK: mark(self._trail)}):
+        with marked(mark(self._trail)):
             return [self.constrained(ins[0], PartitionSpec(*named))]
 
     def _dimension(self, eqn: Any, ins: list[Any]) -> list[Any]:
@@ -130,16 +148,20 @@ class Concrete:
         params = eqn.params
 
         def body(*shards: Any) -> tuple[Any, ...]:
-            return tuple(self.body(params["jaxpr"], list(shards)))
+            self._manual += 1
+            try:
+                return tuple(self.body(params["jaxpr"], list(shards)))
+            finally:
+                self._manual -= 1
 
         mapped = jax.shard_map(body, mesh=self.mesh, in_specs=tuple(params["in_specs"]), out_specs=tuple(params["out_specs"]),
                                axis_names=frozenset(params["newly_manual_axes"]), check_vma=params["check_vma"])
-        with set_xla_metadata(**{MARK: mark(self._trail, "shards")}):
+        with marked(mark(self._trail, "shards")):
             return list(mapped(*ins))
 
     def _cond(self, eqn: Any, ins: list[Any]) -> list[Any]:
         branches = [self._branch(i, body) for i, body in enumerate(eqn.params["branches"])]
-        with set_xla_metadata(**{MARK: mark(self._trail, "branches")}):
+        with marked(mark(self._trail, "branches")):
             return list(lax.switch(ins[0], branches, *ins[1:]))
 
     def _branch(self, number: int, body: Any) -> Callable[..., tuple[Any, ...]]:
@@ -156,7 +178,7 @@ class Concrete:
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
         cond, body, start = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
         condition, step = self._branch(0, params["cond_jaxpr"]), self._branch(1, params["body_jaxpr"])
-        with set_xla_metadata(**{MARK: mark(self._trail, "loop")}):
+        with marked(mark(self._trail, "loop")):
             return list(lax.while_loop(lambda c: condition(*cond, *c)[0], lambda c: step(*body, *c), tuple(start)))
 
     def _scan(self, eqn: Any, ins: list[Any]) -> list[Any]:
@@ -176,19 +198,19 @@ class Concrete:
                        for k, (ys, y) in enumerate(zip(results, made[n_carry:], strict=True))]
             return i + 1, tuple(made[:n_carry]), tuple(written)
 
-        with set_xla_metadata(**{MARK: mark(trail, "loop")}):
+        with marked(mark(trail, "loop")):
             _, carry, results = lax.while_loop(lambda s: s[0] < length, iteration, (jnp.int32(0), tuple(carry), tuple(results)))
         return [*carry, *results]
 
 
-def _slice_at(x: Any, at: Any, marked: str) -> Any:
-    with set_xla_metadata(**{MARK: marked}):
+def _slice_at(x: Any, at: Any, name: str) -> Any:
+    with marked(name):
         piece = lax.dynamic_slice(x, (at, *(jnp.int32(0),) * (x.ndim - 1)), (1, *x.shape[1:]))
         return lax.reshape(piece, x.shape[1:])
 
 
-def _put_at(x: Any, piece: Any, at: Any, marked: str) -> Any:
-    with set_xla_metadata(**{MARK: marked}):
+def _put_at(x: Any, piece: Any, at: Any, name: str) -> Any:
+    with marked(name):
         return lax.dynamic_update_slice(x, lax.reshape(piece, (1, *piece.shape)), (at, *(jnp.int32(0),) * (x.ndim - 1)))
 
 

@@ -198,19 +198,21 @@ class _Localiser:
         first = place.operations[0] if place.operations else None
         where = _Where(r, first)
         ins = tuple(self._used(v, t, where) for v, t in zip(r.ins, place.ins, strict=True))
-        self._within(r, place, where)
+        between = self._within(r, place, where)
         outs = tuple(self._made(r, v, t, ins) for v, t in zip(r.outs, place.outs, strict=True))
         for v in r.outs:
             self.makers[v] = (r, first)
         if r.primitive == "loop_carry":
             number = sum(1 for _, (other, _) in self.carries.items() if other.trail == r.trail)
             self.carries[r.outs[0]] = (r, number)
-        made = replace(r, ins=ins, outs=outs, params=self._params(r, ins, outs))
+        made = self._joined(replace(r, ins=ins, outs=outs, params=self._params(r, ins, outs)), r.outs, between)
         self.equations.append((self.now, made))
         self._halos(r, made, place)
 
-    def _within(self, r: Raw, place: Place, where: _Where) -> None:
-        """What is sent between the operations that one equation became."""
+    def _within(self, r: Raw, place: Place, where: _Where) -> list[tuple[Value, list[Raw]]]:
+        """What is sent between the operations that one equation became: the result or operand whose shape it has, and what is sent
+        one after the other."""
+        found = []
         for tensor in self.align.between(place.operations):
             shape = root(tensor).shape
             like = next((v for v in (*r.outs, *r.ins) if self.align.shape(v.array) == shape), None)
@@ -219,7 +221,23 @@ class _Localiser:
                 self._set(inner, root(tensor).sharding, None)
                 before = len(self.equations)
                 self._used(inner, tensor, where)
-                self.equations[before:] = [(at, replace(sent, effects=True)) for at, sent in self.equations[before:]]
+                found.append((like, [sent for _, sent in self.equations[before:]]))
+                del self.equations[before:]
+        return found
+
+    def _joined(self, made: Raw, whole: Sequence[Value], between: Sequence[tuple[Value, list[Raw]]]) -> Raw:
+        """A device's equation with what is sent between its operations: a result that is sent is what the equation makes in parts,
+        and what the last one hands on. Anything else that is sent is of the equation, without a value of the program."""
+        for like, sent in between:
+            place = whole.index(like) if like in whole else None
+            if place is None or not sent or sent[0].ins[0].array != made.outs[place].array:
+                self.equations += [(self.now - 0.5, replace(each, effects=True)) for each in sent]
+                continue
+            out, part = made.outs[place], sent[0].ins[0]
+            made = replace(made, outs=(*made.outs[:place], part, *made.outs[place + 1:]))
+            self.equations += [(self.now + 0.1, each) for each in sent[:-1]]
+            self.equations.append((self.now + 0.1, replace(sent[-1], outs=(out,))))
+        return made
 
     def _made(self, r: Raw, v: Value, tensor: Tensor | None, ins: Sequence[Value]) -> Value:
         # What jax folded away has the sharding of an operand of the same shape.

@@ -13,15 +13,15 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding
 
 from costmodel import _jax_compat as compat
+from costmodel.sharding import marks
 from costmodel.sharding.choices import decide
-from costmodel.sharding.concrete import MARK, Concrete
+from costmodel.sharding.concrete import Concrete
 from costmodel.sharding.elementwise import write_out
 from costmodel.sharding.mesh import Mesh
 
 _PROPAGATE = "builtin.module(sdy-propagation-pipeline)"
 _RESHARD = ("builtin.module(func.func(sdy-insert-explicit-reshards{enable-full-version=true}))",
             "builtin.module(func.func(sdy-reshard-to-collectives))")
-_MARKS = "mhlo.frontend_attributes"
 
 
 class Axis(NamedTuple):
@@ -56,7 +56,7 @@ class Tensor:
 class Operation:
     """An operation of the module with its mark ("" without one). ``seen`` are the arguments of its last region, ``yields`` what
     each of its regions hands back; ``axes`` those that a reduction of Shardy's is over; ``around`` the operation whose region it is
-    in."""
+    in; ``collective`` is what Shardy inserted, "all_gather", "all_slice" …, and "" for what the program has itself."""
 
     name: str
     mark: str
@@ -66,11 +66,10 @@ class Operation:
     seen: tuple[Tensor, ...] = ()
     axes: tuple[Axis, ...] = ()
     around: Operation | None = None
+    collective: str = field(init=False)
 
-    @property
-    def collective(self) -> str:
-        """What Shardy inserted: "all_gather", "all_slice" …; "" for what the program has itself."""
-        return self.name.removeprefix("sdy.") if self.name in _COLLECTIVES else ""
+    def __post_init__(self) -> None:
+        self.collective = self.name.removeprefix("sdy.") if self.name in _COLLECTIVES else ""
 
 
 _COLLECTIVES = frozenset(f"sdy.{kind}" for kind in ("all_gather", "all_reduce", "all_slice", "all_to_all", "collective_permute",
@@ -108,7 +107,7 @@ def partitioned(jaxpr: Any, mesh: Mesh, sizes: Mapping[str, int], env: Mapping[A
     def program(*values: Any) -> list[Any]:
         return Concrete(env, abstract).body(jaxpr, list(values))
 
-    with jax.sharding.use_abstract_mesh(abstract):
+    with jax.sharding.use_abstract_mesh(abstract), compat.short_locations():
         traced = jax.jit(program, in_shardings=named(into), out_shardings=named(out), keep_unused=True).trace(*arguments)
         module = traced.lower(lowering_platforms=("tpu",)).compiler_ir("stablehlo")
     return _partition(module)
@@ -124,9 +123,12 @@ def _partition(module: Any) -> Partitioned:
 
     def run(*pipelines: str) -> None:
         for pipeline in pipelines:
-            mlir.passmanager.PassManager.parse(pipeline).run(module.operation)
+            manager = mlir.passmanager.PassManager.parse(pipeline)
+            manager.enable_verifier(False)  # of a module that jax made: it would be read anew after each of some dozens of passes
+            manager.run(module.operation)
 
     with module.context, mlir.ir.Location.unknown():
+        marks.write(module, mlir)
         write_out(module, mlir)
         run(_PROPAGATE)
         decide(module, mlir)
@@ -142,6 +144,7 @@ class _Reader:
         self.functions = {mlir.ir.StringAttr(o.attributes["sym_name"]).value: o.operation for o in module.body.operations
                           if o.operation.name == "func.func"}
         self.tensors: dict[Any, Tensor] = {}
+        self.known: dict[Any, Sharding] = {}
         self.operations: list[Operation] = []
         self.around: Operation | None = None
 
@@ -175,7 +178,7 @@ class _Reader:
         if op.name == "func.call":
             self._call(op)
             return
-        made = Operation(op.name, self._mark(op), self._operands(op), around=self.around)
+        made = Operation(op.name, marks.read(op, self.mlir), self._operands(op), around=self.around)
         self._regions(op, made)
         shardings = self._shardings(op, len(op.results))
         made.results = tuple(self._new(v, s, made, i) for i, (v, s) in enumerate(zip(op.results, shardings, strict=True)))
@@ -223,6 +226,11 @@ class _Reader:
     def _sharding(self, stated: Any, rank: int) -> Sharding:
         if stated is None:
             return ((),) * rank
+        if stated not in self.known:
+            self.known[stated] = self._read_sharding(stated)
+        return self.known[stated]
+
+    def _read_sharding(self, stated: Any) -> Sharding:
         sdy = self.mlir.sdy
         dims = sdy.TensorShardingAttr(stated).dimension_shardings
         return tuple(tuple(self._axis(sdy.AxisRefAttr(axis)) for axis in sdy.DimensionShardingAttr(dim).axes) for dim in dims)
@@ -233,11 +241,6 @@ class _Reader:
             return Axis(axis.name)
         before, size = part if isinstance(part, tuple) else (part.pre_size, part.size)
         return Axis(axis.name, int(size), int(before))
-
-    def _mark(self, op: Any) -> str:
-        marks = op.attributes[_MARKS] if _MARKS in op.attributes else None
-        marks = {} if marks is None else self.mlir.ir.DictAttr(marks)
-        return self.mlir.ir.StringAttr(marks[MARK]).value if MARK in marks else ""
 
     def _reduced(self, op: Any) -> tuple[Axis, ...]:
         """The axes of a reduction of Shardy's. Its list of axes has no bindings: names stand between quotes, a part of an axis as
