@@ -15,7 +15,7 @@ from costmodel.fusion.conversions import as_is
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.kernel import Kernel, kind_of, of_part, read_once
 from costmodel.fusion.layers import anchor_kind
-from costmodel.fusion.predicates import along_lines, arithmetic, contraction, loop, reduced_dimensions, reduction, window
+from costmodel.fusion.predicates import along_lines, arithmetic, contraction, dear, loop, reduced_dimensions, reduction, window
 from costmodel.fusion.registry import Policy
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, Value
@@ -79,7 +79,7 @@ def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
 class _Growing:
     """A kernel on its way: the equations whose results it writes, all that it computes, and its one contraction or window.
     ``indexing`` are those that compute an index for a member's elements (a root itself), ``emitted`` is how often its code has a
-    member, ``repeated`` are members whose elements it uses several times."""
+    member, ``repeated`` are members whose elements it uses several times, ``spread`` those and what arithmetic repeats."""
 
     roots: list[Equation]
     members: dict[Equation, None]
@@ -87,6 +87,7 @@ class _Growing:
     indexing: dict[Equation, set[Equation]] = field(default_factory=dict)
     emitted: dict[Equation, int] = field(default_factory=dict)
     repeated: set[Equation] = field(default_factory=set)
+    spread: set[Equation] = field(default_factory=set)
 
 
 class _Growth:
@@ -110,6 +111,8 @@ class _Growth:
                     kernel.emitted[e] = self._emitted(e, kernel) * max(1, results)
                 if self._is_repeated(e, kernel):
                     kernel.repeated.add(e)
+                if self._is_spread(e, kernel):
+                    kernel.spread.add(e)
                 kernel.members[e] = None
                 if _is_anchor(e):
                     kernel.anchor = e
@@ -141,13 +144,18 @@ class _Growth:
     def _fits(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel's code would not have the equation too often."""
         limit = self.fusion.emissions
-        if self.fusion.once(e) and self._is_repeated(e, kernel):
+        if self.fusion.once(e) and (self._is_repeated(e, kernel) or (dear(e) and self._is_spread(e, kernel))):
             return False
         return limit is None or self._emitted(e, kernel) <= limit(e)
 
     def _is_repeated(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel uses each element of an equation's result several times (XLA, HloInstruction::ReusesOperandElements)."""
-        return any(user in kernel.repeated or Trait.BROADCAST in user.traits or (
+        return any(user in kernel.repeated or Trait.BROADCAST in user.traits for user in self.graph.consumers(e)
+                   if user in kernel.members)
+
+    def _is_spread(self, e: Equation, kernel: _Growing) -> bool:
+        """The same of what arithmetic repeats along axes of one element, too."""
+        return any(user in kernel.spread or Trait.BROADCAST in user.traits or (
             arithmetic(user) and user.ins[operand].array.size != user.outs[0].array.size)
             for user, operand in self.graph.users(e) if user in kernel.members)
 

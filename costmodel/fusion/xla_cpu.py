@@ -85,13 +85,16 @@ def _fresh(e: Equation) -> bool:
 def _workspace(e: Equation) -> tuple[Expr, ...]:
     """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
     What is no loop over elements computes 16-bit types in 32 bits (XLA, FloatNormalization with the processor's FloatSupport):
-    products and convolutions get copies of their operands, and give their result, in these; what is written for others is so."""
+    products and convolutions get copies of their operands, and give their result, in these; what is written for others is so. Of
+    bfloat16 a sort and a loop that reads parts of an array are given a copy in 32 bits, too."""
     if in_two_words(e):
         return tuple(word.bytes for word in e.outs)
     narrow = [v.array.size for v in dict.fromkeys((*e.ins, *e.outs)) if is_floating(v.array.dtype) and v.array.bits == 16]
     if product(e) or Trait.CONVOLUTION in e.traits:
         return tuple(_WORD * size for size in narrow)
     wider = tuple(_WORD // 2 * size for size in narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ()
+    if e.has(Trait.SORT, Trait.SCAN_READ):  # in place there, and for the whole loop here
+        return tuple(_WORD * v.array.size for v in e.ins if v.array.dtype == "bfloat16")
     if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):
         return wider
     several = several_tiles(e.ins[0].array.shape[e.params.axis])

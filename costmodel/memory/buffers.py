@@ -162,8 +162,12 @@ class _Reader:
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
         for number, k in enumerate(self.kernels):
-            for size in (size for e in k.equations for size in self.policy.workspace(e)):
-                yield Content(Value(Array((size,), "uint8")), k.main.loops, number)
+            for e, size in ((each, size) for each in k.equations for size in self.policy.workspace(each)):
+                array = Value(Array((size,), "uint8"))
+                if Trait.SCAN_READ in e.traits and e.loops:  # of what a loop goes over it is needed for the whole loop
+                    yield Content(array, e.loops[:-1], opens=e.loops[-1], ends=[e.loops[-1]])
+                else:
+                    yield Content(array, k.main.loops, number)
 
     # -- contents ----------------------------------------------------------------------------------------------------------------
 

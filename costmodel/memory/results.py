@@ -16,7 +16,7 @@ from sympy import Expr
 
 from costmodel.memory.buffers import KINDS, Buffer, Content, Lifetimes, Memory
 from costmodel.memory.schedule import size_at_reference
-from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, lower_bound, minimum, surely_nonnegative
+from costmodel.symbolic.forms import surely_nonnegative
 
 Span = tuple[int, int]
 Pairs = dict[tuple[Content, Content], int]  # (old, new) -> the step in which new may be written over old
@@ -59,8 +59,6 @@ def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
             found.append(Buffer(group.bytes, group.kind, 0, end, group.members[0].value.array))
         elif group not in lent:
             found += together.held_by(members)
-        elif lent[group] != 0:
-            found += [Buffer(lent[group], group.kind, *span, group.members[0].value.array) for span in group.spans]
     return found
 
 
@@ -75,26 +73,23 @@ def _group(held: Memory, members: list[Content], apart: Lifetimes) -> _Group:
     return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index), nested)
 
 
-def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> dict[_Group, Expr]:
-    """The groups that have their place in the memory of a result, with the bytes that they need elsewhere: none, or all at sizes at
-    which they do not fit."""
+def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> set[_Group]:
+    """The groups that have their place in the memory of a result: whatever fits at any size."""
     over: dict[_Group, dict[_Group, set[int]]] = {}  # whose contents may be written over whose, and when
     for (old, new), step in met.items():
         over.setdefault(home[new], {}).setdefault(home[old], set()).add(step)
     lenders = {group: [group] for group in sorted((g for g in groups if g.kind == "outputs"),
                                                  key=lambda g: size_at_reference(g.bytes))}
     asking = [g for g in groups if g.kind in ("activations", "temporaries")]
-    lent: dict[_Group, Expr] = {}
     place: dict[_Group, _Group] = {}
     for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.place)):
         near = [place.get(old, old) for old in over.get(group, ())]
         for result in dict.fromkeys([*(r for r in near if r in lenders), *lenders]):
-            needed = _needed(group.bytes, result.bytes)
-            if needed is not None and not any(_meet(group, other, over) for other in lenders[result]):
+            if _fits(group.bytes, result.bytes) and not any(_meet(group, other, over) for other in lenders[result]):
                 lenders[result].append(group)
-                lent[group], place[group] = needed, result
+                place[group] = result
                 break
-    return lent
+    return set(place)
 
 
 def _meet(a: _Group, b: _Group, over: dict[_Group, dict[_Group, set[int]]]) -> bool:
@@ -109,11 +104,5 @@ def _meet(a: _Group, b: _Group, over: dict[_Group, dict[_Group, set[int]]]) -> b
 
 
 @lru_cache(maxsize=65536)
-def _needed(size: Expr, result: Expr) -> Expr | None:
-    """What something of this size needs beside the memory of a result: nothing, if it surely fits; None if it surely does not."""
-    room = result - size
-    if surely_nonnegative(room):
-        return ZERO
-    if lower_bound(-room) > 0:
-        return None
-    return (size - size * minimum(ONE, FloorDiv(result, size))).expand()  # at some sizes it fits, at others it does not
+def _fits(size: Expr, result: Expr) -> bool:
+    return surely_nonnegative(result - size)
