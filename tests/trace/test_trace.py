@@ -358,7 +358,7 @@ ERRORS = {
     "a wrong number of inputs": (lambda x: cm.analyze(Net(), x, x, x), ["Net does not trace", "argument"]),
     "a wrong number of a function's inputs": (lambda x: cm.analyze(lambda a: a, x, x), ["does not trace", "argument"]),
     "kwargs of analyze": (lambda x: cm.analyze(Net(), x, kwargs={"rngs": {}}), ["rngs", "analyze itself"]),
-    "a loss of other arguments": (lambda x: training(x, loss=lambda y, target: 0.0), ["the loss <lambda> is called with", "'target'"]),
+    "a loss of other arguments": (lambda x: training(x, loss=lambda y, target: 0.0), ["the loss <lambda>", "'target'"]),
     "a loss that is no scalar": (lambda x: training(x, loss=lambda y: y), ["a gradient is of one number", "mean or sum"]),
     "no optimizer": (lambda x: training(x, optimizer="adam"), ["'adam'", "optax.adamw"]),
     "a scalar to split": (lambda x: training(x, loss=lambda y, t: y.sum() + t, targets=[cm.spec(())], microbatches=2),
