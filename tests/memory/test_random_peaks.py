@@ -29,6 +29,12 @@ def test_the_stored_programs_are_those_that_the_generator_draws():
     (186, 0.01),  # an input that is returned is copied: 0.50
     (32, 0.01),  # what is sliced often is not computed each time: 0.50
     (98, 0.05),  # elementwise work over a product alone: 1.52
+    (33, 0.01),  # a result's memory is lent to what never meets it: 0.80
+    (263, 0.01),  # random bits are two arrays until they are read
+    (161, 0.01),  # the largest integers with their places are a sort: 0.61
+    (293, 0.01),  # an integer division is dear: 0.86
+    (351, 0.01),  # what a loop gets in another layout is copied: 0.67
+    (195, 0.01),  # a scan over bfloat16 is given 32 bits: 0.50
 ])
 def test_single_programs(seed, within):
     (found,) = (f for f in stored() if f.seed == seed)
@@ -36,7 +42,7 @@ def test_single_programs(seed, within):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "inside", "below"), [(True, 0.755, 0.149), (False, 0.735, 0.143)])
+@pytest.mark.parametrize(("first", "inside", "below"), [(True, 0.79, 0.105), (False, 0.74, 0.135)])
 def test_shares_of_many_programs(first, inside, below):
     """Wanted were 80 % within ±10 %, and 5 % below 0.9."""
     chosen = [f for f in stored() if (f.seed < READ) is first]
