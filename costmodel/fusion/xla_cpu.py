@@ -65,9 +65,9 @@ def _emissions(e: Equation) -> int:
 
 
 def _duplication(graph: Graph, e: Equation) -> bool:
-    """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often (XLA,
-    InstructionFusion::ComputeGloballyUnfusible)."""
-    return not dear(e) and (almost_unary(graph, e) or len(graph.consumers(e)) == 1)
+    """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often, and to be a result
+    is a use (XLA, InstructionFusion::ComputeGloballyUnfusible)."""
+    return not dear(e) and (almost_unary(graph, e) or (len(graph.consumers(e)) == 1 and not graph.is_result(e)))
 
 
 def _passes(table: CostTable) -> CostTable:

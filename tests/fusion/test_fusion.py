@@ -62,6 +62,7 @@ PROGRAMS_OF_A_KIND: dict[str, tuple[Any, tuple[Any, ...], list[str]]] = {
                 (spec(2, 17, 17, 8),), ["window"]),
     "two halves": (lambda x: x[:, :64] * x[:, 64:], (spec(64, 128),), ["elementwise"]),
     "an exponential used twice": (lambda x: [(y := jnp.exp(x)) + 1, y * 2], (spec(64, 128),), []),
+    "a sum that is a result and goes on": (lambda p, m, g: [(after := 0.9 * m + 0.1 * g), p - after], (spec(64, 128),) * 3, []),
     "a transposition": (lambda x: jnp.exp(x).T + 1, (spec(64, 128),), ["elementwise"]),
     "a gradient": (jax.grad(lambda w, x: jnp.tanh(x @ w).sum()), (spec(128, 64), spec(32, 128)), []),  # as jax has it
 }
