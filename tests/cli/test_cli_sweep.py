@@ -131,6 +131,11 @@ def test_figures_of_devices_have_their_units():
     assert "throughput: at best, by time_lower" in out
 
 
+def test_sizes_beyond_64_bits_are_shown():
+    code, out = run("sweep", "mlp", "--no-verify", "--over", f"n={10**20}", "--at", "a=1,b=1,c=1,d=1")
+    assert code == 0 and str(10**20) in out
+
+
 def test_every_part_of_a_narrow_table_says_of_which_point_a_row_is():
     result = CliRunner(env={"COLUMNS": "60"}).invoke(main, [*SWEEP, "--hw", "lecture"])
     heads = [line.split() for line in result.output.splitlines() if line.startswith(" hardware")]
