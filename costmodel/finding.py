@@ -66,7 +66,7 @@ def attribute(name: str) -> Any:
     """What ``package.module:attribute`` names. Raises CostModelError for a module that does not import, or an attribute that it
     lacks."""
     module_name, _, path = name.partition(":")
-    if not all(part.isidentifier() for each in (module_name, path) for part in each.split(".")):
+    if not all(module_name.split(".")) or not all(part.isidentifier() for part in path.split(".")):  # a file may be 1-layers.py
         raise CostModelError(f"{name!r} is not of the form package.module:attribute")
     try:
         with importing(module_name.split(".")[0], search_path(name)):

@@ -56,11 +56,11 @@ def axes(texts: tuple[str, ...], domain: Domain) -> dict[str, list[int]]:
     return found
 
 
-def few(values: range, what: str) -> list[int]:
+def few(values: range, what: str, cure: str = ", e.g. doubling: `costmodel sweep --over NAME=FIRST..LAST*2`") -> list[int]:
     """The values of a range. Raises CostModelError for more than anybody looks at, before they take the memory."""
-    if len(values) > _MOST:
-        raise CostModelError(f"{what} has {len(values):,} values; give at most {_MOST:,}, e.g. doubling: `costmodel sweep --over "
-                             "NAME=FIRST..LAST*2`")
+    count = max(0, -((values.start - values.stop) // values.step))  # len() refuses what is no index of the machine's
+    if count > _MOST:
+        raise CostModelError(f"{what} has {count:,} values; give at most {_MOST:,}{cure}")
     return list(values)
 
 
@@ -106,7 +106,7 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
                                  "--vary bandwidth=1TB/s..4TB/s:50")
         if len(ends) == 2:
             (low, high), n = (quantity(end, units_of(name)) for end in ends), int(count)
-            few(range(n), f"--vary {part}")
+            few(range(n), f"--vary {part}", cure="")
             found[name] = [low + (high - low) * i / (n - 1) for i in range(n)]
         else:
             found[name] = [quantity(value, units_of(name)) for value in given.split("|")]

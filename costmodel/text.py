@@ -41,9 +41,11 @@ def apart(value: float, limit: float) -> str:
 
     >>> apart(9.9444, 10.0), apart(9.99991, 10.0), apart(10.0, 10.0)
     ('9.944', '9.9999', '10')
+    >>> apart(10.0, 10.00001)  # a limit that reads as the number does
+    '10'
     """
-    texts = (f"{value:.{digits}g}" for digits in range(4, 18))
-    return f"{value:.4g}" if value == limit else next(t for t in texts if float(t) != float(f"{limit:.4g}"))
+    texts = [f"{value:.{digits}g}" for digits in range(4, 18)]
+    return next((text for text in texts if value != limit and float(text) != float(f"{limit:.4g}")), texts[0])
 
 
 def shown(text: str, most: int | None = None) -> str:

@@ -31,14 +31,15 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
     from costmodel.hardware.measure import check_seconds
     from costmodel.hardware.write import calibration_lines
 
+    if not files:  # before this machine is measured for its ceilings
+        check_seconds(seconds)
+        check_seconds(apart)
     found = device_of(device)
     if files:
         runs, doubt = load_runs(files), ""
     elif device != "local":
         raise CostModelError(f"{device} is calibrated --from files of runs on it; without them this machine is, as `local`")
     else:
-        check_seconds(seconds)
-        check_seconds(apart)
         target = save or own_file(found).with_suffix(".jsonl")
         seen = sys.stderr.isatty()  # a bar for people, lines for a file
         with click.progressbar(length=len(programs_here(found)), label="programs timed", file=sys.stderr) as bar:

@@ -30,7 +30,7 @@ _TABLES = (".csv", ".nc")
 @click.option("--vary", "varied", multiple=True, metavar="FIGURE=LEAST..MOST:COUNT",
               help="Values of a figure of the devices, e.g. bandwidth=1TB/s..4TB/s:50 or matrix.bfloat16=500TFLOP/s|1000TFLOP/s.")
 @click.option("--keep", "kept", multiple=True, metavar="CONDITION", help="Only points that meet it, e.g. 'live_peak <= 80GB'.")
-@click.option("--best", metavar="NAME[,AXIS…]", 
+@click.option("--best", metavar="NAME[,AXIS…]",
               help="The best value over axes (default: all), e.g. throughput,n (of time_lower) or time,n (time_upper).")
 @click.option("--pareto", metavar="NAME,NAME…", help="The points that no other beats, e.g. time,energy,live_peak.")
 @click.option("--policy", metavar="NAME", help="Which operations share a kernel (default: the device's own).")

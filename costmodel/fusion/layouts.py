@@ -18,12 +18,12 @@ from costmodel.rules.traits import NO_TRAITS, Trait
 from costmodel.rules.work import Array, CostTable, Equation, Value
 from costmodel.symbolic.forms import ONE
 
-_CHAIN = 16  # equations that a layout is followed through
+_CHAIN = 16  # equations that a layout is followed through: a long chain would be as deep a recursion
 
 
 def row_major_in_loops(table: CostTable) -> CostTable:
     """The program with what enters a loop in another order copied before the loop starts."""
-    entered = {loop: e for e in reversed(table.equations) for loop in e.loops}
+    entered = {number: e for e in reversed(table.equations) for number in e.loops}  # the first equation of each loop
     if not entered:
         return table
     found = _Orders(table)
@@ -68,6 +68,7 @@ class _Orders:
         return self.often[loops]
 
     def differs(self, value: Value, left: int = _CHAIN) -> bool:
+        """Whether a value is written in another order than the row-major one; ``left``: equations to follow it through."""
         if value not in self.known:
             self.known[value] = left > 0 and self._differs(value, left)
         return self.known[value]

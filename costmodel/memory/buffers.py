@@ -434,6 +434,7 @@ class Lifetimes:
                         self._hand_on(before, after, made - 1)
                     home = self.home[place]
                     self.busy[home] = max(self.busy[home], self.interval[place][1])
+
     def _hand_on(self, old: Content, new: Content, step: int) -> None:
         """Let ``new`` have the memory of ``old`` if nobody reads that after ``step``."""
         home = self.home[old]

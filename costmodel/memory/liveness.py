@@ -52,7 +52,7 @@ def _buffers(held: Memory, ran: Sequence[int], policy: str, order: str) -> list[
     """Where all that can runs at once, a policy may take the memory of results before the program starts."""
     early = order == "breadth"
     if early and policy_named(policy).reserves_results:
-        return reserved(held, ran, early)
+        return reserved(held, ran)
     return lifetimes(held, ran, early)
 
 

@@ -33,16 +33,17 @@ class _Group:
     nested: bool
 
     @property
-    def place(self) -> tuple[bool, int]:
+    def turn(self) -> tuple[bool, int]:
         """Of two that are as large that in a loop or branch asks first, then that made first."""
         return not self.nested, min((c.maker for c in self.members if c.maker is not None), default=0)
 
 
-def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
-    """The buffers when the memory of results is taken before the first kernel of ``order`` runs; ``early`` as in
-    :func:`~costmodel.memory.buffers.lifetimes`."""
+def reserved(held: Memory, order: Sequence[int]) -> list[Buffer]:
+    """The buffers, in bytes, when the memory of results is taken before the first kernel of ``order`` (indices of kernels) runs.
+
+    Twice: without the updates that a compiler may leave out, which says who meets whom; then with those of them that it makes."""
     possible = [pair for pair in held.updates if pair in held.possible]
-    apart = Lifetimes(replace(held, updates=tuple(pair for pair in held.updates if pair not in held.possible)), order, early)
+    apart = Lifetimes(replace(held, updates=tuple(pair for pair in held.updates if pair not in held.possible)), order, early=True)
     groups = [_group(held, members, apart) for members in apart.places()]
     home = {c: group for group in groups for c in group.members}
     met = {(old, new): apart.interval[new][0] for old, new in possible if home[old] is not home[new]}
@@ -50,7 +51,7 @@ def reserved(held: Memory, order: Sequence[int], early: bool) -> list[Buffer]:
     in_results = {c for group in groups if group.kind == "outputs" or group in lent for c in group.members}
     kept = [(old, new) for old, new in held.updates if (old, new) not in held.possible or (
         not in_results.intersection((old, new)) and old not in held.parts and len(home[new].members) == 1)]
-    together = Lifetimes(replace(held, updates=tuple(kept)), order, early)
+    together = Lifetimes(replace(held, updates=tuple(kept)), order, early=True)
     end = max(len(order) - 1, 0)
     found: list[Buffer] = []
     for members in together.places():
@@ -82,7 +83,7 @@ def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> 
                                                  key=lambda g: size_at_reference(g.bytes))}
     asking = [g for g in groups if g.kind in ("activations", "temporaries")]
     place: dict[_Group, _Group] = {}
-    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.place)):
+    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.turn)):
         near = [place.get(old, old) for old in over.get(group, ())]
         for result in dict.fromkeys([*(r for r in near if r in lenders), *lenders]):
             if _fits(group.bytes, result.bytes) and not any(_meet(group, other, over) for other in lenders[result]):
@@ -105,4 +106,5 @@ def _meet(a: _Group, b: _Group, over: dict[_Group, dict[_Group, set[int]]]) -> b
 
 @lru_cache(maxsize=65536)
 def _fits(size: Expr, result: Expr) -> bool:
+    """Whether so many bytes fit into a result's wherever the program holds."""
     return surely_nonnegative(result - size)

@@ -85,10 +85,14 @@ def told(values: Sequence[float], unit: str) -> list[str]:
 
     >>> told([79.979e9, 80.0026e9, 80e9, 20.1e9], "B")
     ['79.98 GB', '80.003 GB', '80 GB', '20.1 GB']
+    >>> told([0.12341, 0.12342], "")
+    ['0.12341', '0.12342']
     """
     def text(value: float, digits: int) -> str:
         if digits == 3:
             return figures(value, unit)
+        if not unit and value < 1000:  # as figures() writes it: a part has no prefix
+            return f"{value:.{digits}g}"
         whole, _, prefixed = si(value, unit).partition(" ")
         scale = value / float(whole)  # near a power of ten
         return f"{value / 10.0 ** round(math.log10(scale)):.{digits}g} {prefixed}".strip()

@@ -177,9 +177,9 @@ def constants(table: CostTable) -> Expr:
 @metric("model_size", unit="B", convention="parameters x bits of their dtype (or of the stated width) / 8; buffers apart")
 def model_size(table: CostTable, bits: int | None = None) -> Expr:
     """Bytes of the parameters at their own width, or at ``bits`` each."""
-    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or bits < 1):
+    if bits is not None and (isinstance(bits, bool) or not hasattr(bits, "__index__") or bits < 1):
         raise CostModelError(f"bits={bits!r} must be an integer of at least 1")
-    return total(v.array.size * Rational(bits or v.array.bits, 8) for v in table.parameters)
+    return total(v.array.size * Rational(int(bits or v.array.bits), 8) for v in table.parameters)
 
 
 _TAPS = ("taps", ("dense", "valid"))

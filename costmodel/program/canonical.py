@@ -85,6 +85,7 @@ _LINEAR: dict[str, Any] = {
 }
 
 
+# jax's modes in which a gather reads within its operand only, as a dynamic slice does; others fill in what is outside.
 _WITHIN = ("GatherScatterMode.PROMISE_IN_BOUNDS", "GatherScatterMode.CLIP")
 
 

@@ -49,7 +49,7 @@ def refuse(eqn: Eqn, **_) -> Work:
     costmodel.errors.UnknownPrimitive: io_callback runs Python on the host, ...
     """
     raise UnknownPrimitive(f"{eqn.primitive} {_REFUSED[eqn.primitive]}; register {said('@cm.rule', 'a rule')} for the jit function "
-                            "around it, or take it out of what you analyse")
+                           "around it, or take it out of what you analyse")
 
 
 @rule("pure_callback")

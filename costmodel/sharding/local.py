@@ -186,10 +186,10 @@ class _Localiser:
         of_maker = made is not None and (made[1] is None or made[1].around is op.around)
         of_reader = here is not None and (where.operation is None or where.operation.around is op.around)
         if made is not None and of_maker and (op.collective in REDUCTIONS or not of_reader):
-            return made[0], self.now - 0.5
+            return made[0], self.now + _SENT_FIRST
         if here is not None:
-            return here, self.now - 0.5
-        return (made[0] if made is not None else _NOWHERE), self.now - 0.5
+            return here, self.now + _SENT_FIRST
+        return (made[0] if made is not None else _NOWHERE), self.now + _SENT_FIRST
 
     # -- equations -------------------------------------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class _Localiser:
     def _within(self, r: Raw, place: Place, where: _Where) -> list[tuple[Value, list[Raw]]]:
         """What is sent between the operations that one equation became: the result or operand whose shape it has, and what is sent
         one after the other."""
-        found = []
+        found: list[tuple[Value, list[Raw]]] = []
         for tensor in self.align.between(place.operations):
             shape = root(tensor).shape
             like = next((v for v in (*r.outs, *r.ins) if self.align.shape(v.array) == shape), None)
@@ -231,12 +231,12 @@ class _Localiser:
         for like, sent in between:
             place = whole.index(like) if like in whole else None
             if place is None or not sent or sent[0].ins[0].array != made.outs[place].array:
-                self.equations += [(self.now - 0.5, replace(each, effects=True)) for each in sent]
+                self.equations += [(self.now + _SENT_FIRST, replace(each, effects=True)) for each in sent]
                 continue
             out, part = made.outs[place], sent[0].ins[0]
             made = replace(made, outs=(*made.outs[:place], part, *made.outs[place + 1:]))
-            self.equations += [(self.now + 0.1, each) for each in sent[:-1]]
-            self.equations.append((self.now + 0.1, replace(sent[-1], outs=(out,))))
+            self.equations += [(self.now + _HANDED_ON, each) for each in sent[:-1]]
+            self.equations.append((self.now + _HANDED_ON, replace(sent[-1], outs=(out,))))
         return made
 
     def _made(self, r: Raw, v: Value, tensor: Tensor | None, ins: Sequence[Value]) -> Value:
@@ -294,7 +294,7 @@ class _Localiser:
             image = made.ins[0].array
             border = Array((*image.shape[:dim], rows, *image.shape[dim + 1:]), image.dtype)
             names = tuple(a.name for a in axes)
-            self.equations.append((self.now - 0.25, replace(
+            self.equations.append((self.now + _BORDERS, replace(
                 made, primitive="halo_exchange", ins=made.ins[:1], outs=(Value(border),), effects=True, function=False,
                 params={"axis_name": names, "axis_sizes": {a.name: self.axis(a) for a in axes}})))
 
@@ -313,6 +313,9 @@ class _Localiser:
 
 
 _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
+# When a device runs what goes with equation i: at i + one of these, so that an equation's results are sent on before what the next
+# one needs is.
+_SENT_FIRST, _BORDERS, _HANDED_ON = -0.5, -0.25, 0.1
 
 
 def _local_sizes(sizes: tuple[Expr, ...], r: Raw, ins: Sequence[Value], outs: Sequence[Value], name: str) -> tuple[Any, ...]:

@@ -71,9 +71,9 @@ def facts_chart(answers: Sequence[tuple[str, Facts]], title: str = "") -> Bars:
 def facts(answers: Sequence[tuple[str, Any]], title: str = "") -> OneSheet:
     """(of what, an answer) as a sheet: a row an answer, a column for every figure that one of them has."""
     found = [(label, _asked(answer), _figures(answer)) for label, answer in answers]
-    heads = {name: _column(answer, name) for (_, answer), (_, _, figures) in zip(answers, found, strict=True) for name in figures}
-    rows = tuple(Line(label or asked, (asked if label else "", *map(figures.get, heads))) for label, asked, figures in found)
-    return OneSheet(Sheet(title, (Column("of"), Column("answer to", style="text"), *heads.values()), rows))
+    columns = {name: _column(answer, name) for (_, answer), (_, _, figures) in zip(answers, found, strict=True) for name in figures}
+    rows = tuple(Line(label or asked, (asked if label else "", *map(figures.get, columns))) for label, asked, figures in found)
+    return OneSheet(Sheet(title, (Column("of"), Column("answer to", style="text"), *columns.values()), rows))
 
 
 def heads(**columns: Column) -> Mapping[str, Column]:

@@ -25,9 +25,9 @@ from costmodel.symbolic.forms import symbol as internal_symbol
 from costmodel.text import did_you_mean
 
 _SIZES = {unit: factor for unit, (base, factor) in UNITS.items() if base == "B"}
+# Text that means a size and is none: a sign, an exponent, no finite number. A device may be called nano.
+_NO_SIZE = re.compile(r"(?i)[-+].*|\.?\d[\d.e+-]*\s*[kmgt]?i?b|(?:nan|inf(?:inity)?)\s*(?:[kmgt]?i?b)?")
 # Uses of memory that are values the program receives, by their origins.
-# Text that means a size and is none: a sign, an exponent, no finite number.
-_NO_SIZE = re.compile(r"(?i)[-+].*|\.?\d[\d.e+-]*\s*[kmgt]?i?b|(?:nan|inf)[a-z]*")
 _RECEIVED = {"weights": ("parameter", "buffer"), "weights+cache": ("parameter", "buffer", "input")}
 
 

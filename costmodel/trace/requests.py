@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -32,7 +32,8 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
     >>> spec((dims("n"), 3), "bfloat16")
     ShapeDtypeStruct(shape=(n, 3), dtype=bfloat16)
     """
-    if isinstance(shape, str) or not all(compat.is_symbolic(d) or (hasattr(d, "__index__") and d >= 0) for d in shape):
+    if isinstance(shape, str) or not isinstance(shape, Iterable) or not all(
+            compat.is_symbolic(d) or (hasattr(d, "__index__") and d >= 0) for d in shape):
         raise CostModelError(f"{shape!r} is no shape: give a tuple of integers and dimensions, as (n, 3)")
     try:
         if dtype is None:  # which numpy takes for float64

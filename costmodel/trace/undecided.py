@@ -37,7 +37,7 @@ class _Asked(NamedTuple):
     names: frozenset[str]
 
 
-_differences: dict[Expr, _Asked] = {}  # grows only, like the dimensions themselves
+_differences: dict[Expr, _Asked] = {}  # of all traces of the process: its dimensions live as long
 
 
 def forget() -> None:

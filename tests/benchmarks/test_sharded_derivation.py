@@ -19,7 +19,7 @@ MAX_RATIO = 2.0
 # Fresh processes, because both jax and costmodel remember what they have seen; in each an analysis of a small program over a mesh
 # comes first, so that what is imported and loaded once is not timed.
 SCRIPT = """
-import cProfile, json, pstats, sys, time, warnings
+import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import flax.linen as nn, jax, jax.numpy as jnp, optax
 from dataclasses import replace
@@ -65,19 +65,12 @@ else:
         options |= {"in_shardings": P("data"), "param_shardings": rules(["*CapacityExperts*=-,model"])}
     model = Llama(MIXTRAL_8X7B, partial(Layer, static=True))
     run = lambda: cm.analyze(model, cm.spec((b, s), "int32"), **options)
-profile = cProfile.Profile() if len(sys.argv) > 3 else None
 start = time.process_time()
-if profile is not None:
-    profile.enable()
 cost = run()
 derived = time.process_time()
 cost.headline()
 end = time.process_time()
-if profile is not None:
-    profile.disable()
-    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumtime").print_stats(int(sys.argv[3]))
-print(json.dumps({"analysis": derived - start, "headline": end - derived, "equations": len(cost.program.equations),
-                  "peak": len(getattr(cost.live_peak(), "args", ())), "wire": str(cost.wire_bytes()) if over else ""}))
+print(json.dumps({"analysis": derived - start, "headline": end - derived}))
 """
 
 
@@ -93,6 +86,6 @@ def test_a_sharded_derivation_costs_no_more_than_two_of_one_device(name):
     pairs = [(measure(name, "sharded"), measure(name, "whole")) for _ in range(REPETITIONS)]
     ratios = sorted((a["analysis"] + a["headline"]) / (b["analysis"] + b["headline"]) for a, b in pairs)
     seconds = [statistics.median(run["analysis"] + run["headline"] for run in runs) for runs in zip(*pairs, strict=True)]
-    print(f"\n{name}: {seconds[0]:.2f} s over a mesh, {seconds[1]:.2f} s on one device, ratio {ratios[1]:.2f} "
+    print(f"\n{name}: {seconds[0]:.2f} s over a mesh, {seconds[1]:.2f} s on one device, ratio {statistics.median(ratios):.2f} "
           f"(of {', '.join(f'{r:.2f}' for r in ratios)})")
-    assert ratios[1] <= MAX_RATIO
+    assert statistics.median(ratios) <= MAX_RATIO

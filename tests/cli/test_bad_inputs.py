@@ -16,6 +16,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from flax import nnx
@@ -222,6 +223,8 @@ TYPED: dict[str, tuple[str, str]] = {
     "no such symbol to solve for": ("solve mlp --over m --fit 1GB", "m is no symbol of mlp: solve for one of a, b, c, d, n"),
     "no such symbol in a range": ("roofline mlp --hw lecture --at m=1..4", "m is no symbol of mlp"),
     "a range without end": ("roofline mlp --hw lecture --at n=1..99999999999", "at most 1,000,000"),
+    "a range beyond every index": ("roofline mlp --hw lecture --at n=1..99999999999999999999", "at most 1,000,000"),
+    "an axis beyond every index": ("sweep mlp --over n=1..99999999999999999999", "at most 1,000,000"),
     "an axis without end": ("sweep mlp --over n=1..99999999999", "at most 1,000,000"),
     "a figure without end": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s..2TB/s:99999999999", "at most 1,000"),
     "an axis backwards": ("sweep mlp --over n=4..1", "FIRST is above LAST"),
@@ -345,7 +348,8 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "dims: constraints that are no text": (lambda: cm.dims("n", where=3), "as text"),
     "dims: a bound as text": (lambda: cm.dims("n", min="4"), "min='4' must be an integer"),
     "dims: half a size": (lambda: cm.dims("n", min=2.5), "min=2.5 must be an integer"),
-    "spec: text": (lambda: cm.spec("n,3"), "is no shape"), "spec: half a size": (lambda: cm.spec((2.5,)), "is no shape"),
+    "spec: text": (lambda: cm.spec("n,3"), "is no shape"), "spec: a size alone": (lambda: cm.spec(3), "3 is no shape"),
+    "spec: half a size": (lambda: cm.spec((2.5,)), "is no shape"),
     "spec: a negative size": (lambda: cm.spec((-1, 3)), "is no shape"), "spec: no type": (lambda: cm.spec((2,), None), "no"),
     "a size of no bits": (lambda: dense().model_size(bits=0), "bits=0 must be"),
     "bits as text": (lambda: dense().model_size(bits="8"), "bits='8' must be"),
@@ -392,6 +396,7 @@ def test_what_is_meant_is_done() -> None:
     """Kin of what is refused above: one metric as text, no rematerialisation as None, halves of an even batch."""
     assert cm.side_by_side(dense(), metrics="macs").asked == ("macs",)
     assert step(remat=None).macs == step().macs
+    assert dense().model_size(bits=np.int64(4)) == dense().model_size(bits=4)
     halves = step(microbatches=2)
     assert "2 | n" in halves.domain.texts and str(halves.domain).count("2 | n") == 1
     with pytest.raises(cm.CostModelError, match=r"n=9 is outside the domain 2 \| n"):

@@ -372,8 +372,9 @@ def test_an_interrupt_ends_with_130_and_no_traceback(surroundings: Path) -> None
     assert done.returncode == 130 and "Traceback" not in done.stderr
 
 
-def test_a_model_without_symbols_says_so(tmp_path, monkeypatch) -> None:
-    (tmp_path / "whole.py").write_text("def double(x):\n    return 2 * x\n")
+@pytest.mark.parametrize("module", ["whole", "1-whole"])
+def test_a_model_without_symbols_says_so(module, tmp_path, monkeypatch) -> None:
+    (tmp_path / f"{module}.py").write_text("def double(x):\n    return 2 * x\n")
     monkeypatch.chdir(tmp_path)
-    out = CliRunner().invoke(main, ["show", "whole:double", "--input", "4:float32"]).stdout
+    out = CliRunner().invoke(main, ["show", f"{module}:double", "--input", "4:float32"]).stdout
     assert out.splitlines()[0].endswith("domain: no symbols")

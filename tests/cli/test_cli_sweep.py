@@ -126,9 +126,14 @@ def test_a_picture_of_one_answer_says_that_no_axis_is_left(tmp_path):
 
 def test_figures_of_devices_have_their_units():
     code, out = run(*SWEEP, "--hw", "lecture", "--vary", "bandwidth=1TB/s|2TB/s")
-    assert code == 0 and {line.split()[3:5][0] + line.split()[4] for line in out.splitlines() if line.startswith(" lecture")} == {
-        "1TB/s", "2TB/s"}
+    rows = [line.split() for line in out.splitlines() if line.startswith(" lecture")]
+    assert code == 0 and {(row[3], row[4]) for row in rows} == {("1", "TB/s"), ("2", "TB/s")}
     assert "throughput: at best, by time_lower" in out
+
+
+def test_sizes_beyond_64_bits_are_shown():
+    code, out = run("sweep", "mlp", "--no-verify", "--over", f"n={10**20}", "--at", "a=1,b=1,c=1,d=1")
+    assert code == 0 and str(10**20) in out
 
 
 def test_every_part_of_a_narrow_table_says_of_which_point_a_row_is():

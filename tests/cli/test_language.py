@@ -25,7 +25,7 @@ RAISED = ("Error", "MissingPeak", "MissingEnergy", "UnknownHardware", "UnknownPr
 # Texts of what no command calls, each with why.
 PYTHONS_OWN = {
     "bench/mesh/judge.py": "`judge` asks for --mesh before", "cost.py": "options that no command has: unknown=, branches=",
-    "face.py": "all_devices", "memory/buffers.py": "donate=, which no command has", "pricing/blocking.py": "crossing",
+    "face.py": "all_devices", "memory/buffers.py": "`show` makes a tuple of --donate", "pricing/blocking.py": "crossing",
     "pricing/elasticity.py": "no command has it", "pricing/metrics.py": "bits=, which no command has",
     "solve/compare.py": "`compare` asks at points", "solve/speed.py": "within=, which no command has",
     "solve/training.py": "`train` asks with the right cost", "pricing/grid/lazy.py": "chunks of a sweep, and its backend",

@@ -405,6 +405,16 @@ def test_a_size_that_is_none_is_told(cost_of, memory, missing):
             ask()
 
 
+@pytest.mark.parametrize("name", ["nano", "inferentia"])
+def test_a_device_may_be_called_as_what_begins_like_no_number(name):
+    with pytest.raises(CostModelError, match=f"unknown device '{name}'"):
+        solve.capacity(name)
+
+
+def test_a_latency_that_reads_as_the_time_is_told_too():
+    assert "n = 547: 10 ms of 10 ms" in str(solve.Within("n", 10.00001e-3, 547, 10e-3, None, None))
+
+
 def test_a_time_that_reads_as_the_latency_has_more_digits():
     found = solve.Within("n", 10e-3, 547, 9.99991e-3, 548, 10.00003e-3)
     assert "n = 547: 9.9999 ms of 10 ms" in str(found) and "n = 548 takes 10.00003 ms" in str(found)

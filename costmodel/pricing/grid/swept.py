@@ -18,8 +18,8 @@ class Variable:
     attrs: Mapping[str, str] = field(default_factory=dict)
 
     def isel(self, place: Mapping[str, int]) -> Any:
-        """One element, by index on each axis."""
-        return self.values[tuple(place[axis] for axis in self.dims)]
+        """One element, by index on each axis, as an array of no axes: Python's integers beyond 64 bits, too."""
+        return self.values[(*(place[axis] for axis in self.dims), ...)]
 
     def over(self, axes: tuple[str, ...]) -> Any:
         """Its array as it broadcasts over these axes, of which its own are some, in that order."""
