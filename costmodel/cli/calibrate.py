@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ def calibrate(device: str, files: tuple[str, ...], seconds: float, save: str | N
 
     if not files:  # before this machine is measured for its ceilings
         check_seconds(seconds)
-        check_seconds(apart)
+        if not 0 <= apart < math.inf:
+            raise CostModelError(f"--apart is {apart}: give the seconds between two runs, such as 80")
     found = device_of(device)
     if files:
         runs, doubt = load_runs(files), ""

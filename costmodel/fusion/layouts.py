@@ -18,8 +18,6 @@ from costmodel.rules.traits import NO_TRAITS, Trait
 from costmodel.rules.work import Array, CostTable, Equation, Value
 from costmodel.symbolic.forms import ONE
 
-_CHAIN = 16  # equations that a layout is followed through: a long chain would be as deep a recursion
-
 
 def row_major_in_loops(table: CostTable) -> CostTable:
     """The program with what enters a loop in another order copied before the loop starts."""
@@ -58,7 +56,9 @@ class _Orders:
         self.made = {out: e for e in table for out in e.outs}
         self.often: dict[tuple[int, ...], Expr] = {(): ONE} | {e.loops: e.times for e in reversed(table.equations)}
         self.root = views(table)
-        self.known: dict[Value, bool] = {}
+        self.other: set[Value] = set()
+        for e in table:
+            self.other.update(out for out in e.outs if self._differs(e, out))
 
     def loops(self, value: Value) -> tuple[int, ...]:
         made = self.made.get(value)
@@ -67,23 +67,24 @@ class _Orders:
     def times(self, loops: tuple[int, ...]) -> Expr:
         return self.often[loops]
 
-    def differs(self, value: Value, left: int = _CHAIN) -> bool:
-        """Whether a value is written in another order than the row-major one; ``left``: equations to follow it through."""
-        if value not in self.known:
-            self.known[value] = left > 0 and self._differs(value, left)
-        return self.known[value]
+    def differs(self, value: Value) -> bool:
+        """Whether a value is written in another order than the row-major one."""
+        return value in self.other
 
-    def _differs(self, value: Value, left: int) -> bool:
-        e = self.made.get(value)
-        if e is None:
-            return False
+    def _viewed(self, e: Equation) -> Value:
+        """What a view is of in the end: one view after another is one (XLA, AlgebraicSimplifier), however jax writes them."""
+        source = self.made.get(e.ins[0])
+        one_more = source is not None and Trait.VIEW in source.traits and Trait.LOOP_CARRY not in source.traits and len(source.ins) == 1
+        return self._viewed(source) if source is not None and one_more else e.ins[0]
+
+    def _differs(self, e: Equation, value: Value) -> bool:
         if Trait.VIEW in e.traits:
-            return len(e.ins) == 1 and Trait.LOOP_CARRY not in e.traits and inserts_inner_unit(e.ins[0].array, value.array)
+            return len(e.ins) == 1 and Trait.LOOP_CARRY not in e.traits and inserts_inner_unit(self._viewed(e).array, value.array)
         if Trait.TRANSPOSE in e.traits:  # of what is in memory it is a copy anyway
             source = self.made.get(self.root(e.ins[0]))
             return source is not None and loop(source) and source.runs_with(e)
         large = [v for v in e.ins if v.array.size == value.array.size]
-        return arithmetic(e) and bool(large) and all(self.differs(v, left - 1) for v in large)
+        return arithmetic(e) and bool(large) and all(v in self.other for v in large)
 
 
 def inserts_inner_unit(before: Array, after: Array) -> bool:

@@ -241,7 +241,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "a plan of no stack": ("plan mlp --devices 8 --hw a100-sxm-80gb --global-batch 8", "such as megatron_175b"),
     "to measure forever": ("hw measure --seconds inf", "give a positive time"),
     "to measure for no number": ("calibrate local --seconds nan", "give a positive time"),
-    "to wait for no number": ("calibrate local --apart nan", "give a positive time"),
+    "to wait for no number": ("calibrate local --apart nan", "--apart is nan: give the seconds"),
     "runs of no file": ("calibrate h100-sxm --from none.jsonl", "none.jsonl cannot be read: No such file or directory;"),
     # a training step
     "train: a loss with targets": ("train own:Net --input n,d --loss own:two", "give --target for each argument"),

@@ -37,7 +37,8 @@ def test_a_roofline_of_one_depth():
 def test_what_needs_one_program_ends_in_one_line():
     for arguments in (("explain", *NET), ("show", *NET, "--json"), ("show", *NET, "--by", "layer")):
         refused = run(*arguments)
-        assert refused.exit_code != 0 and ".region(L=…" in refused.output and "Traceback" not in refused.output
+        assert refused.exit_code != 0 and "at every L" in refused.output and "Traceback" not in refused.output
+        assert "give --at with L" in refused.output or "give --at L=INT" in refused.output
 
 
 def test_what_has_no_form_in_the_depth_is_left_out_or_said():
