@@ -74,8 +74,9 @@ class _Orders:
     def _viewed(self, e: Equation) -> Value:
         """What a view is of in the end: one view after another is one (XLA, AlgebraicSimplifier), however jax writes them."""
         source = self.made.get(e.ins[0])
-        one_more = source is not None and Trait.VIEW in source.traits and Trait.LOOP_CARRY not in source.traits and len(source.ins) == 1
-        return self._viewed(source) if source is not None and one_more else e.ins[0]
+        if source is None or Trait.VIEW not in source.traits or Trait.LOOP_CARRY in source.traits or len(source.ins) != 1:
+            return e.ins[0]
+        return self._viewed(source)
 
     def _differs(self, e: Equation, value: Value) -> bool:
         if Trait.VIEW in e.traits:
