@@ -20,6 +20,7 @@ from sympy import Add, Dummy, Expr, Function, Mul, Pow
 from sympy.printing.str import StrPrinter
 
 FEWEST, MOST = 4, 24  # terms of a sum that is worth factoring, and that is still done at once
+FACTORED_BITS = 128  # of a number in such a sum: sympy looks for primes as large as they are, and a file may have 300 digits
 SHORTER = 0.75  # of the expanded text: a factored one must be this much shorter
 
 
@@ -44,7 +45,8 @@ def shortest(expr: Expr) -> Expr:
     stand_ins: dict[Expr, Expr] = {form: Dummy(f"d{i}") for i, form in enumerate(sorted(expr.atoms(Function), key=str))}
     back = {dummy: form for form, dummy in stand_ins.items()}
     polynomial = expr.xreplace(stand_ins)
-    if not polynomial.is_polynomial():
+    if not polynomial.is_polynomial() or any(max(abs(c.p), c.q).bit_length() > FACTORED_BITS
+                                             for c in polynomial.atoms(sympy.Rational)):
         return expr
     candidates = [polynomial, *_factorings(polynomial)]
     best = min(candidates, key=lambda each: len(_text(each.xreplace(back))))

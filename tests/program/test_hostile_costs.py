@@ -123,6 +123,17 @@ def test_every_hostile_expression_is_answered_in_each_place(programs, expression
             ask(json.dumps(tree))
 
 
+def test_a_divisor_of_many_digits_is_answered_in_time(programs):
+    """Factoring a sum with it took 17 s."""
+    tree = json.loads(json.dumps(programs[0]))
+    two = tree["expressions"].index(2)
+    tree["expressions"][two] = ["int", "9" * 300]  # the convolution's stride, and what divides n
+    tree["domain"]["variables"][1]["divisor"] = two
+    tree["program"]["equations"][0][3] = 1  # how often it runs: a sum
+    with answered():
+        ask(json.dumps(tree))
+
+
 def test_a_sound_file_is_read_and_asked(programs):
     for tree in programs:
         ask(json.dumps(tree))
