@@ -17,6 +17,7 @@ import sympy
 from sympy import Add, Dummy, Expr, Function, Mul, Pow, Symbol
 
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, symbol
+from costmodel.symbolic.plain import has_long_numbers
 
 MOST = 64  # terms of a sum that is still factored at once
 
@@ -51,7 +52,7 @@ def in_factors(expr: Expr) -> Expr:
     >>> in_factors(8*n*k - 8*n*k/g)
     8*k*n*(1 - 1/g)
     """
-    if not isinstance(expr, Add) or len(expr.args) > MOST:
+    if not isinstance(expr, Add) or len(expr.args) > MOST or has_long_numbers(expr):
         return expr
     below = {part for part in expr.atoms(Pow) if part.exp.is_negative}
     stand_ins: dict[Expr, Expr] = {form: Dummy() for form in sorted(expr.atoms(Function) | below, key=str)}

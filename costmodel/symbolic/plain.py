@@ -45,13 +45,17 @@ def shortest(expr: Expr) -> Expr:
     stand_ins: dict[Expr, Expr] = {form: Dummy(f"d{i}") for i, form in enumerate(sorted(expr.atoms(Function), key=str))}
     back = {dummy: form for form, dummy in stand_ins.items()}
     polynomial = expr.xreplace(stand_ins)
-    if not polynomial.is_polynomial() or any(max(abs(c.p), c.q).bit_length() > FACTORED_BITS
-                                             for c in polynomial.atoms(sympy.Rational)):
+    if not polynomial.is_polynomial() or has_long_numbers(polynomial):
         return expr
     candidates = [polynomial, *_factorings(polynomial)]
     best = min(candidates, key=lambda each: len(_text(each.xreplace(back))))
     short = best.xreplace(back)
     return short if len(_text(short)) <= SHORTER * len(_text(expr)) else expr
+
+
+def has_long_numbers(expr: Expr) -> bool:
+    """Whether an expression has a number of more than :data:`FACTORED_BITS` bits."""
+    return any(max(abs(c.p), c.q).bit_length() > FACTORED_BITS for c in expr.atoms(sympy.Rational))
 
 
 def _factorings(polynomial: Expr) -> list[Expr]:
