@@ -18,6 +18,7 @@ from costmodel.solve.steps import GIB, Composer, Plan, StepCost
 from costmodel.surface import option, said
 
 ZERO = (0, 1, 2, 3)
+MOST = 2**20  # devices, sequences a step or plans: every divisor is tried
 NEAR = 0.05  # of a step: other numbers of chunks that are told
 
 
@@ -75,12 +76,14 @@ def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, cou
     count:        how many plans are given.
     memory:       bytes a device, or a size as "80GB", in place of the device's own.
 
-    Raises CostModelError where the model is no stack, for numbers below 1, and where no plan fits.
+    Raises CostModelError where the model is no stack, for numbers below 1 or above :data:`MOST`, and where no plan fits.
     """
     stack = _stack(model)
     for name, number in (("devices", devices), ("global_batch", global_batch), ("count", count)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise CostModelError(f"{option(name, number)} must be an integer of at least 1")
+        if number > MOST:
+            raise CostModelError(f"{option(name, number)} is more than {MOST:,}, of which no plans are tried")
     device = load(hw) if isinstance(hw, str) else hw
     room, rates = capacity(device if memory is None else memory), rates_of(device)
     candidates = list(_candidates(stack, devices, global_batch))

@@ -160,7 +160,7 @@ def test_a_name_is_no_model():
 
 WRONG = [
     ({"devices": 0}, "--devices 0"), ({"global_batch": 0}, "--global-batch 0"), ({"count": 0}, "--count 0"),
-    ({"hw": "a100"}, "a100"),
+    ({"hw": "a100"}, "a100"), ({"global_batch": 10**20}, "is more than 1,048,576"),
     ({"model": "gpt2"}, "'gpt2' does not say how it is trained"), ({"model": "megatron_175c"}, "did you mean megatron_175b"),
     ({"devices": 7, "global_batch": 4}, "no factorization of 7 devices"), ({"memory": "80 G"}, "has no unit of memory"),
 ]
