@@ -21,7 +21,7 @@ from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.deferred import Deferred
 from costmodel.program.regions import Key, Regions
-from costmodel.program.verify import concrete, difference, moves_otherwise, runs_otherwise, verify
+from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import Rule, registered, using
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable
@@ -274,10 +274,12 @@ class Symbolic(Priced):
     def _differs(self, env: Mapping[Any, int], table: CostTable, left: Domain) -> Differences:
         """What differs between this program at a point and its concrete trace there. Kernels and buffers are compared on
         boundaries, and where equations are in another order: elsewhere the same equations make the same."""
-        counts = difference(self.program, self.domain, env, table, left)
-        moves = "" if counts else moves_otherwise(self.program, env, table)
-        compared = not counts and not moves and (self.compared.signature(env) or runs_otherwise(self.program, env, table))
-        return Differences(counts, moves, fuses_otherwise(self.program, env, table) if compared else "")
+        if counts := difference(self.program, self.domain, env, table, left):
+            return Differences(counts, "", "")
+        moves, in_order = moves_otherwise(self.program, env, table)
+        if moves or (in_order and not self.compared.signature(env)):
+            return Differences("", moves, "")
+        return Differences("", "", fuses_otherwise(self.program, env, table))
 
     def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
         """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it

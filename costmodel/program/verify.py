@@ -68,19 +68,16 @@ def difference(program: CostTable, domain: Domain, env: Mapping[Any, int], table
     return ""
 
 
-def moves_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> str:
-    """What differs in the memory traffic of equations between a program at a point and its concrete trace there, in words."""
-    ours, theirs = Counter(_moving(program, env)), Counter(_moving(table, env))
+def moves_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> tuple[str, bool]:
+    """What differs in the memory traffic of equations between a program at a point and its concrete trace there, in words; and
+    whether they run in the same order, with other values held at a time where not."""
+    mine, expected = _moving(program, env), _moving(table, env)
+    ours, theirs = Counter(mine), Counter(expected)
     if ours == theirs:
-        return ""
+        return "", mine == expected
     read, written, _ = next(iter((ours - theirs) or (theirs - ours)))
     which = "the symbolic" if ours - theirs else "a concrete"
-    return f"only {which} trace has an equation that reads {_list(read)} and writes {_list(written)} bits"
-
-
-def runs_otherwise(program: CostTable, env: Mapping[Any, int], table: CostTable) -> bool:
-    """Whether equations that move the same do so in another order, in which other values are held at a time."""
-    return _moving(program, env) != _moving(table, env)
+    return f"only {which} trace has an equation that reads {_list(read)} and writes {_list(written)} bits", False
 
 
 def _list(numbers: tuple[Any, ...]) -> str:
