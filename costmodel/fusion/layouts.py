@@ -56,8 +56,12 @@ class _Orders:
         self.made = {out: e for e in table for out in e.outs}
         self.often: dict[tuple[int, ...], Expr] = {(): ONE} | {e.loops: e.times for e in reversed(table.equations)}
         self.root = views(table)
+        self.viewed: dict[Value, Value] = {}
         self.other: set[Value] = set()
         for e in table:
+            if Trait.VIEW in e.traits and Trait.LOOP_CARRY not in e.traits and len(e.ins) == 1:
+                # One view after another is one (XLA, AlgebraicSimplifier), however jax writes them.
+                self.viewed |= dict.fromkeys(e.outs, self.viewed.get(e.ins[0], e.ins[0]))
             self.other.update(out for out in e.outs if self._differs(e, out))
 
     def loops(self, value: Value) -> tuple[int, ...]:
@@ -71,16 +75,9 @@ class _Orders:
         """Whether a value is written in another order than the row-major one."""
         return value in self.other
 
-    def _viewed(self, e: Equation) -> Value:
-        """What a view is of in the end: one view after another is one (XLA, AlgebraicSimplifier), however jax writes them."""
-        source = self.made.get(e.ins[0])
-        if source is None or Trait.VIEW not in source.traits or Trait.LOOP_CARRY in source.traits or len(source.ins) != 1:
-            return e.ins[0]
-        return self._viewed(source)
-
     def _differs(self, e: Equation, value: Value) -> bool:
         if Trait.VIEW in e.traits:
-            return len(e.ins) == 1 and Trait.LOOP_CARRY not in e.traits and inserts_inner_unit(self._viewed(e).array, value.array)
+            return value in self.viewed and inserts_inner_unit(self.viewed[value].array, value.array)
         if Trait.TRANSPOSE in e.traits:  # of what is in memory it is a copy anyway
             source = self.made.get(self.root(e.ins[0]))
             return source is not None and loop(source) and source.runs_with(e)
