@@ -59,10 +59,10 @@ def show(asked: Asked, depth: int | None, by: str, dtype: str | None, policy: st
 
 def _rows(priced: Cost | CostAt, depth: int | None, by: str, policy: str | None, donate: tuple[str, ...]) -> Result:
     """The table by what was asked: modules, kernels …, the memory of blocks, or the steps of the schedule."""
-    if by in ("block", "step") and depth is not None and (depth < 1 or by == "step"):
-        raise CostModelError("--depth must be at least 1" if by == "block" else "--depth is of modules: give --by block or module")
+    if by == "step" and depth is not None:
+        raise CostModelError("--depth is of modules: give --by block or module")
     if by == "block":
-        return priced.blocks(depth or 1, policy or "layer", donate)
+        return priced.blocks(1 if depth is None else depth, policy or "layer", donate)
     if by == "step":
         return priced.live_profile(policy or "unfused", donate=donate)
     return priced.table(depth=depth, by=by, policy=policy)

@@ -158,12 +158,17 @@ def _values(length: int, members: Sequence[Zeros]) -> dict[Signature, np.ndarray
     return found
 
 
+def or_unverified() -> str:
+    """The other way out where a grid has too many points to be traced concretely: of Python only."""
+    return said(", or analyze(..., verify=False)", "")
+
+
 def _numbers(m: Zeros, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """The places of a boundary on all axes of a part, numbered in order."""
     others = [i for i in range(len(axes)) if axes[i] not in m.axes]
     if len(m.places) * prod(shape[i] for i in others) > MOST:
         raise CostModelError("the program must be compared with concrete traces at more than "
-                             f"{MOST:,} points of this grid; sweep parts of it" + said(", or analyze(..., verify=False)", ""))
+                             f"{MOST:,} points of this grid; sweep parts of it" + or_unverified())
     columns = {axis: m.places[:, i] for i, axis in enumerate(m.axes)}
     shaped = [columns[axis].reshape([-1, *[1] * len(others)]) if axis in columns
               else np.arange(shape[i]).reshape([1, *(-1 if j == i else 1 for j in others)]) for i, axis in enumerate(axes)]

@@ -16,9 +16,9 @@ from sympy import Expr, Symbol
 
 from costmodel.errors import CostModelError, TraceError
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.grid.boundaries import or_unverified
 from costmodel.pricing.workload import Formulas
 from costmodel.program.fit.refusal import FitError
-from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 
 # So many points of a grid are traced by themselves.
@@ -82,7 +82,7 @@ def at_points(cost: Symbolic, points: Points) -> tuple[Part, ...]:
 
 def _too_many(count: int) -> CostModelError:
     return CostModelError(f"the model is another program at {count} points of this grid, which would be traced one by one; sweep "
-                          f"at most {_MAX_TRACED} such points" + said(", or analyze(..., verify=False)", ""))
+                          f"at most {_MAX_TRACED} such points" + or_unverified())
 
 
 # -- a symbolic trace, and boundaries on which it may not hold ----------------------------------------------------------------

@@ -14,10 +14,9 @@ from sympy import Expr
 from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
-from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, part_of, zeros
+from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, or_unverified, part_of, zeros
 from costmodel.pricing.grid.pointwise import Part, Points, at_points, each, on_boundaries
 from costmodel.program.regions import Signature
-from costmodel.surface import said
 from costmodel.symbolic.forms import symbol
 
 MOST = 2**20  # points that are looked at one by one
@@ -35,7 +34,7 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     if cost.fitted is not None:
         if grid.count > MOST:
             raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {MOST:,}"
-                                 + said(", or analyze(..., verify=False)", ""))
+                                 + or_unverified())
         return at_points(cost, _points(grid, np.arange(grid.count)))
     found: list[Part] = []
     for signature, members in _classes(cost, grid):
@@ -54,7 +53,7 @@ def _of(grid: Grid, members: Members) -> Points:
     """The points of a region."""
     if members.count > MOST:
         raise CostModelError(f"the model is another program at {members.count:,} points of this grid; sweep at most {MOST:,} such "
-                             "points" + said(", or analyze(..., verify=False)", ""))
+                             "points" + or_unverified())
     places = np.array(list(members), dtype=np.int64).reshape(-1, len(grid.shape))
     return _points(grid, np.sort(np.ravel_multi_index(tuple(places.T), grid.shape)) if grid.shape else np.zeros(1, np.int64))
 
