@@ -382,7 +382,8 @@ def test_an_interrupt_at_any_moment_of_a_command(command: tuple[str, ...], secon
     """From the first moment that is ours; Python and the script of an installation are a few hundredths of a second before."""
     code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.path.insert(0, '.'); "
             "import costmodel.__main__ as ours; listens = ours.listen(); print('here', flush=True); ours.run(listens)")
-    with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, *command], **streams) as done:
         assert done.stdout is not None and done.stderr is not None
         assert done.stdout.readline() == "here\n"
         time.sleep(seconds)
