@@ -115,7 +115,7 @@ def test_where_alone_says_where(network, whole):
     ({"vary": {"bandwith": [1e12]}}, "it has bandwidth, "),
     ({"vary": {"bandwidth": [-1.0]}}, "positive numbers"),
     ({"vary": {"energy.DRAM": [1e-12]}}, "h100-sxm states no energies"),
-    ({"vary": {"link": ["1GB"]}}, "'1GB' is in B, and B/s is meant here"),
+    ({"vary": {"bandwidth": ["1GB"]}}, "'1GB' is in B, and B/s is meant here"),
     ({"chunks": {"q": 3}}, "the axes are n, h"),
     ({"backend": "torch", "out": "a.zarr"}, "is 'numpy' or 'jax'"),
 ])
