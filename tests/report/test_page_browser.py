@@ -273,14 +273,14 @@ OVERLAPS = """(() => {
 })()"""
 
 
-# Choices whose text finds no room beside their arrow, and cards that their text leaves.
+# Choices that have less room than they would take, and cards that their text leaves.
 CUT = """(() => {
-  const pen = document.createElement("canvas").getContext("2d"), found = [];
+  const found = [];
   for (const each of document.querySelectorAll("#choices select")) {
-    const style = getComputedStyle(each);
-    pen.font = style.font;
-    const room = each.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    if (pen.measureText(each.selectedOptions[0].text).width > room) found.push(each.id);
+    const has = each.offsetWidth;
+    each.style.maxWidth = "none";
+    if (each.offsetWidth > has) found.push(each.id);
+    each.style.maxWidth = "";
   }
   for (const each of document.querySelectorAll(".card span")) {
     if (each.scrollWidth > each.parentElement.clientWidth) found.push(each.textContent);
