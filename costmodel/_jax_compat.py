@@ -48,16 +48,30 @@ def variable(name: str) -> Any:
     return export.symbolic_shape(name, scope=SCOPE)[0]
 
 
-def constrain(greater: Any, smaller: Any) -> None:
-    """Tell the shared scope that ``greater >= smaller``. jax accepts constraints only when a scope is made, as text; ours
-    lives as long as the process, so the constraint is added through the same method that its constructor calls."""
+def constrain(greater: Any, smaller: Any, told: str = "") -> None:
+    """Tell the shared scope that ``greater >= smaller``; ``told``: as its user wrote it. jax accepts constraints only when a scope
+    is made, as text; ours lives as long as the process, so the constraint is added through the same method that its constructor
+    calls. One that contradicts others is not kept: jax would trace nothing any more.
+
+    Raises DomainError for one that cannot hold.
+    """
     text = f"{greater} >= {smaller}"
+    before = list(SCOPE._explicit_constraints)
+
+    def decide_anew() -> None:
+        SCOPE._decision_initial_state = None
+        SCOPE._clear_caches()
+
     try:
         SCOPE._parse_and_process_explicit_constraint(text)
-    except ValueError as error:
-        raise DomainError(f"the constraint {text} cannot hold: {error}") from None
-    SCOPE._decision_initial_state = None
-    SCOPE._clear_caches()
+        decide_anew()
+        _shape_poly._geq_decision(greater, smaller, lambda: text)  # puts all constraints together
+    except (ValueError, InconclusiveDimensionOperation) as error:
+        if isinstance(error, InconclusiveDimensionOperation):
+            return  # held, and too involved for jax to see it again
+        SCOPE._explicit_constraints[:] = before
+        decide_anew()
+        raise DomainError(f"the constraint {told or text!r} cannot hold beside the others") from None
 
 
 def where(dim: Any, values: dict[str, int]) -> Any:

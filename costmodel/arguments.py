@@ -6,7 +6,7 @@ All text is parsed as data; nothing is evaluated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -71,7 +71,7 @@ class Asked:
                 "shard_rules": self.shard_rules, "params": self.params, "train": train and asdict(train), "folders": own}
 
     def _entry(self, train: Recipe | None = None) -> ModelEntry:
-        entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
+        entry = model(self.model).with_inputs(self.inputs, self.where, keywords(self.keywords))
         if not entry.inputs:
             raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
                                  "--input 'n,h,w,3:float32'")
@@ -158,6 +158,16 @@ def keyword(text: str) -> tuple[str, Any]:
         except ValueError:
             continue
     return name, value
+
+
+def keywords(texts: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments of a call, each given once."""
+    found: dict[str, Any] = {}
+    for name, value in map(keyword, texts):
+        if name in found:
+            raise CostModelError(f"--kw gives {name} twice; give it one value")
+        found[name] = value
+    return found
 
 
 _SHOWN = {"--at": "--at n=1,h=224,w=224", "--mesh": "--mesh data=8,model=4"}

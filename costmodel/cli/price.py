@@ -124,7 +124,7 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], laid: dict[str, str],
           policy: str | None, dtype: str | None, form: str | None) -> None:
-    from costmodel.pricing.roofline import item_of
+    from costmodel.pricing.rate import item_of
     from costmodel.pricing.sweep import curves, curves_sheet
     from costmodel.pricing.topology import on_links
     from costmodel.sheets import joined
@@ -206,6 +206,8 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 
     if not (fit or latency or saturation or crossover):
         raise CostModelError("ask for --fit SIZE, --latency TIME, --saturation or --crossover")
+    if (layer or kind) and (fit or latency or saturation):
+        raise CostModelError("--layer and --kind choose what a --crossover is of; all else is of the whole model: ask apart")
     if not over and (saturation or crossover):
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
@@ -230,6 +232,8 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
     from costmodel import solve as ask
 
     if over and over not in cost.symbols and crossover:
+        if layer or kind:
+            raise CostModelError(f"--layer and --kind choose what a --crossover is of; along {over} it is of the model")
         yield from ((device.name, ask.figure_crossover(cost, over, device, at=at, policy=policy)) for device in devices)
         return
     if not over:
@@ -238,8 +242,6 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
         yield from (("", each) for each in (ask.devices_for(point, latency, among=devices or None, policy=policy)
                                             if latency else ()))
         return
-    if fit and (layer or kind):
-        raise CostModelError("--layer and --kind choose what a --crossover is of; a --fit is of the whole model")
     if fit:
         filled = f"live_peak:{policy}" if policy and uses == "live_peak" else uses
         yield fit, ask.max_fit(cost, over, fit, at=at, uses=filled)

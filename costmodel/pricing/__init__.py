@@ -27,6 +27,7 @@ __all__ = [
     "sweep",
     "table",
     "tiles",
+    "times",
     "topology",
     "workload",
 ]

@@ -24,8 +24,9 @@ from costmodel.pricing.figures import figure_of
 from costmodel.pricing.links import Leg
 from costmodel.pricing.overlap import beside
 from costmodel.pricing.products import Matmul, calibrated, matmul_of
+from costmodel.pricing.times import RUNS_ON, runs_as, seconds_an_operation, unit_of
 from costmodel.pricing.topology import Layout
-from costmodel.pricing.workload import RUNS_ON, computed, needless, runs_as, seconds_an_operation, unit_of
+from costmodel.pricing.workload import computed, needless
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Collective
 from costmodel.rules.work import CostTable, OpKind, total

@@ -23,8 +23,7 @@ from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
 from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
-from costmodel.pricing.rate import rate
-from costmodel.pricing.roofline import batch
+from costmodel.pricing.rate import batch, rate
 from costmodel.sheets import Column, Line, Sheet
 from costmodel.surface import option, said
 
@@ -122,8 +121,11 @@ def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
     for device in devices:
         check_figure(device, name)
     found = np.array([quantity(v, units_of(name)) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
-    if not len(found) or not (found > 0).all():
-        raise CostModelError(said(f"vary={{{name!r}: …}}", f"--vary {name}") + " takes one or more positive numbers")
+    typed = said(f"vary={{{name!r}: …}}", f"--vary {name}")
+    if not len(found) or not (np.isfinite(found) & (found > 0)).all():
+        raise CostModelError(f"{typed} takes one or more positive numbers")
+    if len(set(found.tolist())) < len(found):
+        raise CostModelError(f"{typed} has a value twice; give each once")
     return found
 
 
@@ -131,6 +133,9 @@ def _with_asked(metrics: Sequence[str], names: Sequence[str], grid: Mapping[str,
                 figures: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics, and those that conditions and criteria name."""
     known = {*TIMED, "hardware", *grid, *(figure_symbol(name).name for name in figures)} - {"energy"}
+    stated = next((name for name in names if name not in known and (units_of(name) or units_of(name.replace("_", ".", 1)))), None)
+    if stated:
+        raise CostModelError(f"{stated} is a figure of devices, and each has its own here: give it values by {option('vary')}")
     return tuple(dict.fromkeys([*metrics, *(n for n in names if n not in known and n not in map(variable, metrics))]))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+import own_models
 import pytest
 from click.testing import CliRunner
 from test_language import PYTHON
@@ -14,6 +15,7 @@ from test_language import PYTHON
 from costmodel.cli import main
 from costmodel.errors import RankError
 
+among_own_models = own_models.among_own_models  # a fixture
 pytestmark = pytest.mark.usefixtures("among_own_models")
 
 TYPED: dict[str, tuple[str, str]] = {
@@ -50,7 +52,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "roofline: --near over a range": ("roofline mlp --hw lecture --at n=1..4 --near 8KiB", "without a range"),
     "a memory that is not there": ("roofline mlp --hw h100-sxm --near SRAM", "it has L2"),
     "a kind of device": ("hw new chip --kind nqu", "did you mean npu"),
-    "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST..LAST"),
+    "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST is above LAST"),
     # names that are not there, and those nearest to them
     "command": ("shwo mlp", "show"),
     "command of hw": ("hw shwo", "show"),
@@ -172,6 +174,20 @@ TYPED: dict[str, tuple[str, str]] = {
     "train: 64 bits": ("train own:Net --input n,d --compute-dtype float64 --at n=4,d=4", "JAX_ENABLE_X64=1"),
     "64 bits": ("show own:Net --input n,d:float64", "JAX_ENABLE_X64=1"),
     "train: a function's parameters": ("train own:product --input d,d --input n,d", "--params 0"),
+    "where: 0 divides": ("show own:Net --input n,d --where 0|n", "0 divides no size"),
+    "where: what cannot be": ("show own:Net --input n,d --where n>=d,d>=n+1", "'d>=n+1' cannot hold beside the others"),
+    "where: more than itself": ("show own:Net --input n,d --where n>=n+1", "'n>=n+1' cannot hold beside the others"),
+    "solve: a layer of a latency": ("solve mlp --over n --latency 9ms --hw lecture --layer linear1", "whole model"),
+    "solve: a layer along a figure": ("solve mlp --over bandwidth --crossover --hw lecture --layer linear1", "of the model"),
+    "vary: the same twice": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s --vary bandwidth=2TB/s", "once"),
+    "vary: a value twice": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s..1TB/s:3", "has a value twice"),
+    "vary: no end": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1e400|2", "positive numbers"),
+    "keep: a figure that stands": ("sweep mlp --over n=1..4 --hw lecture --keep bandwidth>=1TB/s", "give it values by --vary"),
+    "keep: a peak that stands": ("sweep mlp --over n=1..4 --hw lecture --keep matrix.float32>=1TFLOP/s", "values by --vary"),
+    "more shards than inputs": ("show own:Net --input n,d --mesh data=2 --shard data --shard data", "2 times --shard for 1 input:"),
+    "kw: the same twice": ("show own:Net --input n,d --kw twice=true --kw twice=false", "--kw gives twice twice"),
+    "a mesh beyond every index": ("show own:Net --input n,d --mesh data=99999999999 --shard data,-", "more than jax counts"),
+    "a model that returns text": ("show own:says --input n", "it returned a value of type <class 'str'>, which is no"),
     "no such argument": ("show own:product --input d,d --input n,d --params 2", "--params 2 is not an argument"),
     "parameters of a module": ("show own:Net --input n,d --params 0", "Net has parameters of its own"),
     "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:17: `int(x.shape[0])`; `int()` of a dimension"),

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import own_models
 import pytest
 from click.testing import CliRunner
 from test_bad_inputs import one_line
 
 from costmodel.cli import main
 
+among_own_models = own_models.among_own_models  # a fixture
 pytestmark = pytest.mark.usefixtures("among_own_models")
 
 NOISY = """

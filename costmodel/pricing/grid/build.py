@@ -17,7 +17,7 @@ from costmodel.pricing.grid.axes import WIDEST, Grid
 from costmodel.pricing.grid.joules import joules
 from costmodel.pricing.grid.meshes import mesh_of
 from costmodel.pricing.grid.plan import Plan
-from costmodel.pricing.roofline import counts_examples
+from costmodel.pricing.rate import counts_examples
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined

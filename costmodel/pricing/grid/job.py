@@ -19,7 +19,7 @@ from costmodel.pricing.grid.build import chunk_values, plan_of, variable
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.pointwise import Part
 from costmodel.pricing.grid.regions import elsewhere
-from costmodel.pricing.roofline import item_of
+from costmodel.pricing.rate import item_of
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of, working
 from costmodel.symbolic.blocks import Slices, chunk_shape

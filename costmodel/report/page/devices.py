@@ -10,7 +10,7 @@ from costmodel.errors import CostModelError
 from costmodel.fusion import policies
 from costmodel.hardware import TILES, Hardware, MissingPeak, ProductCalibration, Quantity, Standing, available, load, standing
 from costmodel.pricing.tiles import SUM, products_of
-from costmodel.pricing.workload import runs_as, seconds_an_operation
+from costmodel.pricing.times import runs_as, seconds_an_operation
 from costmodel.report.page.places import Places
 from costmodel.rules.work import BITS, OpKind, is_floating
 

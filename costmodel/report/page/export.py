@@ -13,7 +13,7 @@ from costmodel.hardware import Hardware, Standing
 from costmodel.pricing import metrics
 from costmodel.pricing.communication import LINK
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.rate import BATCH
 from costmodel.report.page.devices import TYPES, bits, devices, exported, predictions
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas

@@ -11,7 +11,8 @@ from costmodel.memory.schedule import schedule
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.products import matmul_of
-from costmodel.pricing.workload import computed, needless, strictest
+from costmodel.pricing.times import strictest
+from costmodel.pricing.workload import computed, needless
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from costmodel.errors import DomainError
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.rate import BATCH
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 
