@@ -1,4 +1,4 @@
-"""Figures that README and a page of prose repeat are those of the pages which are written from records."""
+"""Pages that are written from records are what the records say, and README and a page of prose repeat their figures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
+
+from costmodel.bench import plans, steps, truth
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+
+RUNS = DOCS / "measurements" / "runs"
+TRAINING = ROOT / "costmodel" / "hardware" / "training" / f"{steps.DEVICE}.toml"
+# Another jax traces a program a little differently.
+same_jax = pytest.mark.skipif(
+    jax.__version__ not in (DOCS / "compilers.md").read_text(encoding="utf-8"), reason="the pages are of another jax")
 
 Table = list[dict[str, str]]
 
 
 def tables(page: str) -> Iterator[tuple[str, Table]]:
     """(heading of its section, rows by column; a heading given twice keeps its first) of every table."""
-    heading, columns, rows = "", [], []
+    heading = ""
+    columns: list[str] = []
+    rows: Table = []
     for line in [*page.splitlines(), ""]:
         if line.startswith("## "):
             heading = line.removeprefix("## ")
@@ -57,6 +68,19 @@ def medians() -> dict[str, list[str]]:
     named = {"XLA for processors": ["xla-cpu"], "XLA for the H100, the A100": ["cuda-h100", "cuda-a100"],
              "XLA for TPU v5e, v6e (main memory)": ["tpu-v5e", "tpu-v6e"]}
     return {name: [figures(f"{what}: median error", *each) for what in ("bytes", "live peak")] for name, each in named.items()}
+
+
+@pytest.mark.slow
+@same_jax
+def test_the_page_of_predictions_is_what_the_runs_say() -> None:
+    assert page("truth.md") == "\n".join(truth.page(RUNS)), "make truth"
+
+
+@pytest.mark.slow
+@same_jax
+def test_the_calibration_of_training_and_the_page_of_plans_are_what_the_runs_say() -> None:
+    assert TRAINING.read_text(encoding="utf-8") == "\n".join(steps.calibrate(RUNS)) + "\n", "make plans"
+    assert page("plans.md") == "\n".join(plans.page(RUNS)), "make plans"
 
 
 def test_readme_has_the_medians_of_the_compilers_page() -> None:
