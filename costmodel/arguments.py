@@ -88,6 +88,8 @@ class Asked:
             else:
                 cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
         except RankError as error:
+            if not self.shards or not error.argument.startswith(("in_shardings", "targets")):
+                raise  # the model itself says it
             raise CostModelError(error.told(f"--shard {' '.join(self.shards)!r}")) from error
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error

@@ -94,7 +94,8 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
     >>> figures(("bandwidth=1TB/s..4TB/s:4",))
     {'bandwidth': [1000000000000.0, 2000000000000.0, 3000000000000.0, 4000000000000.0]}
     """
-    from costmodel.pricing.sweep import quantity, units_of
+    from costmodel.pricing.figures import units_of
+    from costmodel.pricing.sweep import quantity
 
     found: dict[str, list[float]] = {}
     for part in texts:

@@ -10,6 +10,7 @@ import click
 from costmodel.cli.forms import PICTURE, end, forms, give
 from costmodel.cli.options import DTYPE, NO_CACHE, PRECISION, model_options, width
 from costmodel.errors import CostModelError
+from costmodel.surface import levels
 from costmodel.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _near(text: str | None) -> str | float | None:
 def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weights: str | None, activations: str | None,
            by: str | None, depth: int | None, form: str | None, output: str | None) -> None:
     """Joules of one run of MODEL, and where they go. Without --at: at the point that publications quote."""
-    if depth is not None and (by != "module" or depth < 1):
-        raise CostModelError("--depth must be at least 1" if by == "module" else "--depth is of rows by module: give --by module")
+    if levels(depth) is not None and by != "module":
+        raise CostModelError("--depth is of rows by module: give --by module")
     answer = asked.answer(quoted=True)
     point = answer.retyped(dtype).cost.at(**answer.at)
     found = point.energy(name, policy=policy, weights=weights, activations=activations)

@@ -12,6 +12,7 @@ __all__ = [
     "elasticity",
     "energy",
     "explain",
+    "figures",
     "grown",
     "grown_table",
     "kept",

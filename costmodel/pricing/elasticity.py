@@ -26,7 +26,7 @@ class Elasticities(dict[str, float], Result):
 
     def sheet(self) -> Sheet:
         """A row a figure."""
-        return Sheet(self.title, (Column("figure"), Column("time falls by", "% a %", "ratio")),
+        return Sheet(self.title, (Column("figure"), Column("time falls by", "% per %", "ratio")),
                      tuple(Line(name, (part,)) for name, part in self.items()))
 
     def chart(self) -> Bars:

@@ -28,7 +28,7 @@ from costmodel.pricing.topology import on_links
 from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
 from costmodel.rules.branches import Branch, Branches, combined, told
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import option
+from costmodel.surface import levels, option
 from costmodel.text import did_you_mean, shown, si
 
 if TYPE_CHECKING:
@@ -173,8 +173,7 @@ class Roofline(Result):
         """
         if depth is not None and what != "module":
             raise CostModelError(f"{option('depth', depth)} is of rows by module: give {option('by', 'module')}, or leave it out")
-        if depth is not None and depth < 1:
-            raise CostModelError(f"{option('depth', depth)} must be at least 1")
+        levels(depth)
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")

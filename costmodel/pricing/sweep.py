@@ -11,14 +11,13 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import check_figure, figure_symbol, units_of
 from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
 from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
-from costmodel.pricing.grid.figures import check_figure, units_of
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write

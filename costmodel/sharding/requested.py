@@ -263,7 +263,7 @@ def check_axes(spec: Spec, mesh: Mesh) -> None:
 def check_rank(spec: Spec, shape: Sequence[Any], what: str) -> None:
     """Raises RankError for a partition with more entries than its array has dimensions."""
     if spec is not None and len(spec) > len(shape):
-        raise RankError(f"{what}: {spec}", len(spec), f"an array of shape ({', '.join(map(str, shape))})", len(shape))
+        raise RankError(what, spec, f"an array of shape ({', '.join(map(str, shape))})", len(shape))
 
 
 def tell_metadata(name: str) -> None:

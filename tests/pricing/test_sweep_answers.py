@@ -115,6 +115,7 @@ def test_where_alone_says_where(network, whole):
     ({"vary": {"bandwith": [1e12]}}, "it has bandwidth, "),
     ({"vary": {"bandwidth": [-1.0]}}, "positive numbers"),
     ({"vary": {"energy.DRAM": [1e-12]}}, "h100-sxm states no energies"),
+    ({"vary": {"bandwidth": ["1GB"]}}, "'1GB' is in B, and B/s is meant here"),
     ({"chunks": {"q": 3}}, "the axes are n, h"),
     ({"backend": "torch", "out": "a.zarr"}, "is 'numpy' or 'jax'"),
 ])
@@ -181,6 +182,8 @@ def test_energies_are_axes():
         assert np.isclose(data.energy.values[0, i, j, k, m], float(wanted), rtol=1e-12)
     with pytest.raises(CostModelError, match=r"states no 'energy\.tape'; it has energy"):
         cost.sweep(**grid, hardware=device, vary={"energy.tape": [1e-12]})
+    with pytest.raises(CostModelError, match="'1pJ/B' is in J/B, and J is meant here"):
+        cost.sweep(**grid, hardware=device, vary={"energy.add.float32": ["1pJ/B"]})
 
 
 def test_time_as_a_closed_form(network):

@@ -251,7 +251,7 @@ def test_nothing_overlaps_or_overflows(tmp_path, width, dark):
     with Browser(width, 844, dark=dark) as browser:
         browser.open((tmp_path / "page.html").as_uri())
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
-        assert browser.run(OVERLAPS) == []
+        assert browser.run(OVERLAPS) == [] and browser.run(CUT) == []
         ink, back = browser.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
         assert _contrast(ink, back) >= 7
         printed = browser.call("Page.printToPDF", printBackground=True)["data"]
@@ -268,6 +268,22 @@ OVERLAPS = """(() => {
       const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
       if (wide > 1 && high > 4) found.push([a, b]);
     }));
+  }
+  return found;
+})()"""
+
+
+# Choices that have less room than they would take, and cards that their text leaves.
+CUT = """(() => {
+  const found = [];
+  for (const each of document.querySelectorAll("#choices select")) {
+    const has = each.offsetWidth;
+    each.style.maxWidth = "none";
+    if (each.offsetWidth > has) found.push(each.id);
+    each.style.maxWidth = "";
+  }
+  for (const each of document.querySelectorAll(".card span")) {
+    if (each.scrollWidth > each.parentElement.clientWidth) found.push(each.textContent);
   }
   return found;
 })()"""

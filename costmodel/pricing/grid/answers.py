@@ -13,7 +13,7 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.hardware.schema import UNITS
 from costmodel.pricing import metrics
-from costmodel.pricing.grid.figures import units_of
+from costmodel.pricing.figures import units_of
 from costmodel.pricing.grid.job import Job, tracked
 from costmodel.surface import option
 from costmodel.symbolic.blocks import Slices
@@ -66,6 +66,8 @@ def _units_of(name: str) -> tuple[str, ...]:
     name = ALIASES.get(name, name)
     if name.startswith("time"):
         return ("s",)
+    if name == "energy":
+        return ("J",)
     if name in metrics.available():
         return (metrics.get(name).unit,)
     return units_of(name)

@@ -9,8 +9,8 @@ function card(key, label, value, unit) {
 function timeCard(key, label, text, values, note = "") {
   return html("div", {class: `card time${values.length ? "" : " wide"}`, "data-metric": key, "data-values": values.join(" ")},
     html("span", {class: "label", text: label}),
-    html("span", {class: "big", text}),
-    html("span", {class: "exact", text: note}));
+    html("span", {class: "big", text: unbroken(text)}),
+    html("span", {class: "exact", text: unbroken(note)}));
 }
 
 // What throughput counts: the value of the batch's symbol.
