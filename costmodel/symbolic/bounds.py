@@ -78,16 +78,12 @@ def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
             return bound
         bounds[atom] = Fraction(bound)
     terms = _powers(expr, tuple(bounds))
-    if terms is None:
-        return _expanded_bound(expr, bounds)
-    for place, bound in enumerate(bounds.values()):
-        terms = _shifted(terms, place, bound)
-    constant = terms.pop((0,) * len(bounds), Fraction(0))
-    return constant if all(coefficient >= 0 for coefficient in terms.values()) else UNBOUNDED
+    least = None if terms is None else _least(terms, tuple(bounds.values()))
+    return _expanded_bound(expr, bounds) if least is None else least
 
 
 def _expanded_bound(expr: Expr, bounds: Mapping[Expr, Fraction]) -> Fraction | float:
-    """The same of what is no polynomial: a quotient is above zero, too."""
+    """The same of what is divided by a sum, or by what may be zero: a quotient is above zero, too."""
     shift = {atom: sympy.Dummy(nonnegative=True) + Rational(bound.numerator, bound.denominator) for atom, bound in bounds.items()}
     constant, variable = sympy.expand(expr.xreplace(shift)).as_coeff_Add()
     if not constant.is_Rational:
@@ -99,12 +95,13 @@ def _expanded_bound(expr: Expr, bounds: Mapping[Expr, Fraction]) -> Fraction | f
     return Fraction(int(constant.p), int(constant.q))
 
 
-# A polynomial: exponents of its unknowns -> coefficient. Shifted by hand, since sympy takes seconds for high powers of sums.
+# A polynomial: exponents of its unknowns, below zero where they divide -> coefficient. Shifted by hand, since sympy takes seconds
+# for high powers of sums.
 _Powers = dict[tuple[int, ...], Fraction]
 
 
 def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
-    """An expression as a polynomial in unknowns; None where it is none."""
+    """An expression as a polynomial in unknowns and their inverses; None where it is none."""
     names = {unknown: sympy.Dummy() for unknown in unknowns}
     places = {name: place for place, name in enumerate(names.values())}
     terms: _Powers = {}
@@ -113,7 +110,7 @@ def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
         exponents = [0] * len(unknowns)
         for factor in Mul.make_args(product):
             base, exponent = factor.as_base_exp()
-            if base in places and exponent.is_Integer and exponent > 0:
+            if base in places and exponent.is_Integer:
                 exponents[places[base]] += int(exponent)
             elif factor != 1:
                 return None
@@ -121,6 +118,36 @@ def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
             return None
         key = tuple(exponents)
         terms[key] = terms.get(key, Fraction(0)) + Fraction(int(coefficient.p), int(coefficient.q))
+    return terms
+
+
+def _least(terms: _Powers, bounds: tuple[Fraction, ...]) -> Fraction | float | None:
+    """The least value of a polynomial of unknowns that are at least ``bounds``; None where that would take a division by zero.
+
+    Terms with the same divisor are one polynomial over it: it is not below zero where no shifted coefficient is. Of others what is
+    taken away is most where the divisor is least: -y/x ≥ -y/b.
+    """
+    over: dict[tuple[int, ...], _Powers] = {}
+    for exponents, coefficient in terms.items():
+        divisor = tuple(max(-e, 0) for e in exponents)
+        over.setdefault(divisor, {})[tuple(max(e, 0) for e in exponents)] = coefficient
+    whole = over.pop((0,) * len(bounds), {})
+    if over and any(b < 0 or (b == 0 and any(divisor[i] for divisor in over)) for i, b in enumerate(bounds)):
+        return None
+    for divisor, share in over.items():
+        if min(_all_shifted(share, bounds).values()) < 0:
+            least = math.prod((b**e for b, e in zip(bounds, divisor, strict=True)), start=Fraction(1))
+            for exponents, coefficient in share.items():
+                if coefficient < 0:
+                    whole[exponents] = whole.get(exponents, Fraction(0)) + coefficient / least
+    shifted = _all_shifted(whole, bounds)
+    constant = shifted.pop((0,) * len(bounds), Fraction(0))
+    return constant if all(coefficient >= 0 for coefficient in shifted.values()) else UNBOUNDED
+
+
+def _all_shifted(terms: _Powers, bounds: tuple[Fraction, ...]) -> _Powers:
+    for place, bound in enumerate(bounds):
+        terms = _shifted(terms, place, bound)
     return terms
 
 
