@@ -20,7 +20,7 @@ from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.deferred import Deferred
-from costmodel.program.regions import Key, Regions
+from costmodel.program.regions import Key, Regions, Signature
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import Rule, registered, using
 from costmodel.rules.branches import Branches
@@ -28,7 +28,7 @@ from costmodel.rules.work import CostTable
 from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
-from costmodel.trace.undecided import boundaries
+from costmodel.trace.undecided import boundaries, orders
 
 if TYPE_CHECKING:
     from costmodel.program.fit.result import Made
@@ -40,7 +40,10 @@ def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = 
     """Where a program that was just made must be compared with concrete traces."""
     asked = (*made.asked, *table.left_out) if made.fit is None else made.fit.edges
     places, own = boundaries(domain, asked, table.dimensions, table.almost_alike)
-    return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
+    einsums, own_orders = orders(domain, made.orders) if made.fit is None else ((), 0)
+    if checked:
+        return Regions(places, own=own, orders=einsums, own_orders=own_orders)
+    return Regions(places[:own], coincident=places[own:], orders=einsums, own_orders=own_orders, checked=False)
 
 
 class Differences(NamedTuple):
@@ -208,6 +211,12 @@ class Symbolic(Priced):
         return asked if isinstance(asked, Sharded) else None
 
     @property
+    def traces_again(self) -> bool:
+        """Whether its model can be traced again, and is so on boundaries if nothing is verified: not over a mesh, whose partitioner
+        would be asked."""
+        return self.request is not None and self.request.repeatable and self.sharded is None
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols that a point binds, sorted."""
         return self.domain.symbols
@@ -222,8 +231,10 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` traces nothing: the
-        forms are evaluated as they are, on boundaries too, which the ``doubts`` of the result say, and once a line on stderr.
+        is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` leaves out the first
+        point, and boundaries where arrays only happen to be alike; the other ones are regions with a program of their own, which is
+        traced once. What cannot be traced again is evaluated as it is, which the ``doubts`` of the result say, and once a line on
+        stderr.
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
@@ -249,8 +260,14 @@ class Symbolic(Priced):
             if self.request is None or not self.request.repeatable:
                 self.compared.refuse(env, values)
                 return self
-            with using(self.rules):
-                table, left = self._concrete(env)
+            try:
+                with using(self.rules):
+                    table, left = self._concrete(env)
+            except CostModelError:
+                if self.compared.checked:
+                    raise
+                return self  # which its doubts say
+            self.compared.tell(self.on(self.compared.signature(env), env))
             found = self._differs(env, table, left)
             if not any(found):
                 self.compared.settle(env, key)
@@ -303,21 +320,29 @@ class Symbolic(Priced):
         if not set(domain.symbols) <= set(values):
             return None
         return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
-                          regions=regions_of(made, table, domain))
+                          regions=regions_of(made, table, domain, checked=self.compared.checked))
 
     def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
         """The cost of another program, which is not compared with anything."""
         return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
     def doubts(self, env: Mapping[Any, int], *, asked: bool = False) -> tuple[str, ...]:
-        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one;
-        with ``asked`` only those that it asks for itself, and not where arrays happen to be alike."""
+        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one,
+        and no trace told; with ``asked`` only those that it asks for itself, and not where arrays happen to be alike."""
         regions = self.origin.compared
         if regions.checked:
             return ()
-        order = ("the order of an einsum is another one",) if regions.stand_ins else ()
-        met = (i for i in sorted(regions.signature(env)) if i < regions.own or not asked)
-        return (*dict.fromkeys(self.condition(regions.boundaries[i], env) for i in met), *order)
+        signature = regions.signature(env)
+        own = self.on(signature, env) if regions.single or signature not in regions.same else ()
+        alike = () if asked else (self.condition(d, env) for d in regions.coincident if evaluate(d, env) == 0)
+        return tuple(dict.fromkeys((*own, *alike)))
+
+    def on(self, signature: Signature, env: Mapping[Any, int]) -> tuple[str, ...]:
+        """The conditions of a region, as at one of its points."""
+        regions = self.origin.compared
+        order = regions.stand_ins or any(i > len(regions.boundaries) for i in signature)
+        met = (self.condition(regions.boundaries[i], env) for i in sorted(signature) if i < len(regions.boundaries))
+        return (*dict.fromkeys(met), *(["the order of an einsum is another one"] if order else []))
 
     def condition(self, difference: Expr, env: Mapping[Any, int] | None = None) -> str:
         """Where a difference of internal variables is zero, in the user's symbols: ``n == 1``. Where that is hard to read and a
@@ -336,6 +361,8 @@ class Symbolic(Priced):
         already, what the rules make of them is compared too."""
         if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
             return False
+        if not self.compared.checked and not self.traces_again:
+            return True
         if self.fitted is None or not self.compared.checked:
             return self.compared.settled(env, key)
         return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
