@@ -46,6 +46,9 @@ def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = 
     return Regions(places[:own], coincident=places[own:], orders=einsums, own_orders=own_orders, checked=False)
 
 
+Fixed = frozenset[tuple[str, int]]  # variables with their values
+
+
 class Differences(NamedTuple):
     """What differs, in words: in the counts; else in what equations move; else in kernels and buffers."""
 
@@ -59,14 +62,14 @@ class Known:
     """What concrete traces told of a cost.
 
     elsewhere: costs of the programs that hold at points where this one does not.
-    ones:      by the variables that are 1 there: the cost that holds, and whether its equations are the same.
-    met:       variables that are 1 at a point which was priced by its own trace: closed forms there are made at the next point.
+    where:     by what is fixed there (see :meth:`Symbolic.fixed_at`): the cost that holds, and whether its equations are the same.
+    met:       what is fixed at a point which was priced by its own trace: closed forms there are made at the next point.
     alike:     points at which another program has the same equations.
     """
 
     elsewhere: dict[Key, Symbolic] = field(default_factory=dict)
-    ones: dict[frozenset[str], tuple[Symbolic, bool]] = field(default_factory=dict)
-    met: set[frozenset[str]] = field(default_factory=set)
+    where: dict[Fixed, tuple[Symbolic, bool]] = field(default_factory=dict)
+    met: set[Fixed] = field(default_factory=set)
     alike: set[Key] = field(default_factory=set)
 
 
@@ -255,8 +258,8 @@ class Symbolic(Priced):
             return self._in_another_region(env, key)
         if self._believed(env, key):
             return self
-        ones = self.at_one(env)
-        if ones not in self.known.ones:
+        fixed = self.fixed_at(env)
+        if fixed not in self.known.where:
             if self.request is None or not self.request.repeatable:
                 self.compared.refuse(env, values)
                 return self
@@ -274,16 +277,16 @@ class Symbolic(Priced):
                 return self
             alike = not found.counts and not found.moves
             self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
-            region = self._where_one(ones, values) if ones in self.known.met else None
-            if ones:
-                self.known.met.add(ones)
+            region = self._where_fixed(fixed, values) if fixed in self.known.met else None
+            if fixed:
+                self.known.met.add(fixed)
             if region is None or any(region._differs(env, table, left)):
                 self.known.elsewhere[key] = self._alone(table, left)
                 self.known.alike |= {key} if alike else set()
                 return self.known.elsewhere[key]
             region.compared.settle(env, key)
-            self.known.ones[ones] = region, alike
-        region, alike = self.known.ones[ones]
+            self.known.where[fixed] = region, alike
+        region, alike = self.known.where[fixed]
         self.known.alike |= {key} if alike else set()
         self.known.elsewhere[key] = region._settled(env, values)
         return self.known.elsewhere[key]
@@ -298,18 +301,19 @@ class Symbolic(Priced):
             return Differences("", moves, "")
         return Differences("", "", fuses_otherwise(self.program, env, table))
 
-    def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
-        """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
-        has no other variables, or does not trace."""
+    def _where_fixed(self, fixed: Fixed, values: Mapping[str, int]) -> Symbolic | None:
+        """This program where these variables have these values, in closed form in the others. None where it has no other variables,
+        or does not trace."""
         from costmodel.program.fit.result import Made, raw_program
         from costmodel.program.table import cost_table
 
         assert self.request is not None
-        others = any(v.name not in ones for v in self.domain.variables if v.is_dimension)
+        instead = dict(fixed)
+        others = any(v.name not in instead for v in self.domain.variables if v.is_dimension)
         if not others or self.fitted is not None or self.sharded is not None:
             return None
         try:
-            request = self.request.where(dict.fromkeys(ones, 1))
+            request = self.request.where(instead)
             with using(self.rules):
                 made = raw_program(request, fit="never", trace_limit=None)
                 if not isinstance(made, Made):
@@ -389,14 +393,18 @@ class Symbolic(Priced):
             return self.sharded.concrete(self.domain, env, self.branches)
         return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
 
-    def within_ones(self, values: Mapping[str, int]) -> Symbolic:
-        """The cost at a point where some variables are 1 and a region is known."""
+    def within(self, values: Mapping[str, int]) -> Symbolic:
+        """The cost at a point where some variables are fixed and a region is known."""
         env = self.domain.bind(values)
-        return self.known.ones[self.at_one(env)][0]._settled(env, values)
+        return self.known.where[self.fixed_at(env)][0]._settled(env, values)
 
-    def at_one(self, env: Mapping[Any, int]) -> frozenset[str]:
-        """The dimensions that are 1 at a point."""
-        return frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
+    def fixed_at(self, env: Mapping[Any, int]) -> Fixed:
+        """The dimensions that are 1 at a point, or a size that the program itself asked for, with their values: jax and the model
+        write other programs there."""
+        own = self.compared.boundaries[:self.compared.own]
+        asked = {s for d in own if len(d.free_symbols) == 1 and evaluate(d, env) == 0 for s in d.free_symbols}
+        sizes = (symbol(v.name) for v in self.domain.variables if v.is_dimension)
+        return frozenset((s.name, env[s]) for s in sizes if env[s] == 1 or s in asked)
 
     def _changed(self, base: Symbolic, values: Mapping[str, int]) -> Symbolic:
         """What this cost makes of its source, of the program that holds at a point."""

@@ -103,6 +103,16 @@ def test_where_a_symbol_is_1_there_is_a_closed_form_in_the_others():
         assert at.live_peak("xla-cpu") == alone.live_peak("xla-cpu") and at.flops == alone.flops
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_where_a_model_asks_for_a_size_there_is_a_closed_form_in_the_others(verify):
+    function, shapes = counted_traces(lambda x: x @ x.T if x.shape[0] == 224 else jnp.sin(x))
+    name, other = f"asked_{verify}", f"other_{verify}"
+    cost = cm.analyze(function, cm.dims(f"{name} {other}"), verify=verify)
+    for size in (1009, 1013, 1019, 1021):
+        assert cost.at(**{name: 224, other: size}).macs == 224 * 224 * size
+    assert len(shapes) == 4 and shapes[1:3] == [(224, 1009), (224, 1013)]  # the last is symbolic, and no other is needed
+
+
 @pytest.mark.parametrize("sizes", [(5, 5), (1, 1), (1, 4), (4, 1)])
 def test_kernels_are_compared_where_dimensions_are_1_or_the_same(sizes):
     """What a kernel may take in, or write over, is told by shapes; some are alike at such sizes alone."""
