@@ -244,7 +244,7 @@ def slowly(self, slices, into=None):
     return chunk(self, slices, into)
 job.Job.chunk = slowly
 job.Job.chunk_lengths = lambda self, most=None: (2, 16)
-cost.sweep(n=range(1, 65), d=range(1, 17), metrics=("macs",), hardware=("lecture",), out=sys.argv[1])
+cost.sweep(n=range(2, 66), d=range(2, 18), metrics=("macs",), hardware=("lecture",), out=sys.argv[1])
 """
 
 
@@ -265,7 +265,7 @@ def test_a_killed_run_is_resumed(tmp_path, kind):
     assert all(p.stat().st_mtime_ns == t for p, t in before.items())
     if kind == "zarr":
         data = xr.open_zarr(path, consolidated=False, chunks=None)
-        assert np.array_equal(data.macs.values, np.arange(1, 65)[:, None] * np.arange(1, 17)**2)
+        assert np.array_equal(data.macs.values, np.arange(2, 66)[:, None] * np.arange(2, 18)**2)
         assert (data.time_lower.values > 0).all()
     else:
         pd = pytest.importorskip("pandas")

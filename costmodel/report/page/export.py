@@ -94,11 +94,14 @@ def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
                       for v in cost.domain.ordered],
         "relations": [[r.text, bounds.add(r.difference)] for r in cost.domain.relations],
         "boundaries": bounds.all(regions.boundaries[:regions.own]), "text": str(cost.domain),
-        "same": [sorted(i for i in each if i < regions.own) for each in regions.same],
+        "same": sorted(map(sorted, regions.own_of(regions.same))),
     }
 
 
 def _doubts(cost: Symbolic) -> list[str]:
+    regions = cost.origin.compared
+    if regions.own_orders or regions.stand_ins:
+        return ["jax chooses the order of an einsum by its sizes, and these forms have one order at all of them"]
     if cost.fitted is None:
         return []
     return [f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not"]
