@@ -14,7 +14,8 @@ from functools import lru_cache
 
 from sympy import Expr
 
-from costmodel.memory.buffers import KINDS, Buffer, Content, Lifetimes, Memory
+from costmodel.memory.buffers import KINDS, Content, Memory
+from costmodel.memory.lifetimes import Buffer, Lifetimes
 from costmodel.memory.schedule import size_at_reference
 from costmodel.symbolic.forms import surely_nonnegative
 

@@ -18,7 +18,8 @@ from heapq import heapify, heappop, heappush
 from itertools import accumulate
 
 from costmodel.errors import CostModelError
-from costmodel.memory.buffers import Buffer, Content, Memory, lifetimes
+from costmodel.memory.buffers import Content, Memory
+from costmodel.memory.lifetimes import Buffer, lifetimes
 from costmodel.symbolic.forms import Expr, evaluate
 from costmodel.text import did_you_mean
 
