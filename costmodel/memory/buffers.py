@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sympy import Add
+
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, Policy, plan
 from costmodel.fusion import policy as policy_named
@@ -38,13 +40,15 @@ _OF_ORIGIN = {"parameter": "parameters", "buffer": "parameters", "optimizer": "o
 @dataclass(eq=False)
 class Content:
     """A value in memory. ``loops`` are those it is made in, ``maker`` its kernel (None: it is there from the start, or from the
-    start of the loop ``opens``); ``users`` are kernels with the loops they read it in, ``starts`` and ``ends`` loops before and
-    at the end of which it is read. ``shown`` says that it is read by another module, or kept for the backward pass."""
+    start of the loop ``opens``), which goes on with what is there from the start of those where it is ``filled``; ``users`` are
+    kernels with the loops they read it in, ``starts`` and ``ends`` loops before and at the end of which it is read. ``shown`` says
+    that it is read by another module, or kept for the backward pass."""
 
     value: Value
     loops: tuple[int, ...] = ()
     maker: int | None = None
     opens: int | None = None
+    filled: bool = False
     given_up: bool = True  # its memory may be used again: not an input that the caller keeps
     output: bool = False
     shown: bool = False
@@ -85,6 +89,7 @@ class Memory:
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
     choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
     copied: tuple[Content, ...]  # copies of inputs that are changed in place
+    looped: frozenset[int]  # kernels that run as a loop over what they make
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
 
@@ -143,7 +148,8 @@ class _Reader:
         parts = (c for c in contents if c.opens is not None or c in joined or (
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
-                      tuple(self.branches), tuple(self.choices), tuple(self.copied))
+                      tuple(self.branches), tuple(self.choices), tuple(self.copied),
+                      frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -179,7 +185,8 @@ class _Reader:
         e = self.maker[value]
         # A stacked result belongs to where its loop stands.
         stacked = Trait.SCAN_WRITE in e.traits and e.loops
-        self.contents[value] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None)
+        self.contents[value] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None,
+                                       filled=not e.branch and self.policy.looped(e))
 
     def _loops_of_carried(self) -> dict[Value, int]:
         """The loop of each carried value: the one in which it is read."""
@@ -284,14 +291,38 @@ class _Reader:
         return sharing is not None and (old.maker is None or sharing(self.kernels[old.maker].main))
 
     def _alone(self, computed: Sequence[Equation], old: Content) -> bool:
-        """Whether a kernel goes over ``old`` and numbers only: a compiler takes the shape of that (XLA, ReshapeMover)."""
-        derived = {old.value}
-        for e in sorted(computed, key=lambda e: e.index):
-            ins = [self.root(v) for v in e.ins]
-            if not e.ins or any(v.array.shape and v not in derived for v in ins):
-                return False
-            derived.update(e.outs)
-        return self.policy.buffer_sharing is not None
+        """Whether a kernel goes over ``old`` and numbers only, such that a compiler takes the shape of that. A change of shape
+        moves past operations on what has it, at once, if all that they work on has it (XLA, ReshapeMover): not past x · f(x)."""
+        left = [e for e in computed if not self.numbers.issuperset(e.outs)]
+        shaped = {old.value}
+        while users := {e: None for v in shaped for e in self.users.get(v, ())}:
+            known = shaped | self.numbers
+            if any(v.array.shape and self.root(v) not in known for e in users for v in e.ins) or not all(
+                    arithmetic(e) and (Trait.COMPOSED not in e.traits or _one_operation(e)) for e in users):
+                break
+            left = [e for e in left if e not in users]
+            shaped = {out for e in users if e in computed for out in e.outs}
+        return self.policy.buffer_sharing is not None and not left
+
+    @cached_property
+    def users(self) -> dict[Value, list[Equation]]:
+        """The equations that use a value, or what shows it."""
+        found: dict[Value, list[Equation]] = {}
+        for k in self.kernels:
+            for e in k.equations:
+                for v in dict.fromkeys(self.root(v) for v in e.ins):
+                    found.setdefault(v, []).append(e)
+        return found
+
+    @cached_property
+    def numbers(self) -> set[Value]:
+        """Arrays of one number, and what is computed of these."""
+        found: set[Value] = set()
+        for e in sorted((e for k in self.kernels for e in k.equations), key=lambda e: e.index):
+            if e.ins and (arithmetic(e) or e.has(Trait.BROADCAST, Trait.CONSTANT)) and all(
+                    not v.array.shape or self.root(v) in found for v in e.ins):
+                found.update(e.outs)
+        return found
 
     def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
         """Whether a kernel uses each element of ``old`` for the same element of its results only."""
@@ -321,3 +352,8 @@ class _Reader:
 
 def _same_places(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.bits == b.bits
+
+
+def _one_operation(e: Equation) -> bool:
+    """Whether an equation is one operation an element after all, as a square is."""
+    return Add(*(dense for _, dense, _ in e.work.ops)) == e.outs[0].array.size

@@ -58,7 +58,7 @@ class Lifetimes:
     def _interval(self, c: Content) -> tuple[int, int]:
         if not c.given_up:
             return 0, self.end
-        first = self._opened(c, c.opens) if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
+        first = self._opened(c, c.opens) if c.opens is not None else self._made(c, c.maker) if c.maker is not None else 0
         uses = [(self.step[kernel], loops) for kernel, loops in c.users]
         uses += [(self._loop(loop)[0], loops) for loop, loops in c.starts]
         uses += [(self.end, ())] if c.output else []
@@ -79,6 +79,10 @@ class Lifetimes:
         for new in self.held.copied:
             first, last = self.interval[new]
             self.interval[new] = min(first, self._start(new)), last
+
+    def _made(self, c: Content, maker: int) -> int:
+        """The step at which memory is first needed for what a kernel writes: its own, if it is not filled before."""
+        return self._start(c) if self.early and c.filled else self.step[maker]
 
     def _start(self, c: Content) -> int:
         """The first step of what surrounds a content: the body of a loop, or the program."""
