@@ -61,11 +61,13 @@ class Fusion:
 
 
 def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equation], bool] = _nothing,
-             workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: (), reserves_results: bool = False) -> Policy:
-    """A policy of what a compiler fuses. ``fresh`` says of which results no later kernel may have the memory, ``workspace`` what
-    arrays a kernel needs beside, in bytes, ``reserves_results`` whether the memory of results is taken before the program runs."""
+             workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: (), looped: Callable[[Equation], bool] = _nothing,
+             reserves_results: bool = False) -> Policy:
+    """A policy of what a compiler fuses. ``fresh`` says which results stand in memory in another shape than the program's, which no
+    later kernel may have, ``workspace`` what arrays a kernel needs beside, in bytes, ``looped`` what runs as a loop over its
+    results, ``reserves_results`` whether the memory of results is taken before the program runs."""
     return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
-                  workspace=workspace, reserves_results=reserves_results)
+                  workspace=workspace, looped=looped, reserves_results=reserves_results)
 
 
 def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:

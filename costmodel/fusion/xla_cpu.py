@@ -36,8 +36,9 @@ from costmodel.fusion.predicates import (
 from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
+from costmodel.fusion.windows import located_windows
 from costmodel.fusion.ynnpack import clusters
-from costmodel.rules.params import Along
+from costmodel.rules.params import Along, Contraction
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, is_floating
 
@@ -73,13 +74,16 @@ def _duplication(graph: Graph, e: Equation) -> bool:
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
     table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(table)))))))
-    table = row_major_in_loops(located(every_pair(table)))
+    table = row_major_in_loops(located(located_windows(every_pair(table))))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
 
 def _fresh(e: Equation) -> bool:
-    """A product of more than two dimensions is computed as a matrix: what follows has another shape, and gets memory of its own."""
-    return product(e) and len(e.outs[0].array.shape) > 2
+    """A product is computed with one dimension of either operand that is not summed (XLA, DotDecomposer): what follows has another
+    shape where there are more, and gets memory of its own."""
+    return isinstance(e.params, Contraction) and any(
+        len(v.array.shape) - len(summed) - len(batch) > 1
+        for v, summed, batch in zip(e.ins, e.params.contracting, e.params.batch, strict=False))
 
 
 def _workspace(e: Equation) -> tuple[Expr, ...]:
@@ -102,7 +106,8 @@ def _workspace(e: Equation) -> tuple[Expr, ...]:
 
 
 XLA_CPU = register(compiler(
-    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace, reserves_results=True,
+    name="xla-cpu", summary="XLA for processors, with YNNPACK", fresh=_fresh, workspace=_workspace,
+    looped=in_two_words, reserves_results=True,
     fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed,
                   epilogue_chain=only_transposes, reduction_diamond=rejoins, passes=_passes, library_calls=clusters,
                   rematerialisation=True)))

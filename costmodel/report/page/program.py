@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from costmodel.fusion import Kernel, policies, policy
-from costmodel.memory.buffers import KINDS, lifetimes, memory
+from costmodel.memory.buffers import KINDS, memory
+from costmodel.memory.lifetimes import lifetimes
 from costmodel.memory.schedule import schedule
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
