@@ -22,11 +22,12 @@ from costmodel.sharding.lines import line, warn
 from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
-from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in
+from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in, source
 from costmodel.sharding.requested import (
     NOTHING,
     Shardings,
     check_axes,
+    check_inputs,
     check_rank,
     has_metadata,
     mesh_of_inputs,
@@ -83,7 +84,9 @@ class Sharded:
     @cached_property
     def device(self) -> Device:
         """The program of one device."""
-        return on_one_device(self.request, self.mesh, self._specs)
+        check_inputs(self.request, self.stated, self.mesh)
+        made = source(self.request, self.mesh)  # before all partitions: its guard notes what is asked while a module is initialised
+        return on_one_device(made, self.mesh, self._specs)
 
     @property
     def made(self) -> Made:

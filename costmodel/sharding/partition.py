@@ -51,16 +51,15 @@ class Source:
     fixed: str = ""
 
 
-def source(request: Traceable, mesh: Mesh, traced: Traced | None = None) -> Source:
-    """Trace a request for a mesh; ``traced`` is what it traced to without one."""
+def source(request: Traceable, mesh: Mesh) -> Source:
+    """Trace a request for a mesh."""
     times = 1
-    if traced is None:
-        try:
-            with compat.axes_resized(mesh.sizes):
-                traced = request.run()
-        except TraceError:  # a sharded dimension must be a multiple of its axes
-            times = mesh.devices**2
-            traced = traced_at(request, mesh.sizes, times)
+    try:
+        with compat.axes_resized(mesh.sizes):
+            traced = request.run()
+    except TraceError:  # a sharded dimension must be a multiple of its axes
+        times = mesh.devices**2
+        traced = traced_at(request, mesh.sizes, times)
     program = inline(traced)
     check_names(mesh, domain_over(dimensions(program.equations, program.inputs), program).symbols)
     if times != 1:
@@ -116,10 +115,9 @@ def signature(parts: Partitioned) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def on_one_device(request: Traceable, mesh: Mesh, specs: Specs = nothing_stated, traced: Traced | None = None) -> Device:
+def on_one_device(made: Source, mesh: Mesh, specs: Specs = nothing_stated) -> Device:
     """The program of one device of a mesh. Raises CostModelError for an axis named like a dimension, and where the partitioner
     fails."""
-    made = source(request, mesh, traced)
     alive, _ = remove_dead(made.program)
     if made.program.manual and specs is nothing_stated and is_manual(alive):
         return _finished(Device(mesh, of_one_device(alive), made, specs, fixed=made.fixed))

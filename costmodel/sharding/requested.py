@@ -70,6 +70,13 @@ def specs_of(request: Request | Step, stated: Shardings, mesh: Mesh) -> tuple[li
     return into, out
 
 
+def check_inputs(request: Request | Step, stated: Shardings, mesh: Mesh) -> None:
+    """Raises CostModelError for partitions of inputs that cannot be theirs, which shows before anything is traced."""
+    for specs in _per_argument(request.forward if isinstance(request, Step) else request, stated):
+        for spec in specs:
+            check_axes(spec, mesh)
+
+
 def mesh_of_inputs(request: Request | Step) -> Mesh | None:
     """The mesh over which inputs or targets are sharded; None where none is. Raises CostModelError for two meshes."""
     forward = request.forward if isinstance(request, Step) else request
@@ -148,14 +155,11 @@ def _of_targets(given: Any, targets: Any) -> list[Spec]:
 
 def _of_optimizer(request: Step, params: Sequence[Spec]) -> list[Spec]:
     """Partitions of the optimizer's state: an array that stands for a parameter, by its path and rank, has the parameter's."""
-    if request.optimizer is None:
-        return []
     form = request.forward.form
-    state = jax.eval_shape(request.optimizer.init, form.params)
     known = [(keys, leaf.ndim, spec) for (keys, leaf), spec in zip(jax.tree_util.tree_flatten_with_path(form.params)[0], params,
                                                                   strict=True)]
     found: list[Spec] = []
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(request.state)[0]:
         like = [spec for path, rank, spec in known if rank == leaf.ndim and keys[len(keys) - len(path):] == path]
         found.append(like[0] if like else PartitionSpec() if any(params) else None)
     return found

@@ -239,8 +239,8 @@ class _Reader:
         part = axis.sub_axis_info
         if part is None:
             return Axis(axis.name)
-        before, size = part if isinstance(part, tuple) else (part.pre_size, part.size)
-        return Axis(axis.name, int(size), int(before))
+        part = self.mlir.sdy.SubAxisInfoAttr(part)
+        return Axis(axis.name, int(part.size), int(part.pre_size))
 
     def _reduced(self, op: Any) -> tuple[Axis, ...]:
         """The axes of a reduction of Shardy's. Its list of axes has no bindings: names stand between quotes, a part of an axis as

@@ -129,11 +129,8 @@ class Request:
 
     @property
     def form(self) -> Pure:
-        """The call as a pure function; made once, since a module is initialised for it. Without the lock of a ``cached_property``,
-        which all requests share: another thread may trace meanwhile."""
-        if "_form" not in self.__dict__:
-            self.__dict__["_form"] = pure(self)
-        made: Pure = self.__dict__["_form"]
+        """The call as a pure function; made once, since a module is initialised for it."""
+        made: Pure = once(self, "_form", lambda: pure(self))
         return made
 
     def run(self) -> Traced:
@@ -198,6 +195,14 @@ class Request:
 
         return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
                        jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
+
+
+def once(owner: Any, name: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives, kept in its owner. Without the lock of a ``cached_property``, which all owners share: another thread may
+    trace meanwhile."""
+    if name not in owner.__dict__:
+        owner.__dict__[name] = make()
+    return owner.__dict__[name]
 
 
 def _closes_over_symbols(function: Any) -> bool:

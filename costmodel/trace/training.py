@@ -11,7 +11,6 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from costmodel.surface import option, said
 from costmodel.trace import guard
 from costmodel.trace import remat as rematerialisation
 from costmodel.trace.pure import Pure, leaves
-from costmodel.trace.requests import Request, Traced, request, spec, traced_type
+from costmodel.trace.requests import Request, Traced, once, request, spec, traced_type
 from costmodel.trace.words import Origin
 
 # The scope in which a training step updates its parameters.
@@ -93,15 +92,21 @@ class Step:
         """The targets that were given, as opposed to made from the outputs."""
         return () if callable(self.wanted) else self.wanted
 
-    @cached_property
+    @property
     def targets(self) -> tuple[Any, ...]:
-        """Abstract arrays that the loss is given."""
-        return self._targets(self.forward.form) if callable(self.wanted) else self.wanted
+        """Abstract arrays that the loss is given; made once, since outputs that they are made from are traced for it."""
+        wanted = self.wanted
+        if not callable(wanted):
+            return wanted
+        form = self.forward.form
+        made: tuple[Any, ...] = once(self, "_targets", lambda: wanted(jax.eval_shape(form.call, *form.arguments)[0]))
+        return made
 
-    def _targets(self, form: Pure) -> tuple[Any, ...]:
-        if not callable(self.wanted):
-            return self.wanted
-        return self.wanted(jax.eval_shape(form.call, *form.arguments)[0])
+    @property
+    def state(self) -> Any:
+        """The optimizer's state, abstract arrays; empty without an optimizer. Made once, since its ``init`` is traced for it."""
+        return once(self, "_state", lambda: {} if self.optimizer is None else jax.eval_shape(self.optimizer.init,
+                                                                                           self.forward.form.params))
 
     @property
     def model(self) -> Any:
@@ -129,9 +134,7 @@ class Step:
         return self.forward.guarded(self._trace)
 
     def _trace(self) -> Traced:
-        form = self.forward.form
-        state = {} if self.optimizer is None else jax.eval_shape(self.optimizer.init, form.params)
-        targets = self._targets(form)
+        form, state, targets = self.forward.form, self.state, self.targets
         jaxpr = jax.make_jaxpr(functools.partial(self._step, form))(*form.arguments, state, targets)
         roles = (*form.leaves, *leaves(Origin.OPTIMIZER, state), *leaves(Origin.INPUT, targets))
         return Traced(jaxpr, roles, form.root)
