@@ -239,6 +239,8 @@ class _Reader:
         part = axis.sub_axis_info
         if part is None:
             return Axis(axis.name)
+        if isinstance(part, self.mlir.ir.Attribute):
+            part = self.mlir.sdy.SubAxisInfoAttr(part)
         before, size = part if isinstance(part, tuple) else (part.pre_size, part.size)
         return Axis(axis.name, int(size), int(before))
 
