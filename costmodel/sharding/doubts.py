@@ -17,8 +17,8 @@ def doubts(program: RawProgram, local: Local | None = None) -> tuple[str, ...]:
     """A line for each such place in a device's program; ``local`` is how that was put together.
 
     Where a cumulative sum goes along a dimension that devices share, or its result is then shared along it, XLA gathers the whole
-    operand first (seen for processors, for which jax writes it as slices and pads, and for TPUs). What the partitioner sends and what
-    it shares has to be that of an equation, or would be missing without a word.
+    operand first (seen for processors, for which jax writes it as slices and pads, and for TPUs). What the partitioner sends and
+    what it shares has to be that of an equation, or would be missing without a word.
     """
     readers: dict[Value, list[Raw]] = {}
     for r in program.equations:

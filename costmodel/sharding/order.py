@@ -12,14 +12,13 @@ from typing import Any
 
 from costmodel import _jax_compat as compat
 
-
 # Whose regions hold a program; those of reductions and sorts hold one operation.
 _REGIONS = frozenset({"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"})
 
 
 def reorder(module: Any, mlir: compat.Mlir) -> None:
-    """Put the operations of every function, and of the bodies of its loops and branches, into post-order; what no result needs comes
-    last."""
+    """Put the operations of every function, and of the bodies of its loops and branches, into post-order; what no result needs
+    comes last."""
     for o in module.body.operations:
         if o.operation.name == "func.func":
             _regions(o.operation, mlir.ir.BlockArgument)

@@ -1,5 +1,5 @@
-"""Programs that a hostile user writes: what XLA for processors sends of each, in bytes of one device by kind (jaxlib 0.10.2, a mesh of
-2 x 4), and what we say of it."""
+"""Programs that a hostile user writes: what XLA for processors sends of each, in bytes of one device by kind (jaxlib 0.10.2, a mesh
+of 2 x 4), and what we say of it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def on(x: Any, *axes: Any) -> Any:
 
 
 def looped(q: Any, k: Any, v: Any) -> Any:
-    """Every iteration takes all rows of k, which none changes, and of what the last one made."""
+    """Every iteration takes all columns of k, which none changes, and of what the last one made."""
     def step(v: Any, _: Any) -> tuple[Any, None]:
-        return jax.nn.softmax(q @ k.T) @ v, None
+        return jax.nn.softmax(q @ k) @ v, None
 
     return lax.scan(step, v, None, length=2)[0]
 
@@ -78,7 +78,7 @@ case(lambda x: x.max((0, 1)), ((n, d, 8),), (ROWS,), P(), all_reduce=80)
 # Parts of an axis, in two exchanges; sorted along a shared dimension; k of the loop is gathered before it.
 case(lambda x: on(on(x, "data", "model").T, "data", "model"), ((n, d),), (ROWS,), ROWS, collective_permute=4096, all_to_all=2048)
 case(lambda x: jnp.sort(x, axis=0), ((n, d),), (ROWS,), ROWS, all_to_all=4096)
-case(looped, ((n, d), (n, d), (n, d)), (P("model"),) * 3, P("model"), all_gather=73728)
+case(looped, ((n, d), (d, n), (n, d)), (P("model"), P(None, "model"), P("model")), P("model"), all_gather=73728)
 
 
 def cost_of(name: str) -> cm.Cost:
