@@ -60,21 +60,22 @@ def test_a_model_that_is_wrong_is_told_in_its_words():
         cm.analyze(GPT(SMALL), cm.spec((b, s), "int32"), mesh=MESH, in_shardings=P("data", "seq"))
 
 
-def test_grouped_queries_gather_fewer_keys():
-    """Llama-3-8B: 8 heads of 128 for keys and values, beside 32 of queries, in 32 layers that loop."""
+def test_without_a_ring_grouped_queries_are_gathered():
+    """Llama-3-8B, 32 heads of 128 in 32 layers: the scores' first operand are the keys, which XLA leaves where they are. It gathers
+    the queries, reduces the softmax's maximum and sum, and each device keeps its part of the sum of the results."""
     entry = model("llama3_8b")
     llama, inputs = entry.make()
     cost = cm.analyze(llama, *inputs, kwargs=entry.kwargs, mesh=MESH, in_shardings=P("data", "seq"), verify=False)
     b, s, data, seq = cm.symbols("b s data seq")
     width = 4 if "float32" in {row.dtype for row in cost.collectives()} else 2
-    assert cost.wire_bytes() == (32 * 2 * width * 8 * 128 * b / data * s * (1 - 1 / seq)).expand()
+    assert cost.wire_bytes() == (32 * width * 32 * (2 * 128 + 2 * 2) * b / data * s * (1 - 1 / seq)).expand()
 
 
 @pytest.mark.parametrize("ring", [GROUPED_RING, WINDOW_RING], ids=["all", "window"])
 def test_a_ring_of_grouped_queries_sends_the_heads_of_keys_only(ring):
     """Two heads of 8 for keys and values of a device's part, three times, in both layers; products as without a ring."""
     gathered, found = (over_the_sequence(config).at(b=4, s=512) for config in (replace(GROUPED, window=ring.window), ring))
-    assert found.wire_bytes() == gathered.wire_bytes() == 2 * 2 * 4 * (2 * 8) * 2 * 512 * 3 // 4
+    assert found.wire_bytes() == 2 * 2 * 4 * (2 * 8) * 2 * 512 * 3 // 4 < gathered.wire_bytes()
     assert found.macs == gathered.macs
     assert {row.kind for row in found.collectives()} == {"permute"}
 
