@@ -203,10 +203,10 @@ def _sent(counts: Counts, device: Hardware, engines: dict[str, np.ndarray],
     link = engines.setdefault(communication.LINK, np.zeros_like(counts.bytes))
     lanes: dict[str, np.ndarray] = {}
     likely = np.full_like(counts.bytes, np.nan)
+    likely[[each.kernel for each, *_ in found.rows]] = 0.0
     for each, legs, fitted in found.rows:
         i = each.kernel
-        if fitted is not None:
-            likely[i] = fitted + np.nan_to_num(likely[i])
+        likely[i] += np.nan if fitted is None else fitted  # of a kernel of which a part is not calibrated, nothing is known
         seconds = sum(s for _, s in legs)
         link[i] += seconds
         by_kind.append((each.kind, np.array([i]), np.array([[seconds]])))
