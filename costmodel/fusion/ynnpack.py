@@ -15,9 +15,16 @@ from costmodel.rules.work import Equation
 from costmodel.symbolic.forms import ZERO
 
 LIMIT = 64
-# What the library computes, as operations of elementwise equations; ``mac`` are its products and convolutions.
-_OPERATIONS = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "exp", "neg", "abs", "mac"})
-_REDUCTIONS = frozenset({"add", "max", "min"})
+# What the library computes, as operations of elementwise equations (XLA, GetYnnUnaryOpMap and GetYnnBinaryOpMap); ``mac`` are its
+# products and convolutions.
+_OPERATIONS = frozenset({
+    "add", "add_any", "sub", "mul", "div", "max", "min", "pow", "neg", "abs", "sign", "floor", "ceil", "round", "exp", "expm1", "log",
+    "log1p", "logistic", "erf", "tanh", "sqrt", "rsqrt", "mac"})
+# Of which types (XLA, IsElementwiseOpSupportedByYnn), and of which a reduction (IsReduceLikeOpSupportedByYnn).
+_TYPES = frozenset({"float64", "float32", "bfloat16", "int8", "uint8"})
+_SUMMED = frozenset({"float64", "float32"})
+_COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
+_REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
 
@@ -36,12 +43,13 @@ def _seeds(e: Equation) -> bool:
 
 
 def _reduces(e: Equation) -> bool:
-    return isinstance(e.params, Reduction) and e.params.operation in _REDUCTIONS
+    return isinstance(e.params, Reduction) and e.ins[0].array.dtype in _REDUCTIONS.get(e.params.operation, ())
 
 
 def _separate_windows(e: Equation) -> bool:
     """Pooling whose windows do not overlap."""
-    return isinstance(e.params, Window) and not e.params.overlap
+    return (isinstance(e.params, Window) and not e.params.overlap and e.ins[0].array.dtype in _COMPARED
+            and Trait.COMPOSED not in e.traits)
 
 
 def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int]) -> list[Equation]:
@@ -78,8 +86,13 @@ def _has(graph: Graph, e: Equation) -> bool:
         other = _CLAMPS[e.work.ops[0][0].name]
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
-    if arithmetic(e) or product(e) or Trait.CONVOLUTION in e.traits:
-        return computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits
+    if arithmetic(e):
+        if not e.outs[0].array.shape:
+            return False
+        changes_type = Trait.COPY in e.traits
+        return (changes_type or computes(e, _OPERATIONS)) and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
+    if product(e) or Trait.CONVOLUTION in e.traits:
+        return computes(e, _OPERATIONS)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
 
 
