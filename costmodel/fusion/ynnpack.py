@@ -87,13 +87,22 @@ def _has(graph: Graph, e: Equation) -> bool:
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
     if arithmetic(e):
-        if not e.outs[0].array.shape:
+        if _few(graph, e):
             return False
         changes_type = Trait.COPY in e.traits
         return (changes_type or computes(e, _OPERATIONS)) and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
     if product(e) or Trait.CONVOLUTION in e.traits:
         return computes(e, _OPERATIONS)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
+
+
+def _few(graph: Graph, e: Equation) -> bool:
+    """Whether arithmetic goes over numbers and over lines that reductions left, only: XLA hands nothing of fewer than 4 096 elements
+    to the library (IsInstructionPreferredByYnn), which one dimension is taken to have, and two have not."""
+    if sum(d != 1 for d in e.outs[0].array.shape) > 1:
+        return False
+    return all(not v.array.shape or ((maker := graph.maker(v)) is not None and (
+        isinstance(maker.params, Reduction) or (arithmetic(maker) and _few(graph, maker)))) for v in e.ins)
 
 
 def _with_literal(e: Equation, names: frozenset[str]) -> bool:
