@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from costmodel.fusion.conversions import copied
-from costmodel.fusion.predicates import arithmetic, joins_lines, product
+from costmodel.fusion.predicates import arithmetic, joins_lines, loop, product
+from costmodel.fusion.ynnpack import compares_apart
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 
-_WIDE = "float32"
+_WIDE, _ROUNDED = "float32", "bfloat16"
 _WIDENS = traits_of((Trait.ELEMENTWISE, Trait.MOVE, Trait.COPY))
 _NARROWS = traits_of((Trait.ELEMENTWISE, Trait.MOVE, Trait.COPY, Trait.EXPENSIVE))
-_ROUNDED = (Trait.WINDOW, Trait.CUMULATIVE)  # after every sum, so that one is several operations
 _WHOLE = (Trait.SORT, Trait.SCATTER, Trait.CUMULATIVE, Trait.WINDOW, Trait.WINDOW_GRADIENT)
 
 
@@ -36,46 +36,74 @@ def _narrow(array: Array) -> bool:
 
 def _computes_wide(e: Equation, array: Array) -> bool:
     """Whether an equation is given or gives arrays of this type in 32 bits."""
-    if not _narrow(array):
+    if not _narrow(array) or compares_apart(e):
         return False
-    return product(e) or Trait.CONVOLUTION in e.traits or (array.dtype == "bfloat16" and (e.has(*_WHOLE) or joins_lines(e)))
+    return product(e) or Trait.CONVOLUTION in e.traits or (array.dtype == _ROUNDED and (e.has(*_WHOLE) or joins_lines(e)))
+
+
+def _rounds(e: Equation) -> bool:
+    """Whether a loop ends with a narrowing to bfloat16, which is dear to XLA (CpuInstructionFusion::IsExpensive)."""
+    return (loop(e) and e.outs[0].array.dtype == _ROUNDED and not joins_lines(e)
+            and not e.has(Trait.BROADCAST, Trait.CONSTANT, Trait.TRANSPOSE, Trait.VIEW, Trait.IN_PLACE))
 
 
 def _widens(e: Equation) -> bool:
-    return arithmetic(e) and Trait.COPY in e.traits and _narrow(e.ins[0].array) and e.outs[0].array.dtype == _WIDE
+    return (arithmetic(e) and Trait.COPY in e.traits and e.ins[0].array.dtype == _ROUNDED and e.outs[0].array.dtype == _WIDE)
 
 
 class _Widened:
-    """``wide`` are values in 32 bits by the narrow ones that they stand for, and where; ``same`` those that are another value."""
+    """``wide`` are values in 32 bits by the narrow ones that they stand for, and where; ``first`` is, of what arithmetic makes, the
+    first equation that widens it, whose result it gives instead; ``same`` are results of later ones, which are that, too."""
 
     def __init__(self, table: CostTable) -> None:
         self.equations: list[Equation] = []
         self.wide: dict[tuple[object, ...], Value] = {}
+        self.first: dict[Value, Equation] = {}
         self.same: dict[Value, Value] = {}
-        kept = {*table.outputs, *(after for _, after in table.carried)}
+        # What something outside of the equations' kernels knows by its name.
+        self.kept = {*table.outputs, *(after for _, after in table.carried)}
+        self.kept.update(v for e in table if e.has(Trait.LOOP_CARRY, Trait.BRANCH_RESULT) for v in e.ins)
+        self.narrow = self._find_first(table)
+        for e in table:
+            if any(v in self.same for v in e.ins):
+                e = replace(e, ins=tuple(self.same.get(v, v) for v in e.ins))
+            self._add(e)
+
+    def _find_first(self, table: CostTable) -> set[Value]:
+        """Fills ``first``; returns those of its values that are read as they are, too."""
         maker = {out: e for e in table for out in e.outs}
-        before: dict[Value, Equation] = {}  # what arithmetic makes -> the first equation that widens it
+        read = set(self.kept)
         for e in table:
             made = maker.get(e.ins[0]) if _widens(e) else None
             if made is not None and arithmetic(made) and made.work.ops and made.runs_with(e):
-                before.setdefault(made.outs[0], e)
-        for e in table:
-            e = replace(e, ins=tuple(self.same.get(v, v) for v in e.ins)) if any(v in self.same for v in e.ins) else e
-            if len(e.outs) == 1 and e.outs[0] in before:
-                self._narrowed(e, (before[e.outs[0]].outs[0],))
-            elif _widens(e) and (first := before.get(e.ins[0])) is not None:
-                if e is not first and e.outs[0] in kept:
-                    self.equations.append(e)
-                elif e is not first:
-                    self.same[e.outs[0]] = first.outs[0]
-            elif any(_computes_wide(e, v.array) for v in (*e.ins, *e.outs)):
-                if e.has(*_ROUNDED):
-                    e = replace(e, traits=e.traits | traits_of(Trait.COMPOSED))
-                ins = tuple(self._wide(e, v) if _computes_wide(e, v.array) else v for v in e.ins)
-                self._narrowed(replace(e, ins=ins), tuple(
-                    Value(Array(out.array.shape, _WIDE)) if _computes_wide(e, out.array) else out for out in e.outs))
+                self.first.setdefault(made.outs[0], e)
             else:
-                self.equations.append(e)
+                read.update(e.ins)
+        return read
+
+    def _add(self, e: Equation) -> None:
+        first = self.first.get(e.outs[0]) if len(e.outs) == 1 else None
+        if first is not None:
+            made = first.outs[0]
+            if e.outs[0] in self.narrow:
+                self._narrowed(e, (made,))
+            else:
+                self.equations.append(replace(e, outs=(made,)))
+        elif _widens(e) and (widened := self.first.get(e.ins[0])) is not None and (e is widened or e.outs[0] not in self.kept):
+            if e is not widened:
+                self.same[e.outs[0]] = widened.outs[0]
+        elif _rounds(e):
+            self.equations.append(replace(e, traits=e.traits | {Trait.EXPENSIVE}))
+        elif any(_computes_wide(e, v.array) for v in (*e.ins, *e.outs)):
+            self._computed_wide(e)
+        else:
+            self.equations.append(e)
+
+    def _computed_wide(self, e: Equation) -> None:
+        ins = tuple(self._wide(e, v) if _computes_wide(e, v.array) else v for v in e.ins)
+        outs = tuple(Value(Array(out.array.shape, _WIDE)) if _computes_wide(e, out.array) else out for out in e.outs)
+        # A window's sum rounds after each element, which no library does: it is none that a library knows.
+        self._narrowed(replace(e, ins=ins, params=None if Trait.WINDOW in e.traits else e.params), outs)
 
     def _wide(self, user: Equation, value: Value) -> Value:
         key = (value, user.loops, user.branch, user.times)

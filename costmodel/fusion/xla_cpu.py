@@ -23,6 +23,7 @@ from costmodel.fusion.layouts import row_major_in_loops
 from costmodel.fusion.predicates import (
     almost_unary,
     chooses,
+    computes,
     dear,
     finds_places,
     folds,
@@ -42,6 +43,7 @@ from costmodel.rules.params import Along
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation
 
+_NEGATION = frozenset({"neg"})
 _WORD = 4  # bytes of a float that holds narrower ones
 
 
@@ -67,11 +69,14 @@ def _emissions(e: Equation) -> int:
 
 def _duplication(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often, and to be a result
-    is a use (XLA, InstructionFusion::ComputeGloballyUnfusible)."""
-    return not _once(e) and (almost_unary(graph, e) or (len(graph.consumers(e)) == 1 and not graph.is_result(e)))
+    is a use (XLA, InstructionFusion::ComputeGloballyUnfusible). A conjugate is put together from two parts."""
+    alone = len(graph.consumers(e)) == 1 and not graph.is_result(e)
+    conjugate = Trait.COMPOSED in e.traits and computes(e, _NEGATION)
+    return not _once(e) and (alone or (almost_unary(graph, e) and not conjugate))
 
 
 def _on_all_paths(graph: Graph, e: Equation) -> bool:
+    """Whatever is not expensive."""
     return not _once(e)
 
 

@@ -18,23 +18,37 @@ LIMIT = 64
 # What the library computes, as operations of elementwise equations (XLA, GetYnnUnaryOpMap and GetYnnBinaryOpMap); ``mac`` are its
 # products and convolutions.
 _OPERATIONS = frozenset({
-    "add", "add_any", "sub", "mul", "div", "max", "min", "pow", "neg", "abs", "sign", "floor", "ceil", "round", "exp", "expm1", "log",
-    "log1p", "logistic", "erf", "tanh", "sqrt", "rsqrt", "mac"})
+    "add", "add_any", "sub", "mul", "div", "max", "min", "pow", "neg", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt",
+    "exp", "expm1", "log", "log1p", "logistic", "erf", "tanh", "mac"})
 # Of which types (XLA, IsElementwiseOpSupportedByYnn), and of which a reduction (IsReduceLikeOpSupportedByYnn).
 _TYPES = frozenset({"float64", "float32", "bfloat16", "int8", "uint8"})
 _SUMMED = frozenset({"float64", "float32"})
 _COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
 _REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
+_COMPARISONS = frozenset({"max", "min"})
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
 
 def clusters(graph: Graph) -> dict[Equation, int]:
     """Equations that share a kernel -> its number. Seeds later in the program come first."""
     found: dict[Equation, int] = {}
+    few = _on_few(graph)
     for seed in reversed(graph.equations):
         if seed not in found and _seeds(seed):
-            for e in _grown(graph, seed, found):
+            for e in _grown(graph, seed, found, few):
                 found[e] = graph.index[seed]
+    return found
+
+
+def _on_few(graph: Graph) -> set[Equation]:
+    """Arithmetic on numbers, and on what reductions left of a matrix, only. XLA hands none on fewer than 4 096 elements to the
+    library (IsInstructionPreferredByYnn); one dimension is taken to have fewer, two to have more."""
+    found: set[Equation] = set()
+    for e in graph.equations:
+        if arithmetic(e) and sum(d != 1 for d in e.outs[0].array.shape) <= 1:
+            makers = [graph.maker(v) for v in e.ins if v.array.shape]
+            if all(made is not None and (made in found or isinstance(made.params, Reduction)) for made in makers):
+                found.add(e)
     return found
 
 
@@ -46,19 +60,23 @@ def _reduces(e: Equation) -> bool:
     return isinstance(e.params, Reduction) and e.ins[0].array.dtype in _REDUCTIONS.get(e.params.operation, ())
 
 
+def compares_apart(e: Equation) -> bool:
+    """Whether the library finds the greatest or the least of each of windows that do not overlap, of 16 bits as they are."""
+    return _separate_windows(e) and computes(e, _COMPARISONS)
+
+
 def _separate_windows(e: Equation) -> bool:
     """Pooling whose windows do not overlap."""
-    return (isinstance(e.params, Window) and not e.params.overlap and e.ins[0].array.dtype in _COMPARED
-            and Trait.COMPOSED not in e.traits)
+    return isinstance(e.params, Window) and not e.params.overlap and e.ins[0].array.dtype in _COMPARED
 
 
-def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int]) -> list[Equation]:
+def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int], few: set[Equation]) -> list[Equation]:
     inside = {seed: None}
     pending, size = [seed], _instructions(seed)
     while pending:
         e = pending.pop(0)
         for near in (*_producers(graph, e), *_only_use(graph, e)):
-            if (near in inside or near in taken or near.loops != seed.loops or not _has(graph, near)
+            if (near in inside or near in taken or near in few or near.loops != seed.loops or not _has(graph, near)
                     or size + _instructions(near) > LIMIT):
                 continue
             users = graph.users(near)
@@ -87,22 +105,11 @@ def _has(graph: Graph, e: Equation) -> bool:
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
     if arithmetic(e):
-        if _few(graph, e):
-            return False
         changes_type = Trait.COPY in e.traits
         return (changes_type or computes(e, _OPERATIONS)) and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
     if product(e) or Trait.CONVOLUTION in e.traits:
         return computes(e, _OPERATIONS)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
-
-
-def _few(graph: Graph, e: Equation) -> bool:
-    """Whether arithmetic goes over numbers and over lines that reductions left, only: XLA hands nothing of fewer than 4 096 elements
-    to the library (IsInstructionPreferredByYnn), which one dimension is taken to have, and two have not."""
-    if sum(d != 1 for d in e.outs[0].array.shape) > 1:
-        return False
-    return all(not v.array.shape or ((maker := graph.maker(v)) is not None and (
-        isinstance(maker.params, Reduction) or (arithmetic(maker) and _few(graph, maker)))) for v in e.ins)
 
 
 def _with_literal(e: Equation, names: frozenset[str]) -> bool:
