@@ -25,6 +25,7 @@ _TYPES = frozenset({"float64", "float32", "bfloat16", "int8", "uint8"})
 _SUMMED = frozenset({"float64", "float32"})
 _COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
 _REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
+_OF_STATISTICS = frozenset({"sqrt", "rsqrt", "log"})
 _COMPARISONS = frozenset({"max", "min"})
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
@@ -41,15 +42,15 @@ def clusters(graph: Graph) -> dict[Equation, int]:
 
 
 def _on_few(graph: Graph) -> set[Equation]:
-    """Arithmetic on numbers, and on what reductions left of a matrix, only. XLA hands none on fewer than 4 096 elements to the
-    library (IsInstructionPreferredByYnn); one dimension is taken to have fewer, two to have more."""
-    found: set[Equation] = set()
+    """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to the
+    library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of attention to
+    have more. So are roots and logarithms, of more dimensions, too: statistics of normalisations, of an image's pixels for one."""
+    left: set[Equation] = set()  # arithmetic on what reductions left
     for e in graph.equations:
-        if arithmetic(e) and sum(d != 1 for d in e.outs[0].array.shape) <= 1:
-            makers = [graph.maker(v) for v in e.ins if v.array.shape]
-            if all(made is not None and (made in found or isinstance(made.params, Reduction)) for made in makers):
-                found.add(e)
-    return found
+        makers = [graph.maker(v) for v in e.ins if v.array.shape]
+        if arithmetic(e) and all(made is not None and (made in left or isinstance(made.params, Reduction)) for made in makers):
+            left.add(e)
+    return {e for e in left if sum(d != 1 for d in e.outs[0].array.shape) <= 2 or computes(e, _OF_STATISTICS)}
 
 
 def _seeds(e: Equation) -> bool:

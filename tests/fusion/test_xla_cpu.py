@@ -109,9 +109,9 @@ def test_the_library_does_not_choose():
     agree(lambda x: jnp.sum(jnp.where(x > 0, x, 0), 1), SQUARE)
 
 
-@pytest.mark.parametrize("shape", [(256, 256), (128, 64, 32)])
+@pytest.mark.parametrize("shape", [(256, 256), (8, 32, 64, 32)])
 def test_arithmetic_on_few_elements_is_none_of_the_library(shape):
-    """A softmax over lines of a matrix is three kernels, over those of an array of more dimensions one."""
+    """A softmax over lines of a matrix is three kernels, over those of attention one."""
     agree(lambda x: jnp.sin(jax.nn.softmax(jnp.sin(x))), array(*shape))
 
 
