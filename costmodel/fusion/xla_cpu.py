@@ -89,11 +89,11 @@ def _passes(table: CostTable) -> CostTable:
 
 
 def _fresh(e: Equation) -> bool:
-    """A product is computed with one dimension of either operand that is not summed (XLA, DotDecomposer): what follows has another
-    shape where there are more, and gets memory of its own."""
-    return isinstance(e.params, Contraction) and any(
+    """A product is computed with one dimension of either operand that is not summed (XLA, DotDecomposer), and without dimensions of
+    1 (AlgebraicSimplifier): what follows has another shape where there are others, and gets memory of its own."""
+    return isinstance(e.params, Contraction) and (1 in e.outs[0].array.shape or any(
         len(v.array.shape) - len(summed) - len(batch) > 1
-        for v, summed, batch in zip(e.ins, e.params.contracting, e.params.batch, strict=False))
+        for v, summed, batch in zip(e.ins, e.params.contracting, e.params.batch, strict=False)))
 
 
 def _workspace(e: Equation) -> tuple[Expr, ...]:
