@@ -24,7 +24,6 @@ def test_the_stored_programs_are_those_that_the_generator_draws():
 # seeds: one for each thing that was mended, with its ratio before.
 @pytest.mark.parametrize(("seed", "within"), [
     (282, 0.01),  # argmax computes its operand: 1.95
-    (118, 0.01),  # zeros are made where a loop reads them: 1.94
     (286, 0.01),  # the diagonal of a matrix is a gather: 1.99
     (186, 0.01),  # an input that is returned is copied: 0.50
     (32, 0.01),  # what is sliced often is not computed each time: 0.50
@@ -35,6 +34,11 @@ def test_the_stored_programs_are_those_that_the_generator_draws():
     (293, 0.01),  # an integer division is dear: 0.86
     (351, 0.01),  # what a loop gets in another layout is copied: 0.67
     (195, 0.01),  # a scan over bfloat16 is given 32 bits: 0.50
+    (256, 0.01),  # what is padded is written once: 0.65
+    (11, 0.01),  # so is what is gathered: 0.73
+    (394, 0.02),  # bfloat16 is pooled in 32 bits: 0.52
+    (345, 0.01),  # what is rounded to bfloat16 is not computed twice: 0.80
+    (185, 0.01),  # a number's arithmetic is none of the library: 3.00
 ])
 def test_single_programs(seed, within):
     (found,) = (f for f in stored() if f.seed == seed)
