@@ -42,9 +42,9 @@ def clusters(graph: Graph) -> dict[Equation, int]:
 
 
 def _on_few(graph: Graph) -> set[Equation]:
-    """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to the
-    library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of attention to
-    have more. So are roots and logarithms, of more dimensions, too: statistics of normalisations, of an image's pixels for one."""
+    """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to
+    the library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of
+    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one."""
     left: set[Equation] = set()  # arithmetic on what reductions left
     for e in graph.equations:
         makers = [graph.maker(v) for v in e.ins if v.array.shape]
@@ -100,14 +100,15 @@ def _only_use(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _has(graph: Graph, e: Equation) -> bool:
-    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not."""
+    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not. A power is products,
+    which it has; what they multiply is mostly used elsewhere, too, as XLA computes it once (HloCSE), so that it is not drawn in."""
     if arithmetic(e) and any(computes(e, frozenset({name})) for name in _CLAMPS):
         other = _CLAMPS[e.work.ops[0][0].name]
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
     if arithmetic(e):
-        changes_type = Trait.COPY in e.traits
-        return (changes_type or computes(e, _OPERATIONS)) and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
+        computed = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits)
+        return computed and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
     if product(e) or Trait.CONVOLUTION in e.traits:
         return computes(e, _OPERATIONS)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
