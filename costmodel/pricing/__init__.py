@@ -17,6 +17,7 @@ __all__ = [
     "kept",
     "links",
     "metrics",
+    "overlap",
     "predict",
     "products",
     "rate",
