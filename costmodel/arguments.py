@@ -6,6 +6,7 @@ All text is parsed as data; nothing is evaluated.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -46,7 +47,8 @@ class Asked:
         which with None is taken where there is one.
         ``train``: a training step by a recipe in texts, or with this optimizer.
 
-        Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
+        On stderr it is said where the figures are one device's. Raises CostModelError, saying what to type instead, for anything
+        that is malformed, unknown or outside the domain.
         """
         given = point(self.points)
         train = Recipe(optimizer=train) if isinstance(train, str) else train
@@ -59,6 +61,8 @@ class Asked:
             cost.domain.bind(given)
         verified = _verify(cost, derived.at, given) if self.verify else ""
         self.cache.keep()
+        if cost.mesh is not None:
+            print(f"costmodel: figures are of one device of the mesh {cost.mesh}", file=sys.stderr)
         return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified, derived.at)
 
     def _said(self, train: Recipe | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "kept",
     "links",
     "metrics",
+    "overlap",
     "predict",
     "products",
     "rate",
