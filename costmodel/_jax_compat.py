@@ -66,12 +66,13 @@ def constrain(greater: Any, smaller: Any, told: str = "") -> None:
         SCOPE._parse_and_process_explicit_constraint(text)
         decide_anew()
         _shape_poly._geq_decision(greater, smaller, lambda: text)  # puts all constraints together
-    except (ValueError, InconclusiveDimensionOperation) as error:
-        if isinstance(error, InconclusiveDimensionOperation):
-            return  # held, and too involved for jax to see it again
+    except InconclusiveDimensionOperation:
+        pass  # kept, and too involved for jax to see it again
+    except (ValueError, OverflowError) as error:
         SCOPE._explicit_constraints[:] = before
         decide_anew()
-        raise DomainError(f"the constraint {told or text!r} cannot hold beside the others") from None
+        why = "is of numbers too large for jax" if isinstance(error, OverflowError) else "cannot hold beside the others"
+        raise DomainError(f"the constraint {(told or text)[:100]!r} {why}") from None
 
 
 def where(dim: Any, values: dict[str, int]) -> Any:

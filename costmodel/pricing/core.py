@@ -6,6 +6,7 @@ Everything that asks for prices (tables, rooflines, energy, sweeps, solvers) see
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -241,6 +242,7 @@ class Symbolic(Priced):
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
+        values = {name: operator.index(value) for name, value in values.items()}  # of numpy and jax, too
         there = self._settled(env, values)
         there.origin.compared.doubt(there.doubts(env, asked=True))
         there.tokens = self.tokens

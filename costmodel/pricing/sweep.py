@@ -65,6 +65,8 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     if asked > 1:
         raise CostModelError(f"{option('best')}, {option('pareto')} and {option('out', flag='a store as -o')} are three answers: "
                              "ask for one")
+    if vary and not isinstance(vary, Mapping):
+        raise CostModelError(f"vary={vary!r} is no mapping: name figures with their values, as vary={{'bandwidth': ['1TB/s']}}")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
@@ -186,7 +188,8 @@ def opened(path: str) -> Any:
 def _devices(hardware: Any) -> tuple[list[str], list[Hardware]]:
     """The labels of devices, and the devices."""
     asked = (hardware,) if isinstance(hardware, str | Hardware) else tuple(hardware)
-    return [h if isinstance(h, str) else h.name for h in asked], [load(h) if isinstance(h, str) else h for h in asked]
+    return ([h.name if isinstance(h, Hardware) else str(h) for h in asked],
+            [h if isinstance(h, Hardware) else load(h) for h in asked])
 
 
 def arrays(job: Job) -> dict[str, np.ndarray]:

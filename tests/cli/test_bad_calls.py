@@ -109,6 +109,12 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "blocks to depth text": (lambda: dense().at(n=1, d=1).blocks("all"), "depth='all' must be an integer"),
     "rows to half a depth": (lambda: dense().table(depth=1.5), "depth=1.5 must be an integer"),
     "energy to depth 0": (lambda: dense().at(n=1, d=1).energy("horowitz-45nm").by("module", 0), "depth=0 must be an integer"),
+    "an axis of no mesh": (lambda: dense().wire_bytes("data"), "'data' is no axis of the mesh: the cost is of one device"),
+    "a dtype that is none": (lambda: dense().reprice(8), "'8' is not a dtype"),
+    "no dtype": (lambda: dense().reprice(None), "'None' is not a dtype"),
+    "a device that is a number": (lambda: dense().sweep(n=[1], d=[1], hardware=[3]), "3 is no device"),
+    "figures without values": (lambda: dense().sweep(n=[1], d=[1], hardware="lecture", vary=["bandwidth"]), "is no mapping"),
+    "a bound beyond every number": (lambda: cm.dims("huge", min=10**400), "too large for jax"),
     "no device": (lambda: dense().at(n=1, d=1).roofline(3), "3 is no device"),
     "training in integers": (lambda: step(compute_dtype="int8"), "gradients need a floating type"),
     "training in 64 bits": (lambda: step(compute_dtype="float64"), "jax_enable_x64"),
@@ -145,6 +151,8 @@ def test_what_is_called_wrong_is_one_line(call: Callable[[], Any], words: str) -
 def test_what_is_meant_is_done() -> None:
     """Kin of what is refused above: one metric as text, no rematerialisation as None, halves of an even batch."""
     assert cm.side_by_side(dense(), metrics="macs").asked == ("macs",)
+    assert dense().reprice(jnp.bfloat16).name == dense().reprice("bf16").name
+    assert dense().at(n=jnp.int32(2), d=np.int64(3)).values == {"n": 2, "d": 3}
     assert step(remat=None).macs == step().macs
     assert dense().model_size(bits=np.int64(4)) == dense().model_size(bits=4)
     halves = step(microbatches=2)
