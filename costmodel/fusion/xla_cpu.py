@@ -31,7 +31,6 @@ from costmodel.fusion.predicates import (
     loop,
     not_as_matrices,
     not_channels_last,
-    product,
     rejoins,
 )
 from costmodel.fusion.random import in_two_words, two_words
