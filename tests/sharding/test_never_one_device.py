@@ -192,7 +192,7 @@ def test_a_command_says_that_its_figures_are_one_devices(command, tmp_path):
     options = ("-o", str(tmp_path / "page.html")) if command == "page" else ()
     found = CliRunner().invoke(main, [command, "mlp", "--mesh", "data=4", "--shard", "data", *COMMANDS[command], *options,
                                       "--no-verify", "--no-cache"])
-    assert "of one device of the mesh data=4" in found.output, found.output
+    assert "one device of the mesh data=4" in found.output, found.output
     assert found.exit_code == 0 or "the program runs on 4" in found.output, found.output
 
 
