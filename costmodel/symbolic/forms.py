@@ -263,8 +263,7 @@ def _bound_by_dimension(expr: Expr, lower: Mapping[str, int]) -> Fraction | floa
 
 
 def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
-    """Shift each unknown to x + bound with x ≥ 0 and expand: if no coefficient is negative the constant is the minimum; a quotient
-    by unknowns above zero is not below zero then, and adds nothing to it."""
+    """Shift each unknown to x + bound with x ≥ 0 and expand: if no coefficient is negative the constant is the minimum."""
     bounds: dict[Expr, Fraction] = {}
     for atom in _outermost(expr):
         bound = _atom_bound(atom, lower)
@@ -274,22 +273,14 @@ def _shifted_bound(expr: Expr, lower: Mapping[str, int]) -> Fraction | float:
     terms = _powers(expr, tuple(bounds))
     if terms is None:
         return _expanded_bound(expr, bounds)
-    at_least = tuple(bounds.values())
-    constant = Fraction(0)
-    for below, numerator in _by_denominator(terms).items():
-        if any(power and bound <= 0 for power, bound in zip(below, at_least, strict=True)):
-            return _expanded_bound(expr, bounds)
-        for place, bound in enumerate(at_least):
-            numerator = _shifted(numerator, place, bound)
-        if not any(below):
-            constant = numerator.pop(below, constant)
-        if any(coefficient < 0 for coefficient in numerator.values()):
-            return UNBOUNDED
-    return constant
+    for place, bound in enumerate(bounds.values()):
+        terms = _shifted(terms, place, bound)
+    constant = terms.pop((0,) * len(bounds), Fraction(0))
+    return constant if all(coefficient >= 0 for coefficient in terms.values()) else UNBOUNDED
 
 
 def _expanded_bound(expr: Expr, bounds: Mapping[Expr, Fraction]) -> Fraction | float:
-    """The same of what is no polynomial over products of unknowns: sympy shifts and expands it, which takes milliseconds."""
+    """The same of what is no polynomial: a quotient is above zero, too."""
     shift = {atom: sympy.Dummy(nonnegative=True) + Rational(bound.numerator, bound.denominator) for atom, bound in bounds.items()}
     constant, variable = sympy.expand(expr.xreplace(shift)).as_coeff_Add()
     if not constant.is_Rational:
@@ -301,13 +292,12 @@ def _expanded_bound(expr: Expr, bounds: Mapping[Expr, Fraction]) -> Fraction | f
     return Fraction(int(constant.p), int(constant.q))
 
 
-# A polynomial over products of its unknowns, such as sizes over those of a mesh's axes: exponents, which may be below 0, ->
-# coefficient. Shifted by hand, since sympy takes seconds for high powers of sums.
+# A polynomial: exponents of its unknowns -> coefficient. Shifted by hand, since sympy takes seconds for high powers of sums.
 _Powers = dict[tuple[int, ...], Fraction]
 
 
 def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
-    """An expression as a polynomial in unknowns over products of them; None where it is none."""
+    """An expression as a polynomial in unknowns; None where it is none."""
     names = {unknown: sympy.Dummy() for unknown in unknowns}
     places = {name: place for place, name in enumerate(names.values())}
     terms: _Powers = {}
@@ -316,7 +306,7 @@ def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
         exponents = [0] * len(unknowns)
         for factor in Mul.make_args(product):
             base, exponent = factor.as_base_exp()
-            if base in places and exponent.is_Integer:
+            if base in places and exponent.is_Integer and exponent > 0:
                 exponents[places[base]] += int(exponent)
             elif factor != 1:
                 return None
@@ -325,15 +315,6 @@ def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
         key = tuple(exponents)
         terms[key] = terms.get(key, Fraction(0)) + Fraction(int(coefficient.p), int(coefficient.q))
     return terms
-
-
-def _by_denominator(terms: _Powers) -> dict[tuple[int, ...], _Powers]:
-    """The polynomials over each product of unknowns, by its exponents."""
-    found: dict[tuple[int, ...], _Powers] = {}
-    for exponents, coefficient in terms.items():
-        below = tuple(max(0, -power) for power in exponents)
-        found.setdefault(below, {})[tuple(max(0, power) for power in exponents)] = coefficient
-    return found
 
 
 def _shifted(terms: _Powers, place: int, by: Fraction) -> _Powers:
