@@ -6,9 +6,12 @@ Everything public is named here and imported when first used, so that ``import c
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as type checkers know it, without typing, which takes longer to import than all of this
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from costmodel import solve as solve
     from costmodel.cost import Cost as Cost
     from costmodel.cost import CostAt as CostAt

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,16 +48,31 @@ def variable(name: str) -> Any:
     return export.symbolic_shape(name, scope=SCOPE)[0]
 
 
-def constrain(greater: Any, smaller: Any) -> None:
-    """Tell the shared scope that ``greater >= smaller``. jax accepts constraints only when a scope is made, as text; ours
-    lives as long as the process, so the constraint is added through the same method that its constructor calls."""
+def constrain(greater: Any, smaller: Any, told: str = "") -> None:
+    """Tell the shared scope that ``greater >= smaller``; ``told``: as its user wrote it. jax accepts constraints only when a scope
+    is made, as text; ours lives as long as the process, so the constraint is added through the same method that its constructor
+    calls. One that contradicts others is not kept: jax would trace nothing any more.
+
+    Raises DomainError for one that cannot hold.
+    """
     text = f"{greater} >= {smaller}"
+    before = list(SCOPE._explicit_constraints)
+
+    def decide_anew() -> None:
+        SCOPE._decision_initial_state = None
+        SCOPE._clear_caches()
+
     try:
         SCOPE._parse_and_process_explicit_constraint(text)
-    except ValueError as error:
-        raise DomainError(f"the constraint {text} cannot hold: {error}") from None
-    SCOPE._decision_initial_state = None
-    SCOPE._clear_caches()
+        decide_anew()
+        _shape_poly._geq_decision(greater, smaller, lambda: text)  # puts all constraints together
+    except InconclusiveDimensionOperation:
+        pass  # kept, and too involved for jax to see it again
+    except (ValueError, OverflowError) as error:
+        SCOPE._explicit_constraints[:] = before
+        decide_anew()
+        why = "is of numbers too large for jax" if isinstance(error, OverflowError) else "cannot hold beside the others"
+        raise DomainError(f"the constraint {(told or text)[:100]!r} {why}") from None
 
 
 def where(dim: Any, values: dict[str, int]) -> Any:
@@ -110,14 +125,14 @@ def is_literal(atom: Any) -> bool:
 
 class _Mine(threading.local):
     """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it,
-    ``equality`` and ``stand_ins`` are told what jax decides without knowing, ``answer`` decides instead; ``axes`` are the sizes
-    that axes of meshes have."""
+    ``equality`` and ``order`` are told what jax decides without knowing, ``answer`` decides instead; ``axes`` are the sizes that
+    axes of meshes have."""
 
     symbolic_fans = False
     shapes: dict[Any, tuple[Any, ...]] | None = None
     answer: Any = None
     equality: Callable[[Any, Any], None] | None = None
-    stand_ins: Callable[[], None] | None = None
+    order: Callable[[Sequence[Any], Mapping[str, Any]], None] | None = None
     axes: Mapping[str, int] | None = None
 
 
@@ -328,13 +343,15 @@ def hlo_cost_analysis(compiled: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def undecided_noted(equality: Callable[[Any, Any], None], stand_ins: Callable[[], None]) -> Iterator[None]:
+def undecided_noted(equality: Callable[[Any, Any], None],
+                    order: Callable[[Sequence[Any], Mapping[str, Any]], None]) -> Iterator[None]:
     """While it lasts, in this thread: ``equality(a, b)`` where a symbolic dimension is silently not equal to another dimension or
-    an integer, and ``stand_ins()`` where jax chooses the order of an einsum by a size of its own in place of every symbol."""
+    an integer, and ``order(operands, options)`` where jax chooses the order of an einsum by :data:`STAND_IN` in place of every
+    symbolic dimension."""
     handlers = [vars(module)["_poly_einsum_handlers"] for module in _there("jax._src.numpy.einsum")
                 if "_poly_einsum_handlers" in vars(module)]
     with standing_in([SymbolicDim], "__eq__", _noting_equality), in_this_thread(_MINE, "equality", equality), \
-            in_this_thread(_MINE, "stand_ins", stand_ins):
+            in_this_thread(_MINE, "order", order):
         for handler in handlers:
             chosen = handler.get(SymbolicDim)
             if chosen is not None and not hasattr(chosen, "noting"):
@@ -361,13 +378,26 @@ def _noting_equality(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any
 def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def contract_path(*operands: Any, **kwargs: Any) -> Any:
-        arrays = [x for x in operands if hasattr(x, "shape")]
-        if _MINE.stand_ins is not None and len(arrays) > 2:
-            _MINE.stand_ins()
+        if _MINE.order is not None and sum(hasattr(x, "shape") for x in operands) > 2:
+            _MINE.order(operands, kwargs)
         return original(*operands, **kwargs)
 
     contract_path.noting = True  # type: ignore[attr-defined]
     return contract_path
+
+
+STAND_IN = 8  # what jax takes a symbolic dimension for where it chooses the order of an einsum (_einsum_contract_path)
+
+
+def contractions(operands: Sequence[Any], shapes: Sequence[Sequence[int]], options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The contractions in which jax computes an einsum whose arrays, None among the operands, have these shapes."""
+    import opt_einsum  # type: ignore[import-untyped]
+
+    left = iter(shapes)
+    given = [jax.ShapeDtypeStruct(tuple(next(left)), "float32") if x is None else x for x in operands]
+    chosen, found = opt_einsum.contract_path(*given, **options)
+    numbers = {id(x): i for i, x in enumerate(given)}
+    return (*(numbers[id(x)] for x in chosen), *((tuple(a), frozenset(b), c) for a, b, c, *_ in found))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ All text is parsed as data; nothing is evaluated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -46,7 +47,8 @@ class Asked:
         which with None is taken where there is one.
         ``train``: a training step by a recipe in texts, or with this optimizer.
 
-        Raises CostModelError, saying what to type instead, for anything that is malformed, unknown or outside the domain.
+        On stderr it is said where the figures are one device's. Raises CostModelError, saying what to type instead, for anything
+        that is malformed, unknown or outside the domain.
         """
         given = point(self.points)
         train = Recipe(optimizer=train) if isinstance(train, str) else train
@@ -59,6 +61,8 @@ class Asked:
             cost.domain.bind(given)
         verified = _verify(cost, derived.at, given) if self.verify else ""
         self.cache.keep()
+        if cost.mesh is not None:
+            print(f"costmodel: figures are of one device of the mesh {cost.mesh}", file=sys.stderr)
         return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified, derived.at)
 
     def _said(self, train: Recipe | None) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class Asked:
                 "shard_rules": self.shard_rules, "params": self.params, "train": train and asdict(train), "folders": own}
 
     def _entry(self, train: Recipe | None = None) -> ModelEntry:
-        entry = model(self.model).with_inputs(self.inputs, self.where, dict(map(keyword, self.keywords)))
+        entry = model(self.model).with_inputs(self.inputs, self.where, keywords(self.keywords))
         if not entry.inputs:
             raise CostModelError(f"{self.model} does not say what it is called with: give an --input for each argument, such as "
                                  "--input 'n,h,w,3:float32'")
@@ -88,6 +92,8 @@ class Asked:
             else:
                 cost = entry.analyze(rngs=self.rngs, mutable=self.mutable or False, fit=self.fit, **over)
         except RankError as error:
+            if not self.shards or not error.argument.startswith(("in_shardings", "targets")):
+                raise  # the model itself says it
             raise CostModelError(error.told(f"--shard {' '.join(self.shards)!r}")) from error
         except TraceError as error:
             raise TraceError(f"{error}; check --input, --where, --kw, --rng and --mutable") from error
@@ -156,6 +162,16 @@ def keyword(text: str) -> tuple[str, Any]:
         except ValueError:
             continue
     return name, value
+
+
+def keywords(texts: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments of a call, each given once."""
+    found: dict[str, Any] = {}
+    for name, value in map(keyword, texts):
+        if name in found:
+            raise CostModelError(f"--kw gives {name} twice; give it one value")
+        found[name] = value
+    return found
 
 
 _SHOWN = {"--at": "--at n=1,h=224,w=224", "--mesh": "--mesh data=8,model=4"}

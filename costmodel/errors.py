@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # as type checkers know it, without the time that typing takes to import
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class CostModelError(Exception):
     """Base of every error that a user can mend."""
@@ -28,11 +33,12 @@ class IndivisibleShards(TraceError):
 
 
 class RankError(CostModelError):
-    """A partition has more entries than its array has dimensions. ``told(said)`` is what is wrong with it as its user typed it."""
+    """A partition in ``argument`` has more entries than its array has dimensions. ``told(said)`` is what is wrong with it as its
+    user typed it."""
 
-    def __init__(self, said: str, entries: int, of: str, rank: int) -> None:
-        self.entries, self.of, self.rank = entries, of, rank
-        super().__init__(self.told(said))
+    def __init__(self, argument: str, partition: Sequence[object], of: str, rank: int) -> None:
+        self.argument, self.entries, self.of, self.rank = argument, len(partition), of, rank
+        super().__init__(self.told(f"{argument}: {partition}"))
 
     def told(self, said: str) -> str:
         """One line about the partition ``said``."""

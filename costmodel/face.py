@@ -12,7 +12,7 @@ from costmodel.pricing.core import Priced
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
 from costmodel.sheets import html, latex
-from costmodel.surface import option
+from costmodel.surface import levels
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -110,14 +110,12 @@ class Face(Priced):
 
         return build(self, depth=depth, by=by, collapse=collapse, policy=policy)
 
-    def blocks(self, depth: int = 1, policy: str = "layer", donate: Sequence[str] = ()) -> Blocks:
-        """Activations and weights of every block (module to ``depth`` levels), in bytes; at a point. ``donate`` as for
-        :meth:`live_peak`: with ``("input",)`` the network's input is given up after its last use, as on a microcontroller."""
+    def blocks(self, depth: int | None = 1, policy: str = "layer", donate: Sequence[str] = ()) -> Blocks:
+        """Activations and weights of every block (module to ``depth`` levels, None for all), in bytes; at a point. ``donate`` as
+        for :meth:`live_peak`: with ``("input",)`` the network's input is given up after its last use, as on a microcontroller."""
         from costmodel.memory.per_block import per_block
 
-        if depth < 1:
-            raise CostModelError(f"{option('depth', depth)} must be at least 1")
-        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy, donate=donate), depth)
+        return per_block(self.program, self.name, self.evaluate, self.live_profile(policy, donate=donate), levels(depth))
 
     def wire_bytes(self, axis: str | None = None) -> Any:
         """Bytes that a device sends in collectives: in all, or in those over an axis of the mesh."""

@@ -29,7 +29,9 @@ def split_range(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, int
     if not spans:
         return texts, None
     match = re.fullmatch(r"([A-Za-z_]\w*)\s*=\s*(\d+)\s*\.\.\s*(\d+)", spans[0])
-    if len(spans) > 1 or not match or int(match[3]) < int(match[2]):
+    if len(spans) == 1 and match and int(match[3]) < int(match[2]):
+        raise CostModelError(f"--at {spans[0]!r} has no value: FIRST is above LAST")
+    if len(spans) > 1 or not match:
         raise CostModelError(f"--at {','.join(spans)!r} is not one range of the form NAME=FIRST..LAST; write e.g. "
                              "--at n=1..256,h=224,w=224")
     few(range(int(match[2]), int(match[3]) + 1), f"--at {spans[0]}")
@@ -94,7 +96,8 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
     >>> figures(("bandwidth=1TB/s..4TB/s:4",))
     {'bandwidth': [1000000000000.0, 2000000000000.0, 3000000000000.0, 4000000000000.0]}
     """
-    from costmodel.pricing.sweep import quantity, units_of
+    from costmodel.pricing.figures import units_of
+    from costmodel.pricing.sweep import quantity
 
     found: dict[str, list[float]] = {}
     for part in texts:
@@ -104,6 +107,8 @@ def figures(texts: tuple[str, ...]) -> dict[str, list[float]]:
         if not equals or len(ends) > 2 or (len(ends) == 2) != count.strip().isdigit() or count.strip() in ("0", "1"):
             raise CostModelError(f"--vary {part!r} is not of the form NAME=LEAST..MOST:COUNT or NAME=A|B|C; write e.g. "
                                  "--vary bandwidth=1TB/s..4TB/s:50")
+        if name in found:
+            raise CostModelError(f"--vary gives {name} twice; give each figure its values once, as NAME=A|B|C")
         if len(ends) == 2:
             (low, high), n = (quantity(end, units_of(name)) for end in ends), int(count)
             few(range(n), f"--vary {part}", cure="")

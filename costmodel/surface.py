@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from costmodel.errors import CostModelError
+
 _typed: ContextVar[bool] = ContextVar("typed", default=False)
 
 
@@ -33,6 +35,20 @@ def option(name: str, value: object = None, flag: str | None = None) -> str:
     typed = flag or "--" + name.replace("_", "-")
     value_typed = repr(value) if value == "" or " " in str(value) else str(value)
     return said(f"{name}={'' if value is None else repr(value)}", typed if value is None else f"{typed} {value_typed}")
+
+
+def levels(depth: int | None) -> int | None:
+    """Levels of modules to go down to, None for all. Raises CostModelError for what is no number of levels.
+
+    >>> levels(2), levels(None)
+    (2, None)
+    >>> levels(0)
+    Traceback (most recent call last):
+    costmodel.errors.CostModelError: depth=0 must be an integer of at least 1
+    """
+    if depth is None or (isinstance(depth, int) and not isinstance(depth, bool) and depth >= 1):
+        return depth
+    raise CostModelError(f"{option('depth', depth)} must be an integer of at least 1")
 
 
 @contextmanager

@@ -57,10 +57,10 @@ class Compared:
     points:     at how many points it was compared.
     outside:    points outside of what a fitted program's forms hold for, which says so.
     boundary:   points on a boundary, or of a fitted program, which are compared with a concrete trace, or priced by one.
-    default:    differences as :func:`costmodel.analyze` verifies by default.
-    unverified: differences of the closed forms alone.
+    different:  the differences.
     retraced:   points on no boundary that were priced by a concrete trace of their own: the symbolic trace is another program.
     below:      policies under which less is moved than is compulsory, as differences (``symbolic`` is the compulsory figure).
+    doubted:    points of which the cost says that it was not verified there.
     """
 
     program: Program
@@ -69,17 +69,13 @@ class Compared:
     points: int = 0
     outside: list[dict[str, int]] = field(default_factory=list)
     boundary: list[dict[str, int]] = field(default_factory=list)
-    default: list[Difference] = field(default_factory=list)
-    unverified: list[Difference] = field(default_factory=list)
+    different: list[Difference] = field(default_factory=list)
     retraced: list[dict[str, int]] = field(default_factory=list)
     below: list[Difference] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        return not (self.refused or self.default or self.retraced or self.below)
+    doubted: list[dict[str, int]] = field(default_factory=list)
 
 
-def compare(program: Program, chosen: Callable[[Metric], bool] = lambda _: True) -> Compared:
+def compare(program: Program, chosen: Callable[[Metric], bool] = lambda _: True, *, verify: bool = True) -> Compared:
     """Analyse a program with symbols, and compare it at its points with concrete traces there, as in a process of its own: what
     other programs asked of the same symbols would be boundaries of this one, which hide what it does not ask itself."""
     jax.clear_caches()
@@ -88,7 +84,7 @@ def compare(program: Program, chosen: Callable[[Metric], bool] = lambda _: True)
     asked = [m for m in metrics() if chosen(m)]
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # what it says of fits and of points that are traced by themselves
-            cost = cm.analyze(program, *program.symbolic, params=1)
+            cost = cm.analyze(program, *program.symbolic, params=1, verify=verify)
             found.fitted = cost.fitted is not None
             for point in program.points:
                 _compare_at(found, cost, point, asked)
@@ -103,23 +99,23 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
     concrete = cm.analyze(program, *program.inputs(point), params=1)
     expected = concrete.at(**dict.fromkeys(concrete.symbols, TRIPS))
     try:
-        default = cost.at(**bound)
+        at = cost.at(**bound)
     except cm.DomainError:
         if cost.fitted is None:
             raise
         found.outside.append(point)
         return
-    formulas = cost.at_a_point(cost, bound, cost.domain.bind(bound))
     for metric in asked:
         name, option = metric
         value = expected.metric(name, **option)
-        for differences, ours in ((found.default, default), (found.unverified, formulas)):
-            if (mine := ours.metric(name, **option)) != value:
-                differences.append(Difference(program, point, metric, mine, value))
-    if _on_boundary(cost, default.env):
+        if (mine := at.metric(name, **option)) != value:
+            found.different.append(Difference(program, point, metric, mine, value))
+    if _on_boundary(cost, at.env):
         found.boundary.append(point)
-    elif default.cost is not cost:
+    elif at.cost is not cost:
         found.retraced.append(point)
+    if at.doubts:
+        found.doubted.append(point)
     found.points += 1
     least = expected.bytes("compulsory")
     found.below += [Difference(program, point, ("bytes", {"form": policy}), least, moved) for policy in policies()
@@ -127,4 +123,4 @@ def _compare_at(found: Compared, cost: cm.Cost, point: dict[str, int], asked: li
 
 
 def _on_boundary(cost: cm.Cost, env: Any) -> bool:
-    return cost.fitted is not None or cost.compared.stand_ins or bool(cost.compared.signature(env))
+    return cost.fitted is not None or bool(cost.compared.signature(env))

@@ -188,6 +188,8 @@ def type_checking_names(text: str) -> dict[str, str]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             for statement in node.body:
                 assert isinstance(statement, ast.ImportFrom) and statement.module
+                if statement.module == "typing":
+                    continue
                 for alias in statement.names:
                     assert alias.asname == alias.name, f"{alias.name} is not re-exported: write 'as {alias.name}'"
                     found[alias.name] = statement.module.removeprefix("costmodel").removeprefix(".")

@@ -12,6 +12,7 @@ they are written to compile once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,7 +34,8 @@ from .megatron import cross_entropy, update
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of a LLaMA. ``window``: how many positions back a token sees (None: all); ``scan``: layers as a loop."""
+    """Sizes of a LLaMA. ``window``: how many positions back a token sees (None: all); ``scan``: layers as a loop; ``attend``: how q
+    meets k and v of a whole sequence, instead of :func:`grouped_attention`."""
 
     layers: int
     width: int
@@ -45,6 +47,7 @@ class Config:
     window: int | None = None
     dtype: Any = jnp.float32
     scan: bool = False
+    attend: Callable[..., Any] | None = None
 
     @property
     def head_width(self) -> int:
@@ -102,7 +105,9 @@ class Attention(nn.Module):
         k = linear(c.kv_heads * c.head_width, name="key")(x).reshape(b, s, c.kv_heads, c.head_width)
         v = linear(c.kv_heads * c.head_width, name="value")(x).reshape(b, s, c.kv_heads, c.head_width)
         q, k = rotate(q, *rotary), rotate(k, *rotary)
-        if cache is None:
+        if cache is None and c.attend is not None:
+            mixed = c.attend(q, k, v).reshape(b, s, c.heads * c.head_width)
+        elif cache is None:
             mixed = grouped_attention(q, k, v, window_mask(s, c.window))
         else:  # under a window the cache holds the window only, so nothing is masked
             cache = tuple(

@@ -50,9 +50,17 @@ def _of(module: Module, computation: Computation, times: int, devices: int) -> I
             yield piece[1] if piece else "", Collective(kind, group, _sent(kind, i, group, devices), times)
         elif i.opcode == "while":
             yield from _of(module, module.called(i, "body"), times * _trips(module, i), devices)
-        elif i.opcode in ("call", "fusion", "conditional"):
+        elif i.opcode == "conditional":  # one of its branches runs: that counts which sends most
+            yield from max((list(_of(module, module.computations[name], times, devices)) for name in _branches(i.text)),
+                           key=lambda found: sum(each.total for _, each in found), default=[])
+        elif i.opcode in ("call", "fusion"):
             for name in re.findall(r"(?:calls|to_apply)=%([\w.\-]+)", i.text):
                 yield from _of(module, module.computations[name], times, devices)
+
+
+def _branches(text: str) -> list[str]:
+    found = re.search(r"branch_computations=\{([^}]*)\}", text)
+    return re.findall(r"%([\w.\-]+)", found[1]) if found else re.findall(r"(?:true|false)_computation=%([\w.\-]+)", text)
 
 
 def _keeps_a_part(computation: Computation, i: Instruction) -> bool:

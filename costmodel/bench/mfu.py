@@ -9,7 +9,7 @@ from sympy import Integer
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
 from costmodel.pricing.core import Point
-from costmodel.pricing.workload import runs_as, strictest
+from costmodel.pricing.times import runs_as, strictest
 from costmodel.rules.params import Contraction
 from costmodel.rules.work import OpKind, total
 from costmodel.text import si

@@ -36,7 +36,8 @@ from costmodel.bench.timing import FORMAT as TIME
 from costmodel.bench.timing import entry_of
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
-from costmodel.pricing.workload import policy_of, price, workload
+from costmodel.pricing.times import price
+from costmodel.pricing.workload import policy_of, workload
 
 if TYPE_CHECKING:
     from costmodel.cost import Cost

@@ -10,6 +10,7 @@ import click
 from costmodel.cli.forms import PICTURE, end, forms, give
 from costmodel.cli.options import DTYPE, NO_CACHE, PRECISION, model_options, width
 from costmodel.errors import CostModelError
+from costmodel.surface import levels
 from costmodel.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _near(text: str | None) -> str | float | None:
 def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weights: str | None, activations: str | None,
            by: str | None, depth: int | None, form: str | None, output: str | None) -> None:
     """Joules of one run of MODEL, and where they go. Without --at: at the point that publications quote."""
-    if depth is not None and (by != "module" or depth < 1):
-        raise CostModelError("--depth must be at least 1" if by == "module" else "--depth is of rows by module: give --by module")
+    if levels(depth) is not None and by != "module":
+        raise CostModelError("--depth is of rows by module: give --by module")
     answer = asked.answer(quoted=True)
     point = answer.retyped(dtype).cost.at(**answer.at)
     found = point.energy(name, policy=policy, weights=weights, activations=activations)
@@ -123,7 +124,7 @@ def energy(asked: Asked, name: str, policy: str | None, dtype: str | None, weigh
 
 def _over(asked: Asked, fixed: tuple[str, ...], span: tuple[str, int, int], devices: list[Hardware], laid: dict[str, str],
           policy: str | None, dtype: str | None, form: str | None) -> None:
-    from costmodel.pricing.roofline import item_of
+    from costmodel.pricing.rate import item_of
     from costmodel.pricing.sweep import curves, curves_sheet
     from costmodel.pricing.topology import on_links
     from costmodel.sheets import joined
@@ -205,6 +206,8 @@ def solve(asked: Asked, over: str | None, fit: str | None, uses: str, latency: s
 
     if not (fit or latency or saturation or crossover):
         raise CostModelError("ask for --fit SIZE, --latency TIME, --saturation or --crossover")
+    if (layer or kind) and (fit or latency or saturation):
+        raise CostModelError("--layer and --kind choose what a --crossover is of; all else is of the whole model: ask apart")
     if not over and (saturation or crossover):
         raise CostModelError("--over says which symbol to solve for, e.g. --over n")
     if not names and (saturation or crossover or (over and latency)):
@@ -229,6 +232,8 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
     from costmodel import solve as ask
 
     if over and over not in cost.symbols and crossover:
+        if layer or kind:
+            raise CostModelError(f"--layer and --kind choose what a --crossover is of; along {over} it is of the model")
         yield from ((device.name, ask.figure_crossover(cost, over, device, at=at, policy=policy)) for device in devices)
         return
     if not over:
@@ -237,8 +242,6 @@ def _answers(cost: Cost, at: dict[str, int], over: str | None, devices: list[Har
         yield from (("", each) for each in (ask.devices_for(point, latency, among=devices or None, policy=policy)
                                             if latency else ()))
         return
-    if fit and (layer or kind):
-        raise CostModelError("--layer and --kind choose what a --crossover is of; a --fit is of the whole model")
     if fit:
         filled = f"live_peak:{policy}" if policy and uses == "live_peak" else uses
         yield fit, ask.max_fit(cost, over, fit, at=at, uses=filled)

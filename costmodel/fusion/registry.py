@@ -34,6 +34,7 @@ class Policy:
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
     workspace:      bytes of each array that an equation's kernel needs beside what it reads and writes, while it runs.
+    looped:         whether an equation runs as a loop over its results, which are filled as soon as anything may run.
     reserves_results: whether a result's memory is taken before the program runs, in the order in which all that can runs at once.
     """
 
@@ -42,6 +43,7 @@ class Policy:
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
     buffer_sharing: Callable[[Equation], bool] | None = None
     workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: ()
+    looped: Callable[[Equation], bool] = lambda e: False
     reserves_results: bool = False
 
 

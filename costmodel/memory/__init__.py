@@ -6,6 +6,7 @@ scratchpad keeps on the chip.
 __all__ = [
     "buffers",
     "difference",
+    "lifetimes",
     "liveness",
     "per_block",
     "published",

@@ -1,8 +1,8 @@
-"""The memory that a program needs: its buffers under a fusion policy, and from which step to which each is held.
+"""What stands in a program's memory under a fusion policy, and what may take the memory of what.
 
 A *content* is a value that stands in memory: an input, a constant array, or what a kernel writes; a view of it is the same
 content. A *buffer* is memory that holds one content after another: an update in place, a loop's carried value, a branch's
-result. The rules are XLA's, without its accidents:
+result. When each is held is worked out in :mod:`costmodel.memory.lifetimes`. The rules are XLA's, without its accidents:
 
 * An input is held to the end unless it is donated, then until its last use; an output from when it is made to the end.
 * Anything else is held from the kernel that writes it to the last that reads it. What is made outside a loop and read inside is
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sympy import Expr
+from sympy import Add
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, Policy, plan
@@ -40,13 +40,15 @@ _OF_ORIGIN = {"parameter": "parameters", "buffer": "parameters", "optimizer": "o
 @dataclass(eq=False)
 class Content:
     """A value in memory. ``loops`` are those it is made in, ``maker`` its kernel (None: it is there from the start, or from the
-    start of the loop ``opens``); ``users`` are kernels with the loops they read it in, ``starts`` and ``ends`` loops before and
-    at the end of which it is read. ``shown`` says that it is read by another module, or kept for the backward pass."""
+    start of the loop ``opens``), which goes on with what is there from the start of those where it is ``filled``; ``users`` are
+    kernels with the loops they read it in, ``starts`` and ``ends`` loops before and at the end of which it is read. ``shown`` says
+    that it is read by another module, or kept for the backward pass."""
 
     value: Value
     loops: tuple[int, ...] = ()
     maker: int | None = None
     opens: int | None = None
+    filled: bool = False
     given_up: bool = True  # its memory may be used again: not an input that the caller keeps
     output: bool = False
     shown: bool = False
@@ -87,19 +89,8 @@ class Memory:
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
     choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
     copied: tuple[Content, ...]  # copies of inputs that are changed in place
+    looped: frozenset[int]  # kernels that run as a loop over what they make
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
-
-
-@dataclass(frozen=True, eq=False)
-class Buffer:
-    """``bytes`` that are held from step ``first`` to step ``last``, both included, for a kind of :data:`KINDS`; ``array`` is what
-    they hold first."""
-
-    bytes: Expr
-    kind: str
-    first: int
-    last: int
-    array: Array
 
 
 def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memory:
@@ -157,7 +148,8 @@ class _Reader:
         parts = (c for c in contents if c.opens is not None or c in joined or (
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
-                      tuple(self.branches), tuple(self.choices), tuple(self.copied))
+                      tuple(self.branches), tuple(self.choices), tuple(self.copied),
+                      frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -193,7 +185,8 @@ class _Reader:
         e = self.maker[value]
         # A stacked result belongs to where its loop stands.
         stacked = Trait.SCAN_WRITE in e.traits and e.loops
-        self.contents[value] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None)
+        self.contents[value] = Content(value, e.loops[:-1] if stacked else e.loops, kernel, e.loops[-1] if stacked else None,
+                                       filled=not e.branch and self.policy.looped(e))
 
     def _loops_of_carried(self) -> dict[Value, int]:
         """The loop of each carried value: the one in which it is read."""
@@ -298,14 +291,38 @@ class _Reader:
         return sharing is not None and (old.maker is None or sharing(self.kernels[old.maker].main))
 
     def _alone(self, computed: Sequence[Equation], old: Content) -> bool:
-        """Whether a kernel goes over ``old`` and numbers only: a compiler takes the shape of that (XLA, ReshapeMover)."""
-        derived = {old.value}
-        for e in sorted(computed, key=lambda e: e.index):
-            ins = [self.root(v) for v in e.ins]
-            if not e.ins or any(v.array.shape and v not in derived for v in ins):
-                return False
-            derived.update(e.outs)
-        return self.policy.buffer_sharing is not None
+        """Whether a kernel goes over ``old`` and numbers only, such that a compiler takes the shape of that. A change of shape
+        moves past operations on what has it, at once, if all that they work on has it (XLA, ReshapeMover): not past x · f(x)."""
+        left = [e for e in computed if not self.numbers.issuperset(e.outs)]
+        shaped = {old.value}
+        while users := {e: None for v in shaped for e in self.users.get(v, ())}:
+            known = shaped | self.numbers
+            if any(v.array.shape and self.root(v) not in known for e in users for v in e.ins) or not all(
+                    arithmetic(e) and (Trait.COMPOSED not in e.traits or _one_operation(e)) for e in users):
+                break
+            left = [e for e in left if e not in users]
+            shaped = {out for e in users if e in computed for out in e.outs}
+        return self.policy.buffer_sharing is not None and not left
+
+    @cached_property
+    def users(self) -> dict[Value, list[Equation]]:
+        """The equations that use a value, or what shows it."""
+        found: dict[Value, list[Equation]] = {}
+        for k in self.kernels:
+            for e in k.equations:
+                for v in dict.fromkeys(self.root(v) for v in e.ins):
+                    found.setdefault(v, []).append(e)
+        return found
+
+    @cached_property
+    def numbers(self) -> set[Value]:
+        """Arrays of one number, and what is computed of these."""
+        found: set[Value] = set()
+        for e in sorted((e for k in self.kernels for e in k.equations), key=lambda e: e.index):
+            if e.ins and (arithmetic(e) or e.has(Trait.BROADCAST, Trait.CONSTANT)) and all(
+                    not v.array.shape or self.root(v) in found for v in e.ins):
+                found.update(e.outs)
+        return found
 
     def _pointwise(self, computed: Sequence[Equation], old: Content) -> bool:
         """Whether a kernel uses each element of ``old`` for the same element of its results only."""
@@ -337,133 +354,6 @@ def _same_places(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.bits == b.bits
 
 
-# -- lifetimes ----------------------------------------------------------------------------------------------------------------
-
-
-def lifetimes(held: Memory, order: Sequence[int] | None = None, early: bool = False) -> list[Buffer]:
-    """The buffers when kernels run in this order (of their indices; None: as in the program). Loops must stay together. ``early``
-    says that the memory of a loop's stacked results is filled as soon as anything may run: it needs no operand."""
-    return Lifetimes(held, order if order is not None else range(len(held.kernels)), early).buffers()
-
-
-class Lifetimes:
-    """Puts contents into buffers: sets of contents, each known by one of them. ``busy`` is the last step at which what is in a
-    buffer is read, as seen from inside the loop that is looked at; ``interval`` from the first to the last of one content."""
-
-    def __init__(self, held: Memory, order: Sequence[int], early: bool) -> None:
-        self.held, self.early = held, early
-        self.end = max(len(order) - 1, 0)
-        self.step = {kernel: step for step, kernel in enumerate(order)}
-        self.span: dict[int, tuple[int, int]] = {}
-        for kernel, step in self.step.items():
-            for loop in held.kernels[kernel].main.loops:
-                first, last = self.span.get(loop, (step, step))
-                self.span[loop] = min(first, step), max(last, step)
-        self.interval = {c: self._interval(c) for c in held.contents}
-        if early:
-            self._copied()
-        self.home = {c: c for c in held.contents}
-        self.members = {c: [c] for c in held.contents}
-        self.busy = {key: last for key, (_, last) in self.interval.items()}
-
-    def _loop(self, loop: int) -> tuple[int, int]:
-        return self.span.get(loop, (0, self.end))
-
-    def _interval(self, c: Content) -> tuple[int, int]:
-        if not c.given_up:
-            return 0, self.end
-        first = self._opened(c, c.opens) if c.opens is not None else self.step[c.maker] if c.maker is not None else 0
-        uses = [(self.step[kernel], loops) for kernel, loops in c.users]
-        uses += [(self._loop(loop)[0], loops) for loop, loops in c.starts]
-        uses += [(self.end, ())] if c.output else []
-        last = max((self._loop(loop)[1] for loop in c.ends), default=first)
-        for step, loops in uses:
-            shared = 0
-            while shared < min(len(c.loops), len(loops)) and c.loops[shared] == loops[shared]:
-                shared += 1
-            if len(loops) > shared:  # read in a loop that it is made outside of
-                step = self._loop(loops[shared])[1]
-            if len(c.loops) > shared:  # made in a loop and read outside
-                first = min(first, self._loop(c.loops[shared])[0])
-            last = max(last, step)
-        return first, max(first, last)
-
-    def _copied(self) -> None:
-        """An input that is changed in place and may not be is copied as soon as anything may run."""
-        for new in self.held.copied:
-            first, last = self.interval[new]
-            self.interval[new] = min(first, self._start(new)), last
-
-    def _start(self, c: Content) -> int:
-        """The first step of what surrounds a content: the body of a loop, or the program."""
-        return self._loop(c.loops[-1])[0] if c.loops else 0
-
-    def _opened(self, c: Content, loop: int) -> int:
-        """The step at which the memory of a loop's carried value, or stacked result (which has a maker), is first needed."""
-        return self._start(c) if self.early and c.maker is not None else self._loop(loop)[0]
-
-    def buffers(self) -> list[Buffer]:
-        """Every place in memory, for as long as it is held."""
-        return [buffer for members in self.places() for buffer in self.held_by(members)]
-
-    def places(self) -> list[list[Content]]:
-        """The contents of each place in memory."""
-        self._share()
-        return list(self.members.values())
-
-    def _share(self) -> None:
-        for carry in self.held.carries:
-            # While its loop runs the place is as busy as what the body makes of it.
-            self._join(carry.place, carry.before)
-            self.busy[self.home[carry.before]] = self.interval[carry.before][1]
-        depths = {len(c.loops) for c in self.held.contents}
-        for depth in sorted(depths, reverse=True):  # inner loops first
-            for old, new in self.held.updates:
-                if len(new.loops) == depth and old.loops == new.loops and len(self.members.get(new, ())) == 1:
-                    self._hand_on(old, new, self.interval[new][0])
-            for part, joined in self.held.branches:
-                if len(joined.loops) == depth and part.loops == joined.loops and self._apart(part, joined):
-                    self._hand_on(part, joined, self.interval[joined][0])
-            for carry in self.held.carries:
-                place, before, after, initial = carry.place, carry.before, carry.after, carry.initial
-                if initial is not None and len(place.loops) == depth and initial.loops == place.loops:
-                    self._hand_on(initial, place, self._loop(carry.loop)[0])
-                if len(before.loops) == depth:
-                    if after is not None and after.loops == before.loops:
-                        made = min(self.interval[c][0] for c in self.members[self.home[after]])
-                        self._hand_on(before, after, made - 1)
-                    home = self.home[place]
-                    self.busy[home] = max(self.busy[home], self.interval[place][1])
-
-    def _hand_on(self, old: Content, new: Content, step: int) -> None:
-        """Let ``new`` have the memory of ``old`` if nobody reads that after ``step``."""
-        home = self.home[old]
-        if (home != self.home[new] and max(self.busy[home], self.interval[old][1]) <= step
-                and all(c.given_up for c in self.members[home])):
-            self._join(old, new)
-
-    def _apart(self, part: Content, joined: Content) -> bool:
-        """Whether nothing that shares the memory of a branch's result is held while the memory of the branches' is."""
-        spans = [self.interval[c] for c in self.members[self.home[joined]] if c is not joined]
-        return all(last < start or end < first for first, last in spans
-                   for start, end in (self.interval[c] for c in self.members[self.home[part]]))
-
-    def _join(self, old: Content, new: Content) -> None:
-        into, gone = self.home[old], self.home[new]
-        for c in self.members[gone]:
-            self.home[c] = into
-        self.members[into] += self.members.pop(gone)
-        self.busy[into] = max(self.busy[into], self.busy.pop(gone))
-
-    def held_by(self, members: list[Content]) -> Iterator[Buffer]:
-        """When the memory of these contents is held; between two branches it is not."""
-        array, kind = members[0].value.array, min((c.kind for c in members), key=KINDS.index)
-        size = members[0].value.bytes
-        spans = sorted(self.interval[c] for c in members)
-        first, last = spans[0]
-        for start, end in spans:
-            if start > last + 1:
-                yield Buffer(size, kind, first, last, array)
-                first = start
-            last = max(last, end)
-        yield Buffer(size, kind, first, last, array)
+def _one_operation(e: Equation) -> bool:
+    """Whether an equation is one operation an element after all, as a square is."""
+    return Add(*(dense for _, dense, _ in e.work.ops)) == e.outs[0].array.size

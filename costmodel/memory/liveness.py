@@ -1,7 +1,7 @@
 """The live peak: the most bytes that a program holds at once, in closed form, and the profile of what it holds when.
 
-The buffers and their lifetimes are those of :mod:`costmodel.memory.buffers`. Live bytes are kept as integer combinations of
-monomials, and only local maxima that no other one covers become expressions.
+The buffers are those of :mod:`costmodel.memory.buffers`, held as :mod:`costmodel.memory.lifetimes` has it. Live bytes are kept as
+integer combinations of monomials, and only local maxima that no other one covers become expressions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sympy import Add, Expr, Mul, Rational
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import policy as policy_named
-from costmodel.memory.buffers import KINDS, Buffer, Memory, lifetimes, memory
+from costmodel.memory.buffers import KINDS, Memory, memory
+from costmodel.memory.lifetimes import Buffer, lifetimes
 from costmodel.memory.results import reserved
 from costmodel.memory.rules import highest
 from costmodel.memory.schedule import schedule

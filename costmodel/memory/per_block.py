@@ -59,7 +59,8 @@ class Blocks(Result):
                       limits)
 
 
-def per_block(program: CostTable, name: str, evaluate: Callable[[Expr], Any], profile: LiveProfile, depth: int) -> Blocks:
+def per_block(program: CostTable, name: str, evaluate: Callable[[Expr], Any], profile: LiveProfile,
+              depth: int | None) -> Blocks:
     """The blocks of a program: modules to ``depth`` levels. Raises CostModelError in closed form."""
     def block(path: tuple[str, ...]) -> str:
         return "/".join(path[:depth]) or "(root)"

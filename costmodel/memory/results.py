@@ -3,7 +3,8 @@
 XLA's BufferAssigner: each result has memory of its own. Then every other buffer, the largest first, is given the memory of a
 result that is not smaller if they never meet: neither the result nor another borrower is held while it is. What an elementwise
 kernel may write over an operand does not meet it there. What is left shares one block, in which the heap simulator lets a kernel
-write over an operand that dies there, if a kernel made just that array: no part of what a loop, a ``cond`` or a sort gave.
+write over an operand that dies there, if a kernel made just that array: no part of what a loop, a ``cond`` or a sort gave, and
+nothing that shares its memory with other contents already, as what is updated in place (XLA, HeapSimulator::RunComputation).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from functools import lru_cache
 
 from sympy import Expr
 
-from costmodel.memory.buffers import KINDS, Buffer, Content, Lifetimes, Memory
+from costmodel.memory.buffers import KINDS, Content, Memory
+from costmodel.memory.lifetimes import Buffer, Lifetimes
 from costmodel.memory.schedule import size_at_reference
 from costmodel.symbolic.forms import surely_nonnegative
 
@@ -49,8 +51,9 @@ def reserved(held: Memory, order: Sequence[int]) -> list[Buffer]:
     met = {(old, new): apart.interval[new][0] for old, new in possible if home[old] is not home[new]}
     lent = _lend(groups, home, met)
     in_results = {c for group in groups if group.kind == "outputs" or group in lent for c in group.members}
-    kept = [(old, new) for old, new in held.updates if (old, new) not in held.possible or (
-        not in_results.intersection((old, new)) and old not in held.parts and len(home[new].members) == 1)]
+    alone = {c for group in groups if len(group.members) == 1 for c in group.members} - in_results
+    kept = [(old, new) for old, new in held.updates
+            if (old, new) not in held.possible or (old in alone and old not in held.parts and new in alone)]
     together = Lifetimes(replace(held, updates=tuple(kept)), order, early=True)
     end = max(len(order) - 1, 0)
     found: list[Buffer] = []

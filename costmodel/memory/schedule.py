@@ -18,7 +18,8 @@ from heapq import heapify, heappop, heappush
 from itertools import accumulate
 
 from costmodel.errors import CostModelError
-from costmodel.memory.buffers import Buffer, Content, Memory, lifetimes
+from costmodel.memory.buffers import Content, Memory
+from costmodel.memory.lifetimes import Buffer, lifetimes
 from costmodel.symbolic.forms import Expr, evaluate
 from costmodel.text import did_you_mean
 
@@ -72,7 +73,8 @@ class _Dependencies:
     caller, or what runs before), ``readers`` are those that read it."""
 
     def __init__(self, held: Memory, kernels: Sequence[int], around: tuple[int, ...]) -> None:
-        self.around = around
+        self.around, self.looped = around, held.looped
+        self.results = {k: len(held.kernels[k].writes) for k in kernels}
         depth = len(around)
         self.loops = {k: held.kernels[k].main.loops[depth:] for k in kernels}
         first = {self.loops[k][0]: k for k in reversed(kernels) if self.loops[k]}
@@ -117,6 +119,14 @@ class _Dependencies:
             found.setdefault(i, []).append(k)
         return found
 
+    def repeated(self) -> set[int]:
+        """The items that run as a loop."""
+        return {i for i, body in self.bodies().items() if self.loop_of(body) is not None or i in self.looped}
+
+    def several(self) -> set[int]:
+        """The items that are one kernel with several results."""
+        return {i for i, body in self.bodies().items() if len(body) == 1 and self.results[body[0]] > 1}
+
     def loop_of(self, body: Sequence[int]) -> int | None:
         """The loop that an item is."""
         loops = {self.loops[k][:1] for k in body}
@@ -124,15 +134,27 @@ class _Dependencies:
 
 
 def _breadth_first(d: _Dependencies) -> list[int]:
+    """First come, first served. A loop comes again with the tuple of its operands, and before that, if it is there from the start,
+    with the copy of its counter; what has several results comes again to be taken apart (XLA, BFScheduler, to which these are
+    instructions)."""
     missing = {i: len(d.needs[i]) for i in d.items}
-    ready = deque(i for i in d.items if not missing[i])
+    loops, several = d.repeated(), d.several()
+    ready = deque((i, 2 if i in loops else 0) for i in d.items if not missing[i])
     ran: list[int] = []
     while ready:
-        ran.append(ready.popleft())
-        for f in d.feeds[ran[-1]]:
+        i, before = ready.popleft()
+        if before > 0:
+            ready.append((i, before - 1))
+            continue
+        if before == 0:
+            ran.append(i)
+            if i in several or i in loops:
+                ready.append((i, -1))
+                continue
+        for f in d.feeds[i]:
             missing[f] -= 1
             if not missing[f]:
-                ready.append(f)
+                ready.append((f, 1 if f in loops else 0))
     return ran
 
 

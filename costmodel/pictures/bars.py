@@ -54,7 +54,7 @@ class Bars(Chart):
         for i, total in enumerate(sums):
             part = f"  {100 * total / self.whole:.1f} %" if self.whole else ""
             axes.annotate(written[i] + part, (total, i), (6, 0), textcoords="offset points", va="center",
-                          fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.85}, gid="value")
+                          fontsize=11, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, gid="value")
         self._limits(axes, most, written[len(sums):])
         axes.set_xlabel(self.label)
         axes.xaxis.set_major_formatter(lambda value, _: figures(value, self.unit) if value else "0")

@@ -15,25 +15,22 @@ from typing import Any
 
 from sympy import Add, Expr, Max, Min, Rational, Symbol
 
-from costmodel.errors import CostModelError
 from costmodel.fusion import plan
 from costmodel.hardware import Hardware, Standing, standing
 from costmodel.hardware import Quantity as Figure
-from costmodel.hardware.schema import INTEGERS
 from costmodel.pricing import communication
 from costmodel.pricing.communication import Sent
+from costmodel.pricing.figures import figure_of
 from costmodel.pricing.links import Leg
 from costmodel.pricing.overlap import beside
 from costmodel.pricing.products import Matmul, calibrated, matmul_of
+from costmodel.pricing.times import RUNS_ON, runs_as, seconds_an_operation, unit_of
 from costmodel.pricing.topology import Layout
-from costmodel.pricing.workload import RUNS_ON, computed, needless, runs_as, seconds_an_operation, unit_of
+from costmodel.pricing.workload import computed, needless
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Collective
 from costmodel.rules.work import CostTable, OpKind, total
-from costmodel.symbolic.forms import ONE, ZERO, PeakMax, symbol
-
-# Figures of a device that a time depends on, beside the peaks "engine.dtype".
-FIGURES = ("bandwidth", "launch_overhead", "link")
+from costmodel.symbolic.forms import ONE, ZERO, PeakMax
 
 
 @dataclass(frozen=True)
@@ -136,32 +133,6 @@ class Rates:
 
 def _doubled(figure: Figure) -> Figure:
     return replace(figure, value=2 * figure.value)
-
-
-def figure_of(device: Hardware, name: str) -> float:
-    """A figure of a device by name: "bandwidth", "launch_overhead", "link", or a peak as "matrix.bfloat16".
-
-    Raises CostModelError for one that it does not state, naming those that it does.
-    """
-    peaks = {f"{engine}.{dtype}": figure.value for (engine, dtype), figure in device.peaks.items()}
-    stated = {"bandwidth": device.bandwidth.value, **peaks}
-    stated["launch_overhead"] = device.launch_overhead.value if device.launch_overhead else 0.0
-    if device.links:
-        stated["link"] = device.links[0].bandwidth.value
-    if name not in stated:
-        raise CostModelError(f"{device.name} states no figure {name!r} that time depends on; it has {', '.join(stated)}")
-    return stated[name]
-
-
-def unit_of_figure(name: str) -> str:
-    """The base unit of such a figure.
-
-    >>> unit_of_figure("bandwidth"), unit_of_figure("matrix.bfloat16"), unit_of_figure("matrix.int8")
-    ('B/s', 'FLOP/s', 'OP/s')
-    """
-    if name in FIGURES:
-        return "s" if name == "launch_overhead" else "B/s"
-    return "OP/s" if name.partition(".")[2] in INTEGERS else "FLOP/s"
 
 
 def exact(value: float, of: float | None = None) -> Rational:
@@ -312,7 +283,6 @@ def _add(parts: Sequence[Expr]) -> Expr:
     return Add(*parts)
 
 
-
 def clock(table: CostTable, device: Hardware, policy: str, free: Mapping[str, Symbol] | None = None,
           sizes: Mapping[str, int] | None = None) -> Clock:
     """A program's time on a device under a policy; figures in ``free`` are those symbols. A mesh is laid on links as it is where
@@ -358,11 +328,3 @@ def _by_shape(work: Work, rates: Rates, stands: Standing) -> tuple[tuple[Expr, .
     beside = Add(*(count * rates.operation(kind) for kind, count in work.ops if kind != work.product.kind))
     return (tuple(tile.expand() for tile in tiles), work.bytes * rates.byte / exact(how.memory), exact(how.apart),
             beside / exact(found.of(work.kind)) + exact(max(how.launch, found.launch.value)))
-
-
-def figure_symbol(name: str) -> Symbol:
-    """The symbol of a device's figure in a formula: "matrix.bfloat16" is matrix_bfloat16."""
-    return symbol(name.replace(".", "_"))
-
-
-__all__ = ["FIGURES", "Clock", "Rates", "clock", "exact", "figure_of", "figure_symbol", "merged", "unit_of_figure"]

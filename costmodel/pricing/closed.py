@@ -8,8 +8,9 @@ from sympy import Add, Expr, Max, Min
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import Clock, clock, figure_of, figure_symbol
+from costmodel.pricing.clock import Clock, clock
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import figure_of, figure_symbol
 from costmodel.pricing.workload import policy_of, working
 from costmodel.rules.branches import Branches, combined
 from costmodel.symbolic.forms import symbol

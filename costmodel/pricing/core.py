@@ -6,6 +6,7 @@ Everything that asks for prices (tables, rooflines, energy, sweeps, solvers) see
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
 from costmodel.program.coverage import Coverage
 from costmodel.program.deferred import Deferred
-from costmodel.program.regions import Key, Regions
+from costmodel.program.regions import Key, Regions, Signature
 from costmodel.program.verify import concrete, difference, moves_otherwise, verify
 from costmodel.rules import Rule, registered, using
 from costmodel.rules.branches import Branches
@@ -28,7 +29,7 @@ from costmodel.rules.work import CostTable
 from costmodel.sharding.mesh import Mesh, mesh_in
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
-from costmodel.trace.undecided import boundaries
+from costmodel.trace.undecided import boundaries, orders
 
 if TYPE_CHECKING:
     from costmodel.program.fit.result import Made
@@ -40,7 +41,13 @@ def regions_of(made: Made, table: CostTable, domain: Domain, *, checked: bool = 
     """Where a program that was just made must be compared with concrete traces."""
     asked = (*made.asked, *table.left_out) if made.fit is None else made.fit.edges
     places, own = boundaries(domain, asked, table.dimensions, table.almost_alike)
-    return Regions(places, own=own, stand_ins=made.stand_ins, checked=checked)
+    einsums, own_orders = orders(domain, made.orders) if made.fit is None else ((), 0)
+    if checked:
+        return Regions(places, own=own, orders=einsums, own_orders=own_orders)
+    return Regions(places[:own], coincident=places[own:], orders=einsums, own_orders=own_orders, checked=False)
+
+
+Fixed = frozenset[tuple[str, int]]  # variables with their values
 
 
 class Differences(NamedTuple):
@@ -56,14 +63,14 @@ class Known:
     """What concrete traces told of a cost.
 
     elsewhere: costs of the programs that hold at points where this one does not.
-    ones:      by the variables that are 1 there: the cost that holds, and whether its equations are the same.
-    met:       variables that are 1 at a point which was priced by its own trace: closed forms there are made at the next point.
+    where:     by what is fixed there (see :meth:`Symbolic.fixed_at`): the cost that holds, and whether its equations are the same.
+    met:       what is fixed at a point which was priced by its own trace: closed forms there are made at the next point.
     alike:     points at which another program has the same equations.
     """
 
     elsewhere: dict[Key, Symbolic] = field(default_factory=dict)
-    ones: dict[frozenset[str], tuple[Symbolic, bool]] = field(default_factory=dict)
-    met: set[frozenset[str]] = field(default_factory=set)
+    where: dict[Fixed, tuple[Symbolic, bool]] = field(default_factory=dict)
+    met: set[Fixed] = field(default_factory=set)
     alike: set[Key] = field(default_factory=set)
 
 
@@ -208,6 +215,12 @@ class Symbolic(Priced):
         return asked if isinstance(asked, Sharded) else None
 
     @property
+    def traces_again(self) -> bool:
+        """Whether its model can be traced again, and is so on boundaries if nothing is verified: not over a mesh, whose partitioner
+        would be asked."""
+        return self.request is not None and self.request.repeatable and self.sharded is None
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols that a point binds, sorted."""
         return self.domain.symbols
@@ -222,11 +235,14 @@ class Symbolic(Priced):
 
         A symbol is undecided while jax traces: ``n == 1`` or ``h == 224`` is silently False. So the first point, and the first one
         on each boundary (where such an equality holds), is compared with a concrete trace there; where that is another program, it
-        is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` traces nothing: the
-        forms are evaluated as they are, on boundaries too, which the ``doubts`` of the result say, and once a line on stderr.
+        is the one that is priced. A fitted cost is compared at every new point. ``analyze(..., verify=False)`` leaves out the first
+        point, and boundaries where arrays only happen to be alike; the other ones are regions with a program of their own, which is
+        traced once. What cannot be traced again is evaluated as it is, which the ``doubts`` of the result say, and once a line on
+        stderr.
         """
         values = {**self.domain.defaults, **values}
         env = self.domain.bind(values)
+        values = {name: operator.index(value) for name, value in values.items()}  # of numpy and jax, too
         there = self._settled(env, values)
         there.origin.compared.doubt(there.doubts(env, asked=True))
         there.tokens = self.tokens
@@ -244,29 +260,35 @@ class Symbolic(Priced):
             return self._in_another_region(env, key)
         if self._believed(env, key):
             return self
-        ones = self.at_one(env)
-        if ones not in self.known.ones:
+        fixed = self.fixed_at(env)
+        if fixed not in self.known.where:
             if self.request is None or not self.request.repeatable:
                 self.compared.refuse(env, values)
                 return self
-            with using(self.rules):
-                table, left = self._concrete(env)
+            try:
+                with using(self.rules):
+                    table, left = self._concrete(env)
+            except CostModelError:
+                if self.compared.checked:
+                    raise
+                return self  # which its doubts say
+            self.compared.tell(self.on(self.compared.signature(env), env))
             found = self._differs(env, table, left)
             if not any(found):
                 self.compared.settle(env, key)
                 return self
             alike = not found.counts and not found.moves
             self.compared.differ(env, next(filter(None, found)), counts=bool(found.counts))
-            region = self._where_one(ones, values) if ones in self.known.met else None
-            if ones:
-                self.known.met.add(ones)
+            region = self._where_fixed(fixed, values) if fixed in self.known.met else None
+            if fixed:
+                self.known.met.add(fixed)
             if region is None or any(region._differs(env, table, left)):
                 self.known.elsewhere[key] = self._alone(table, left)
                 self.known.alike |= {key} if alike else set()
                 return self.known.elsewhere[key]
             region.compared.settle(env, key)
-            self.known.ones[ones] = region, alike
-        region, alike = self.known.ones[ones]
+            self.known.where[fixed] = region, alike
+        region, alike = self.known.where[fixed]
         self.known.alike |= {key} if alike else set()
         self.known.elsewhere[key] = region._settled(env, values)
         return self.known.elsewhere[key]
@@ -281,18 +303,19 @@ class Symbolic(Priced):
             return Differences("", moves, "")
         return Differences("", "", fuses_otherwise(self.program, env, table))
 
-    def _where_one(self, ones: frozenset[str], values: Mapping[str, int]) -> Symbolic | None:
-        """This program where these variables are 1, in closed form in the others: jax writes other programs there. None where it
-        has no other variables, or does not trace."""
+    def _where_fixed(self, fixed: Fixed, values: Mapping[str, int]) -> Symbolic | None:
+        """This program where these variables have these values, in closed form in the others. None where it has no other variables,
+        or does not trace."""
         from costmodel.program.fit.result import Made, raw_program
         from costmodel.program.table import cost_table
 
         assert self.request is not None
-        others = any(v.name not in ones for v in self.domain.variables if v.is_dimension)
+        instead = dict(fixed)
+        others = any(v.name not in instead for v in self.domain.variables if v.is_dimension)
         if not others or self.fitted is not None or self.sharded is not None:
             return None
         try:
-            request = self.request.where(dict.fromkeys(ones, 1))
+            request = self.request.where(instead)
             with using(self.rules):
                 made = raw_program(request, fit="never", trace_limit=None)
                 if not isinstance(made, Made):
@@ -303,21 +326,29 @@ class Symbolic(Priced):
         if not set(domain.symbols) <= set(values):
             return None
         return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
-                          regions=regions_of(made, table, domain))
+                          regions=regions_of(made, table, domain, checked=self.compared.checked))
 
     def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
         """The cost of another program, which is not compared with anything."""
         return type(self)(table, domain, name=self.name, branches=self.branches, regions=Regions(checked=False))
 
     def doubts(self, env: Mapping[Any, int], *, asked: bool = False) -> tuple[str, ...]:
-        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one;
-        with ``asked`` only those that it asks for itself, and not where arrays happen to be alike."""
+        """Where nothing is compared with concrete traces: the conditions at a point under which the program may be another one,
+        and no trace told; with ``asked`` only those that it asks for itself, and not where arrays happen to be alike."""
         regions = self.origin.compared
         if regions.checked:
             return ()
-        order = ("the order of an einsum is another one",) if regions.stand_ins else ()
-        met = (i for i in sorted(regions.signature(env)) if i < regions.own or not asked)
-        return (*dict.fromkeys(self.condition(regions.boundaries[i], env) for i in met), *order)
+        signature = regions.signature(env)
+        own = self.on(signature, env) if regions.single or signature not in regions.same else ()
+        alike = () if asked else (self.condition(d, env) for d in regions.coincident if evaluate(d, env) == 0)
+        return tuple(dict.fromkeys((*own, *alike)))
+
+    def on(self, signature: Signature, env: Mapping[Any, int]) -> tuple[str, ...]:
+        """The conditions of a region, as at one of its points."""
+        regions = self.origin.compared
+        order = regions.stand_ins or any(i > len(regions.boundaries) for i in signature)
+        met = (self.condition(regions.boundaries[i], env) for i in sorted(signature) if i < len(regions.boundaries))
+        return (*dict.fromkeys(met), *(["the order of an einsum is another one"] if order else []))
 
     def condition(self, difference: Expr, env: Mapping[Any, int] | None = None) -> str:
         """Where a difference of internal variables is zero, in the user's symbols: ``n == 1``. Where that is hard to read and a
@@ -336,6 +367,8 @@ class Symbolic(Priced):
         already, what the rules make of them is compared too."""
         if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
             return False
+        if not self.compared.checked and not self.traces_again:
+            return True
         if self.fitted is None or not self.compared.checked:
             return self.compared.settled(env, key)
         return self.compared.visited(key) or (self.request is None and not self.compared.signature(env))
@@ -362,14 +395,18 @@ class Symbolic(Priced):
             return self.sharded.concrete(self.domain, env, self.branches)
         return concrete(self.domain, self.request, env, branches=self.branches, name=self.name)
 
-    def within_ones(self, values: Mapping[str, int]) -> Symbolic:
-        """The cost at a point where some variables are 1 and a region is known."""
+    def within(self, values: Mapping[str, int]) -> Symbolic:
+        """The cost at a point where some variables are fixed and a region is known."""
         env = self.domain.bind(values)
-        return self.known.ones[self.at_one(env)][0]._settled(env, values)
+        return self.known.where[self.fixed_at(env)][0]._settled(env, values)
 
-    def at_one(self, env: Mapping[Any, int]) -> frozenset[str]:
-        """The dimensions that are 1 at a point."""
-        return frozenset(v.name for v in self.domain.variables if v.is_dimension and env[symbol(v.name)] == 1)
+    def fixed_at(self, env: Mapping[Any, int]) -> Fixed:
+        """The dimensions that are 1 at a point, or a size that the program itself asked for, with their values: jax and the model
+        write other programs there."""
+        own = self.compared.boundaries[:self.compared.own]
+        asked = {s for d in own if len(d.free_symbols) == 1 and evaluate(d, env) == 0 for s in d.free_symbols}
+        sizes = (symbol(v.name) for v in self.domain.variables if v.is_dimension)
+        return frozenset((s.name, env[s]) for s in sizes if env[s] == 1 or s in asked)
 
     def _changed(self, base: Symbolic, values: Mapping[str, int]) -> Symbolic:
         """What this cost makes of its source, of the program that holds at a point."""

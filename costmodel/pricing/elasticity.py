@@ -10,7 +10,8 @@ from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
 from costmodel.pictures import Bars
 from costmodel.pricing.core import Point
-from costmodel.pricing.workload import Times, policy_of, price, unit_of, workload
+from costmodel.pricing.times import Times, price, unit_of
+from costmodel.pricing.workload import policy_of, workload
 from costmodel.sheets import Column, Line, Result, Sheet
 
 BOUNDS = ("lower", "upper")
@@ -26,7 +27,7 @@ class Elasticities(dict[str, float], Result):
 
     def sheet(self) -> Sheet:
         """A row a figure."""
-        return Sheet(self.title, (Column("figure"), Column("time falls by", "% a %", "ratio")),
+        return Sheet(self.title, (Column("figure"), Column("time falls by", "% per %", "ratio")),
                      tuple(Line(name, (part,)) for name, part in self.items()))
 
     def chart(self) -> Bars:

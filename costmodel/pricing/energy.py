@@ -30,7 +30,7 @@ from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import said
+from costmodel.surface import levels, said
 from costmodel.symbolic.forms import ZERO
 from costmodel.symbolic.plain import cell
 from costmodel.text import shown, si
@@ -97,7 +97,7 @@ class Energy(Result):
     def by(self, what: str, depth: int | None = None) -> tuple[EnergyRow, ...]:
         """Rows that sum to the program: by ``kernel``, ``module`` (to ``depth`` levels) or ``phase`` of a training step."""
         keys: dict[str, Callable[[EnergyRow], str]] = {
-            "module": lambda row: "/".join(row.path[:depth]) or "(root)", "phase": lambda row: str(row.phase) or "forward"}
+            "module": lambda row: "/".join(row.path[:levels(depth)]) or "(root)", "phase": lambda row: str(row.phase) or "forward"}
         if what == "kernel":
             return self.rows
         if what not in keys:

@@ -11,7 +11,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.table import Row, Table, conventions, counted_rows
 from costmodel.rules.work import CostTable, total
-from costmodel.surface import said
+from costmodel.surface import levels, said
 from costmodel.symbolic.forms import ZERO
 
 _BY = ("module", "phase")
@@ -35,6 +35,7 @@ def build(cost: Grown, *, depth: int | None, by: str) -> Table:
         raise CostModelError(f"a table by {by} has other rows at every {grows}: "
                              + said(f"ask .region({grows}=…).table(by={by!r})", f"give --at with {grows}")
                              + f", or one by {' or '.join(_BY)}")
+    levels(depth)
     parts = cost.generic()
 
     def cells(table: CostTable) -> _Cells:

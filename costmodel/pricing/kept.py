@@ -24,7 +24,7 @@ def kept(cost: Symbolic) -> Kept | None:
             or cost.request is None or not cost.compared.checked:
         return None
     known = cost.known
-    ones = {names: (kept(there), alike) for names, (there, alike) in known.ones.items()}
+    where = {fixed: (kept(there), alike) for fixed, (there, alike) in known.where.items()}
     regions = set(map(id, _regions(cost)))
     within, alone = [], []
     for point, there in sorted(known.elsewhere.items()):
@@ -34,9 +34,9 @@ def kept(cost: Symbolic) -> Kept | None:
             return None
         else:
             alone.append((point, _saved(there)))
-    if any(there is None for there, _ in ones.values()):
+    if any(there is None for there, _ in where.values()):
         return None
-    return Kept(_saved(cost), tuple((names, there, alike) for names, (there, alike) in ones.items() if there is not None),
+    return Kept(_saved(cost), tuple((fixed, there, alike) for fixed, (there, alike) in where.items() if there is not None),
                 tuple(within), tuple(alone), tuple(sorted(known.alike)))
 
 
@@ -44,7 +44,7 @@ def size(cost: Symbolic) -> tuple[int, ...]:
     """How much is known of a cost: it grows with every concrete trace."""
     known, compared = cost.known, cost.compared
     own = len(known.elsewhere), len(known.alike), len(compared.points), len(compared.same), len(compared.counted)
-    return sum((size(there) for there, _ in known.ones.values()), own)
+    return sum((size(there) for there, _ in known.where.values()), own)
 
 
 def restored(kind: type[SomeCost], found: Kept, request: Callable[[], Traceable]) -> SomeCost:
@@ -52,21 +52,20 @@ def restored(kind: type[SomeCost], found: Kept, request: Callable[[], Traceable]
     deferred = Deferred(request)
     saved = found.saved
     cost = kind(saved.program, saved.domain, name=saved.name, request=cast(Any, deferred), regions=saved.regions)
-    for names, there, alike in found.ones:
-        fixed = dict.fromkeys(names, 1)
-        cost.known.ones[names] = restored(kind, there, lambda fixed=fixed: deferred.where(fixed)), alike  # type: ignore[misc]
+    for fixed, there, alike in found.where:
+        cost.known.where[fixed] = restored(kind, there, lambda fixed=fixed: deferred.where(dict(fixed))), alike  # type: ignore[misc]
     for point in found.within:
-        cost.known.elsewhere[point] = cost.within_ones(dict(point))
+        cost.known.elsewhere[point] = cost.within(dict(point))
     for point, alone in found.alone:
         cost.known.elsewhere[point] = kind(alone.program, alone.domain, name=alone.name, regions=Regions(checked=False))
-        cost.known.met.add(cost.at_one(cost.domain.bind(dict(point))))
+        cost.known.met.add(cost.fixed_at(cost.domain.bind(dict(point))))
     cost.known.alike.update(found.alike)
     return cost
 
 
 def _regions(cost: Symbolic) -> Iterator[Symbolic]:
-    """The costs that hold where some variables are 1, and those that hold within one of these."""
-    for there, _ in cost.known.ones.values():
+    """The costs that hold where some variables are fixed, and those that hold within one of these."""
+    for there, _ in cost.known.where.values():
         yield there
         yield from there.known.elsewhere.values()
         yield from _regions(there)

@@ -274,7 +274,12 @@ def _sends(table: CostTable) -> bool:
 @metric("wire_bytes", unit="B", applies=_sends,
         convention="bytes that one device sends to others, by the bandwidth-optimal ring algorithms; axis=: in exchanges over it")
 def wire_bytes(table: CostTable, axis: str | None = None) -> Expr:
-    """Bytes that a device sends, over all axes of the mesh or one."""
+    """Bytes that a device sends, over all axes of the mesh or one. Raises CostModelError for what is none."""
+    axes = {*dict(table.axes), *(name for e in table if isinstance(e.params, Collective) for name in e.params.axes)}
+    if axis is not None and axis not in axes:
+        raise CostModelError(f"{axis!r} is no axis of the mesh: "
+                             + (f"its axes are {', '.join(sorted(axes))}" if axes else "the cost is of one device"))
+
     def over(e: Equation) -> bool:
         return axis is None or (isinstance(e.params, Collective) and axis in e.params.axes)
 

@@ -10,7 +10,8 @@ from costmodel.hardware import Calibration, Hardware, load, standing
 from costmodel.pricing import communication
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.products import calibrated, matmul_of
-from costmodel.pricing.workload import computed, policy_of, runs_as, seconds_an_operation
+from costmodel.pricing.times import runs_as, seconds_an_operation
+from costmodel.pricing.workload import computed, policy_of
 from costmodel.rules.work import total
 from costmodel.surface import said
 

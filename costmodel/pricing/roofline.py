@@ -8,34 +8,28 @@ overhead where it states one. A kernel's operands come from the main memory and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, prod
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.pictures import Roof, Roofs, Spot
 from costmodel.pricing.blocking import near_bytes, nearer
 from costmodel.pricing.core import Point
 from costmodel.pricing.elasticity import elasticities
-from costmodel.pricing.rate import rate
-from costmodel.pricing.rows import RooflineRow, compulsory, together
-from costmodel.pricing.sides import shared_path, with_branches
+from costmodel.pricing.rate import batch, item_of, rate
+from costmodel.pricing.rows import RooflineRow, compulsory, rows_of, together
+from costmodel.pricing.times import Times, price
 from costmodel.pricing.topology import on_links
-from costmodel.pricing.workload import RUNS_ON, Counts, Times, Workload, policy_of, price, runs_as, unit_of, workload
-from costmodel.rules.branches import Branch, Branches, combined, told
+from costmodel.pricing.workload import policy_of, workload
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import option
+from costmodel.surface import levels, option
 from costmodel.text import did_you_mean, shown, si
 
 if TYPE_CHECKING:
     from costmodel.hardware import Hardware, Standing
 
-# What throughput counts, by the name that a symbol is given: sequences, images, examples.
-BATCH = ("n", "b", "batch")
 COMPULSORY = "compulsory"  # in place of a policy: the whole program is one kernel, which moves what it must
 
 
@@ -173,8 +167,7 @@ class Roofline(Result):
         """
         if depth is not None and what != "module":
             raise CostModelError(f"{option('depth', depth)} is of rows by module: give {option('by', 'module')}, or leave it out")
-        if depth is not None and depth < 1:
-            raise CostModelError(f"{option('depth', depth)} must be at least 1")
+        levels(depth)
         if what == "equation":
             if self.cost is None:
                 raise CostModelError("these rows have no program to take equations from; use cost.roofline(...)")
@@ -240,7 +233,7 @@ def roofline(cost: Point, hardware: str | Hardware, *, policy: str | None = None
     if room is not None:
         counts = nearer(counts, work.kernels, room)
     times = price(counts, device)
-    rows = _rows(work, counts, times)
+    rows = rows_of(work, counts, times)
     tokens = cost.cost.tokens
     return Roofline(cost.name, device, dict(cost.values), policy, rows, batch(cost.values, tokens), str(cost.coverage), cost,
                     times.stands, item_of(tokens), _communication(times), room)
@@ -265,68 +258,6 @@ def _communication(times: Times) -> Communication | None:
     compute, exposed, lower, warm = (float(each[0]) for each in (times.computed(), times.exposed(), times.whole("lower"),
                                                                  times.whole("warm")))
     return Communication(str(times.layout), lanes, compute, exposed, lower, warm)
-
-
-def item_of(tokens: Sequence[str]) -> str:
-    """What a throughput counts, in words."""
-    return "tokens" if tokens else "items"
-
-
-def batch(values: Mapping[str, Any], tokens: Sequence[str] = ()) -> Any:
-    """What throughput counts, at a point or on a grid; ``tokens`` are the symbols whose product it is in a language model."""
-    if tokens and set(tokens) <= set(values):
-        return prod(values[name] for name in tokens)
-    counted = counts_examples(values)
-    return 1 if counted is None else values[counted]
-
-
-def counts_examples(symbols: Container[str]) -> str | None:
-    """The symbol among these that counts examples: n, b or batch; None where there is none."""
-    return next((name for name in BATCH if name in symbols), None)
-
-
-def _rows(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:
-    longest: list[dict[str, tuple[float, str]]] = [{} for _ in work.kernels]
-    for kind, kernels, seconds in times.by_kind:
-        unit = unit_of(times.device, RUNS_ON[kind.engine])
-        for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
-            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, runs_as(times.device, kind)))
-    resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
-    columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
-                                          counts.times, times.predicted)]
-    busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
-    rows = []
-    for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
-        flops, int_ops, crossing, lower, upper, warm, runs, predicted = cells
-        label, path = work.names[i]
-        rows.append(RooflineRow(
-            label, kernel.kind, path, flops, int_ops, crossing,
-            tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
-            tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
-            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs,
-            kernel.main.phase, predicted=predicted if times.stands else None))
-    sides, branches = list(zip(work.sides.of, rows, strict=True)), work.sides.branches
-    return tuple(with_branches(sides, branches, lambda found: _branching(found, branches),
-                               lambda on, row: row._replace(branch=told(on))))
-
-
-def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) -> RooflineRow:
-    """What counts of a branching's sides as one row: the side with the greatest (or least) lower bound, and of the other
-    bounds the greatest (or least) by themselves."""
-    first, row = found[0]
-    path = shared_path(each.path for _, each in found)
-    label = "/".join(path) or "cond"
-
-    def choose(sides: Sequence[RooflineRow]) -> RooflineRow:
-        chosen = branches.pick(sides, lambda side: side.lower)
-        expected = [side.predicted for side in sides if side.predicted is not None]
-        return chosen._replace(upper=branches.pick([side.upper for side in sides], float),
-                               warm=branches.pick([side.warm for side in sides], float),
-                               predicted=branches.pick(expected, float) if expected else None)
-
-    whole = combined(found, branches, add=lambda parts: together(label, parts), join=lambda parts: together(label, parts),
-                     choose=choose)
-    return whole._replace(kind=branches.told(first[0]), path=path, phase=row.phase, busy=whole.busy or (("memory", 0.0),))
 
 
 # -- as text ------------------------------------------------------------------------------------------------------------------

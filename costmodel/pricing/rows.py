@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import inf
 from typing import NamedTuple
+
+import numpy as np
+
+from costmodel.pricing.sides import shared_path, with_branches
+from costmodel.pricing.times import RUNS_ON, Times, runs_as, unit_of
+from costmodel.pricing.workload import Counts, Workload
+from costmodel.rules.branches import Branch, Branches, combined, told
 
 
 class RooflineRow(NamedTuple):
@@ -103,3 +111,48 @@ def compulsory(label: str, rows: Iterable[RooflineRow], moved: float, bandwidth:
     lower = max(memory, *units.values(), 0.0) + launch
     return whole._replace(kind="program", bytes=moved, busy=tuple(busy.items()), lower=lower, upper=sum(busy.values()), warm=lower,
                           predicted=None)
+
+
+def rows_of(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:
+    """A row a kernel, at a point, those of branches below the row that counts."""
+    longest: list[dict[str, tuple[float, str]]] = [{} for _ in work.kernels]
+    for kind, kernels, seconds in times.by_kind:
+        unit = unit_of(times.device, RUNS_ON[kind.engine])
+        for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
+            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, runs_as(times.device, kind)))
+    resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
+    columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
+                                          counts.times, times.predicted)]
+    busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
+    rows = []
+    for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
+        flops, int_ops, crossing, lower, upper, warm, runs, predicted = cells
+        label, path = work.names[i]
+        rows.append(RooflineRow(
+            label, kernel.kind, path, flops, int_ops, crossing,
+            tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
+            tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
+            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs,
+            kernel.main.phase, predicted=predicted if times.stands else None))
+    sides, branches = list(zip(work.sides.of, rows, strict=True)), work.sides.branches
+    return tuple(with_branches(sides, branches, lambda found: _branching(found, branches),
+                               lambda on, row: row._replace(branch=told(on))))
+
+
+def _branching(found: Sequence[tuple[Branch, RooflineRow]], branches: Branches) -> RooflineRow:
+    """What counts of a branching's sides as one row: the side with the greatest (or least) lower bound, and of the other
+    bounds the greatest (or least) by themselves."""
+    first, row = found[0]
+    path = shared_path(each.path for _, each in found)
+    label = "/".join(path) or "cond"
+
+    def choose(sides: Sequence[RooflineRow]) -> RooflineRow:
+        chosen = branches.pick(sides, lambda side: side.lower)
+        expected = [side.predicted for side in sides if side.predicted is not None]
+        return chosen._replace(upper=branches.pick([side.upper for side in sides], float),
+                               warm=branches.pick([side.warm for side in sides], float),
+                               predicted=branches.pick(expected, float) if expected else None)
+
+    whole = combined(found, branches, add=lambda parts: together(label, parts), join=lambda parts: together(label, parts),
+                     choose=choose)
+    return whole._replace(kind=branches.told(first[0]), path=path, phase=row.phase, busy=whole.busy or (("memory", 0.0),))

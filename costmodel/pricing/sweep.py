@@ -11,21 +11,19 @@ import numpy as np
 
 from costmodel.errors import CostModelError, DomainError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import check_figure, figure_symbol, units_of
 from costmodel.pricing.grid.answers import ALIASES, SIGNS, Condition, check_names, conditions, quantity, wanted
 from costmodel.pricing.grid.answers import best as best_of
 from costmodel.pricing.grid.answers import pareto as front_of
 from costmodel.pricing.grid.axes import bind
 from costmodel.pricing.grid.build import variable
-from costmodel.pricing.grid.figures import check_figure, units_of
 from costmodel.pricing.grid.job import TIMED, Job, prepare, tracked
 from costmodel.pricing.grid.lazy import evaluator, lazy, on_jax
 from costmodel.pricing.grid.store import write
 from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
-from costmodel.pricing.rate import rate
-from costmodel.pricing.roofline import batch
+from costmodel.pricing.rate import batch, rate
 from costmodel.sheets import Column, Line, Sheet
 from costmodel.surface import option, said
 
@@ -67,6 +65,8 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     if asked > 1:
         raise CostModelError(f"{option('best')}, {option('pareto')} and {option('out', flag='a store as -o')} are three answers: "
                              "ask for one")
+    if vary and not isinstance(vary, Mapping):
+        raise CostModelError(f"vary={vary!r} is no mapping: name figures with their values, as vary={{'bandwidth': ['1TB/s']}}")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
@@ -123,8 +123,11 @@ def _figures(name: str, values: Any, devices: Sequence[Hardware]) -> np.ndarray:
     for device in devices:
         check_figure(device, name)
     found = np.array([quantity(v, units_of(name)) if isinstance(v, str) else float(v) for v in values], dtype=np.float64)
-    if not len(found) or not (found > 0).all():
-        raise CostModelError(said(f"vary={{{name!r}: …}}", f"--vary {name}") + " takes one or more positive numbers")
+    typed = said(f"vary={{{name!r}: …}}", f"--vary {name}")
+    if not len(found) or not (np.isfinite(found) & (found > 0)).all():
+        raise CostModelError(f"{typed} takes one or more positive numbers")
+    if len(set(found.tolist())) < len(found):
+        raise CostModelError(f"{typed} has a value twice; give each once")
     return found
 
 
@@ -132,6 +135,9 @@ def _with_asked(metrics: Sequence[str], names: Sequence[str], grid: Mapping[str,
                 figures: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics, and those that conditions and criteria name."""
     known = {*TIMED, "hardware", *grid, *(figure_symbol(name).name for name in figures)} - {"energy"}
+    stated = next((name for name in names if name not in known and (units_of(name) or units_of(name.replace("_", ".", 1)))), None)
+    if stated:
+        raise CostModelError(f"{stated} is a figure of devices, and each has its own here: give it values by {option('vary')}")
     return tuple(dict.fromkeys([*metrics, *(n for n in names if n not in known and n not in map(variable, metrics))]))
 
 
@@ -182,7 +188,8 @@ def opened(path: str) -> Any:
 def _devices(hardware: Any) -> tuple[list[str], list[Hardware]]:
     """The labels of devices, and the devices."""
     asked = (hardware,) if isinstance(hardware, str | Hardware) else tuple(hardware)
-    return [h if isinstance(h, str) else h.name for h in asked], [load(h) if isinstance(h, str) else h for h in asked]
+    return ([h.name if isinstance(h, Hardware) else str(h) for h in asked],
+            [h if isinstance(h, Hardware) else load(h) for h in asked])
 
 
 def arrays(job: Job) -> dict[str, np.ndarray]:

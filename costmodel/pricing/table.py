@@ -21,7 +21,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import option, said
+from costmodel.surface import levels, option, said
 from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
@@ -103,8 +103,7 @@ def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: s
     """The table of a cost; see :meth:`costmodel.Cost.table`."""
     if by not in _BUILDERS:
         raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
-    if depth is not None and depth < 1:
-        raise CostModelError(f"{option('depth', depth)} must be at least 1")
+    levels(depth)
     if depth is not None and by in ("op", "phase"):
         raise CostModelError(f"{option('depth', depth)} is of rows by module: give {option('by', 'module')}, or leave it out")
     if (by == "kernel") != (policy is not None):

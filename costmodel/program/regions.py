@@ -10,8 +10,9 @@ from sympy import Expr
 
 from costmodel.errors import DomainError
 from costmodel.symbolic.forms import evaluate
+from costmodel.trace.undecided import Order
 
-Signature = frozenset[int]  # the boundaries that a point is on, by their place
+Signature = frozenset[int]  # the boundaries that a point is on by their place, and other orders of einsums by numbers above
 Key = tuple[tuple[str, int], ...]  # a point
 
 
@@ -19,8 +20,10 @@ class Regions:
     """The boundaries of a program and the regions in which a concrete trace was the same.
 
     boundaries: differences, in internal variables; the program may be another one where one is zero.
-    stand_ins:  the order of an einsum was chosen by sizes that stand for all symbols: every point is a region of its own.
-    checked:    False: nothing is compared.
+    orders:     of einsums, which are another program's where jax chooses another one; the first ``own_orders`` are this program's.
+    stand_ins:  such orders are not known, as in a file: every point is a region of its own.
+    coincident: differences that are zero where arrays happen to be alike: boundaries too, of a program that is checked.
+    checked:    False: it is believed on no boundary, and where its arrays happen to be alike.
     own:        the first so many boundaries were asked for by this program; others by programs before it, from which jax may have
                 remembered parts.
     same:       regions in which a concrete trace was the same: the boundaries that their points are on.
@@ -28,27 +31,52 @@ class Regions:
     points:     points at which one was the same.
     """
 
-    def __init__(self, boundaries: Iterable[Expr] = (), *, stand_ins: bool = False, checked: bool = True,
-                 same: Iterable[Signature] = (), everywhere: bool = False, own: int | None = None,
-                 counted: Iterable[Signature] = (), points: Iterable[Key] = ()) -> None:
-        self.boundaries = tuple(boundaries)
+    def __init__(self, boundaries: Iterable[Expr] = (), *, orders: Iterable[Order] = (), stand_ins: bool = False,
+                 checked: bool = True, same: Iterable[Signature] = (), everywhere: bool = False, own: int | None = None,
+                 counted: Iterable[Signature] = (), points: Iterable[Key] = (), coincident: Iterable[Expr] = (),
+                 own_orders: int = 0) -> None:
+        self.boundaries, self.orders = tuple(boundaries), tuple(orders)
         self.stand_ins, self.checked = stand_ins, checked
-        self.same = set(same)
+        self.same = {*same} if checked else {*same, frozenset()}
+        self.coincident = tuple(coincident)
         self.counted = set(counted)
         self.everywhere = everywhere  # a point on no boundary differed: no point may be believed unseen
         self.own = len(self.boundaries) if own is None else own
+        self.own_orders = own_orders
         self.points = set(points)
         self._told = self._doubted = False
+        self._other: dict[tuple[Order, Any], int] = {}  # numbers of orders that jax chooses in place of the program's
 
     def signature(self, env: Mapping[Any, int]) -> Signature:
         """The boundaries that a point is on."""
-        return frozenset(i for i, d in enumerate(self.boundaries) if evaluate(d, env) == 0)
+        on = [i for i, d in enumerate(self.boundaries) if evaluate(d, env) == 0]
+        return frozenset([*on, *filter(None, (self.other(order, order.at(env)) for order in self.orders))])
+
+    def other(self, order: Order, chosen: Any) -> int:
+        """The number of an order that jax chooses; 0 where it is the program's."""
+        if chosen == order.assumed():
+            return 0
+        return self._other.setdefault((order, chosen), len(self.boundaries) + len(self._other) + 1)
+
+    def asked(self, signature: Signature) -> Signature:
+        """What the program itself asked for of what a point is on."""
+        orders = {self._other[order, chosen] for order, chosen in self._other if order in self.orders[:self.own_orders]}
+        return frozenset(i for i in signature if i < self.own or i in orders)
+
+    def own_of(self, signatures: Iterable[Signature]) -> set[Signature]:
+        """Of these regions, those with the program's orders of einsums, by the boundaries that it asked for itself."""
+        return {frozenset(i for i in s if i < self.own) for s in signatures if all(i < len(self.boundaries) for i in s)}
+
+    @property
+    def single(self) -> bool:
+        """Whether every point is a region of its own."""
+        return self.stand_ins or self.everywhere
 
     def settled(self, env: Mapping[Any, int], point: Key) -> bool:
         """Whether the program may be believed at this point."""
-        if not self.checked or point in self.points:
+        if point in self.points:
             return True
-        return not (self.stand_ins or self.everywhere) and self.signature(env) in self.same
+        return not self.single and self.signature(env) in self.same
 
     def visited(self, point: Key) -> bool:
         """Whether a concrete trace was the same at this very point."""
@@ -81,10 +109,19 @@ class Regions:
             print("costmodel: verification is off, and the model may be another program where "
                   f"{', '.join(conditions)}: turn it on, or analyse the model with that size as an integer", file=sys.stderr)
 
+    def tell(self, conditions: Sequence[str]) -> None:
+        """Says once that a model is traced although verification is off."""
+        if not self.checked and not self._told:
+            self._told = True
+            print(f"costmodel: the model may be another program where {', '.join(conditions)}: there it is traced again, once in "
+                  "each region", file=sys.stderr)
+
     def refuse(self, env: Mapping[Any, int], values: Mapping[str, int]) -> None:
         """Raises DomainError for a point on a boundary that was not verified before the cost was saved."""
-        on = {i for i in self.signature(env) if i < self.own}
-        if (on and self.signature(env) not in self.same) or self.stand_ins or self.everywhere:
+        if not self.checked:
+            return
+        signature = self.signature(env)
+        if (self.asked(signature) and signature not in self.same) or self.single:
             point = ", ".join(f"{k}={v}" for k, v in sorted(values.items()))
             raise DomainError(f"{point} was not verified by a concrete trace before this cost was saved, and the model may be "
                               "another one there; evaluate the cost at such a point before to_json(), and give a function its "

@@ -150,13 +150,14 @@ class _Writer:
         return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
 
     def regions(self, regions: Regions, whole: bool) -> dict[str, Any]:
-        flags = {"stand_ins": regions.stand_ins, "checked": regions.checked, "everywhere": regions.everywhere}
+        flags = {"stand_ins": regions.stand_ins or regions.own_orders > 0, "checked": regions.checked,
+                 "everywhere": regions.everywhere}
         if whole:
             return {"boundaries": [self.expr(b) for b in regions.boundaries], "same": sorted(map(sorted, regions.same)),
                     "own": regions.own, "counted": sorted(map(sorted, regions.counted)),
                     "points": [dict(point) for point in sorted(regions.points)], **flags}
         places = regions.boundaries[:regions.own]
-        same = {frozenset(i for i in s if i < regions.own) for s in regions.same | regions.counted}
+        same = regions.own_of(regions.same | regions.counted)
         return {"boundaries": [self.expr(b) for b in places], "same": sorted(map(sorted, same)), **flags}
 
     def array(self, a: Array) -> int:

@@ -145,7 +145,7 @@ def _draw(data: Any) -> Any:
         spot.axis("off")
     for spot, (name, device) in zip(spots.flat, panels, strict=False):
         _panel(spot, data, name, device, axes)
-    made.suptitle(shown(data.attrs.get("model", "")), parse_math=False)
+    made.suptitle(shown(data.attrs.get("model", "")), x=0.01, ha="left", parse_math=False)
     return made
 
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from costmodel.errors import CostModelError
 from costmodel.rules.traits import Trait
@@ -30,12 +33,14 @@ class Types:
     state: str | None = None
 
     @classmethod
-    def of(cls, text: str) -> Types:
-        """``"bf16"`` for everything, or ``"weights=int8,activations=bf16"``. Raises CostModelError for another role or type.
+    def of(cls, text: Any) -> Types:
+        """``"bf16"`` or a dtype for everything, or ``"weights=int8,activations=bf16"``. Raises CostModelError for another role or
+        type.
 
         >>> Types.of("weights=int8, activations=bf16")
         Types(weights='int8', activations='bfloat16', state=None)
         """
+        text = text if isinstance(text, str) else _name(text)
         if "=" not in text:
             return cls(*[_type(text)] * 3)
         given: dict[str, str] = {}
@@ -53,6 +58,14 @@ class Types:
         if self.weights == self.activations == self.state:
             return str(self.weights)
         return ", ".join(f"{role} in {dtype}" for role, dtype in zip(ROLES, (self.weights, self.activations), strict=True) if dtype)
+
+
+def _name(dtype: Any) -> str:
+    """What numpy calls a type, such as ``jnp.bfloat16``."""
+    try:
+        return np.dtype(dtype).name if dtype is not None else "None"
+    except TypeError:
+        return repr(dtype)
 
 
 def _type(name: str) -> str:

@@ -96,7 +96,7 @@ class Sharded:
             warn(found.text(Domain.of(found.dim).in_user_symbols(found.dim)), line(found.equation))
         for doubt in self.doubts:
             warn(doubt)
-        return Made(self.device.program, stand_ins=traced.stand_ins, asked=traced.asked)
+        return Made(self.device.program, orders=traced.orders, asked=traced.asked)
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:

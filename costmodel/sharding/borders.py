@@ -13,6 +13,7 @@ from costmodel.rules import lookup
 from costmodel.rules.params import Convolution, Window
 from costmodel.rules.traits import Trait
 from costmodel.sharding.shardy import Axis, Tensor
+from costmodel.symbolic.forms import FloorDiv, at_least_zero
 from costmodel.symbolic.translate import internal
 
 # (dimension of the first operand, the axes that share it, rows of a neighbour's part that windows reach into)
@@ -38,10 +39,15 @@ def _of_convolution(r: Raw, params: Convolution, image: Tensor, kernel: Tensor |
         axes = image.sharding[dim]
         if not axes:
             continue
+        stride, hole, apart = (internal(each[i]) for each in (params.strides, params.image_dilation, params.kernel_dilation))
+        taps = r.ins[1].array.shape[kernel_dim]
         if kernel is not None and kernel.sharding[kernel_dim]:  # a filter's gradient: its own border is what slides
-            rows = r.outs[0].array.shape[out_dim] - 1
-        else:
-            rows = r.ins[1].array.shape[kernel_dim] - internal(params.strides[i])
+            rows = (r.outs[0].array.shape[out_dim] - 1) * stride + 1 - apart
+        elif hole == 1:
+            rows = (taps - 1) * apart + 1 - stride
+        else:  # rows before and behind of the image that was spread out, whose holes nobody sends
+            low = internal(params.padding[i][0])
+            rows = FloorDiv(low, hole) + at_least_zero(FloorDiv((taps - 1) * apart - stride - low, hole) + 1)
         if rows.is_Integer and rows <= 0:
             continue
         yield dim, axes, rows

@@ -2,8 +2,9 @@
 
 Shardy chooses the sharding of a contraction by the sizes of what would be sent; XLA does not look at sizes. It takes what both
 operands agree on, then the result's sharding, then a contraction that one operand alone is sharded along. A gather keeps the
-sharding that its operand has along the dimensions that slices take whole, and a scatter that of its result. Found by reading XLA's
-output.
+sharding that its operand has along the dimensions that slices take whole, and a scatter that of its result. A slice at data has its
+operand whole along the dimensions that it cuts, and a Fourier transform or the largest few of a sorted dimension are computed whole
+on every device. Found by reading XLA's output.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class _Choices:
         self.mlir, self.mesh = mlir, mesh
         self.after: Any = None  # what follows the operation that is decided on
         self.rules: dict[str, Callable[[Any], None]] = {
-            "stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather, "stablehlo.scatter": self._scatter}
+            "stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather, "stablehlo.scatter": self._scatter,
+            "stablehlo.dynamic_slice": self._dynamic_slice, "stablehlo.fft": self._whole, "chlo.top_k": self._whole}
 
     def block(self, block: Any) -> None:
         for o, after in pairwise([*block.operations, None]):
@@ -155,11 +157,23 @@ class _Choices:
 
     def _result(self, op: Any, old: Names, new: Names) -> None:
         op.attributes["sdy.sharding"] = self.mlir.sdy.TensorShardingPerValueAttr.get([self._attribute(new)])
+        self._handed_on(op, op.results[0], old, new)
+
+    def _results(self, op: Any, new: Sequence[Names]) -> None:
+        """Those of an operation whose results were shared otherwise."""
+        old = [self.names(result) for result in op.results]
+        op.attributes["sdy.sharding"] = self.mlir.sdy.TensorShardingPerValueAttr.get(list(map(self._attribute, new)))
+        for result, before, after in zip(op.results, old, new, strict=True):
+            if before is not None:
+                self._handed_on(op, result, before, after)
+
+    def _handed_on(self, op: Any, result: Any, old: Names, new: Names) -> None:
+        """What reads a result reads it as it was shared before."""
         if old == new:
             return
-        uses = [(use.owner, use.operand_number) for use in op.results[0].uses]
+        uses = [(use.owner, use.operand_number) for use in result.uses]
         with op.location:
-            made = self.mlir.sdy.ReshardOp(op.results[0], self._attribute(old), ip=self.mlir.ir.InsertionPoint(self.after))
+            made = self.mlir.sdy.ReshardOp(result, self._attribute(old), ip=self.mlir.ir.InsertionPoint(self.after))
         for user, number in uses:
             user.operands[number] = made.result
 
@@ -177,6 +191,23 @@ class _Choices:
         self._operand(op, 1, right, new[1])
         if out != new[2] or any(new[2]):
             self._result(op, out, new[2])
+
+    def _whole(self, op: Any) -> None:
+        """Neither operand nor results are shared."""
+        for i, value in enumerate(op.operands):
+            if (names := self.names(value)) is not None:
+                self._operand(op, i, names, [()] * len(names))
+        self._results(op, [[()] * self.mlir.ir.RankedTensorType(result.type).rank for result in op.results])
+
+    def _dynamic_slice(self, op: Any) -> None:
+        names = self.names(op.operands[0])
+        whole, taken = (self.mlir.ir.RankedTensorType(v.type).shape for v in (op.operands[0], op.results[0]))
+        if names is None:
+            return
+        new = [axes if size == all_ else () for axes, size, all_ in zip(names, taken, whole, strict=True)]
+        self._operand(op, 0, names, new)
+        if names != new:
+            self._results(op, [new])
 
     def _gather(self, op: Any) -> None:
         numbers = self.mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])

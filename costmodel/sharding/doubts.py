@@ -16,9 +16,9 @@ _CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"
 def doubts(program: RawProgram, local: Local | None = None) -> tuple[str, ...]:
     """A line for each such place in a device's program; ``local`` is how that was put together.
 
-    Where the result of a cumulative sum is then shared along the summed dimension, XLA gathers the whole operand first (seen for
-    processors, for which jax writes it as slices and pads, and for TPUs). What the partitioner sends and what it shares has to be
-    that of an equation, or would be missing without a word.
+    Where a cumulative sum goes along a dimension that devices share, or its result is then shared along it, XLA gathers the whole
+    operand first (seen for processors, for which jax writes it as slices and pads, and for TPUs). What the partitioner sends and
+    what it shares has to be that of an equation, or would be missing without a word.
     """
     readers: dict[Value, list[Raw]] = {}
     for r in program.equations:
@@ -47,6 +47,9 @@ def _cumulative(program: RawProgram, readers: dict[Value, list[Raw]]) -> Iterato
         if r.primitive not in _CUMULATIVE:
             continue
         axis, (made,) = int(r.params["axis"]), r.outs
+        if made.array.shape[axis].as_numer_denom()[1].free_symbols:
+            yield (f"{r.primitive} at {where(r)}: devices share the dimension that it goes along, for which XLA gathers the "
+                   "operand first: a device sends and holds more than these formulas say")
         for user in _readers(made, readers):
             if user.primitive in ("all_to_all", SHARD_VIEW) and _shared(made, user.outs[0], axis):
                 yield (f"{r.primitive} at {where(r)}: its result is shared along the summed dimension, for which XLA may gather "

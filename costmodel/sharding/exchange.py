@@ -35,7 +35,7 @@ def added(less: Sharding, more: Sharding) -> tuple[Axis, ...]:
 
 def _moved(op: Operation) -> tuple[Axis, ...]:
     pairs = zip(op.operands[0].sharding, op.results[0].sharding, strict=True)
-    return tuple(sorted({axis for a, b in pairs if a != b for axis in (*a, *b)}))
+    return tuple(sorted({axis for a, b in pairs if a != b for axis in (*a, *b)}, key=lambda axis: (axis.name, axis.before)))
 
 
 _AXES: dict[str, Any] = {
@@ -47,11 +47,11 @@ _AXES: dict[str, Any] = {
 
 def turns(op: Operation) -> list[tuple[Axis, ...]]:
     """The axes that a collective is over, one list a turn. Every device has constants, so that nothing is sent of them; what a
-    convolution sums over sharded dimensions is reduced once a dimension."""
+    convolution or a reduction sums over sharded dimensions is reduced once a dimension (XLA's ``AllReduceAlongShardingDims``)."""
     axes, maker = _AXES[op.collective](op), root(op.operands[0]).maker
     if maker is not None and is_constant(maker):
         return [()]
-    if op.collective == "all_reduce" and maker is not None and maker.name == "stablehlo.convolution":
+    if op.collective == "all_reduce" and maker is not None and maker.name in ("stablehlo.convolution", "stablehlo.reduce"):
         by_dimension = [tuple(a for a in axes if a in dim) for dim in maker.operands[0].sharding]
         left = tuple(a for a in axes if not any(a in dim for dim in by_dimension))
         return [turn for turn in (*by_dimension, left) if turn]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from sympy import Expr, Integer, Mul
@@ -181,9 +182,11 @@ class _Localiser:
 
     def _at(self, op: Operation, v: Value, where: _Where) -> tuple[Raw, float]:
         """The equation in whose module and loops a collective runs, and when: a reduction belongs to what is reduced, anything else
-        to what needs it, if it is in the same loop."""
+        to what needs it, if it is in the same loop. What no iteration changes is sent before the loop."""
         made = self.makers.get(v)
         here = where.reader
+        if here is not None and (before := self._before_loop(here, op.operands[0], made and made[0])) is not None:
+            return before
         of_maker = made is not None and (made[1] is None or made[1].around is op.around)
         of_reader = here is not None and (where.operation is None or where.operation.around is op.around)
         if made is not None and of_maker and (op.collective in REDUCTIONS or not of_reader):
@@ -191,6 +194,18 @@ class _Localiser:
         if here is not None:
             return here, self.now + _SENT_FIRST
         return (made[0] if made is not None else _NOWHERE), self.now + _SENT_FIRST
+
+    def _before_loop(self, reader: Raw, source: Tensor, maker: Raw | None) -> tuple[Raw, float] | None:
+        """Where XLA sends what a loop's body takes and does not change (``WhileLoopInvariantCodeMotion``); None for anything
+        else."""
+        if source.maker is not None or source.loop is None or unchanged(source) is None:
+            return None
+        outer = _shared_loops(reader, maker)
+        beside = next((e for e in self.program.equations if e.loops == outer and not e.branch), None) if outer else _NOWHERE
+        first = next(i for i, e in enumerate(self.program.equations) if e.loops[:len(outer) + 1] == reader.loops[:len(outer) + 1])
+        if beside is None or reader.branch or len(outer) == len(reader.loops):
+            return None
+        return replace(reader, times=beside.times, loops=outer), first + _SENT_FIRST
 
     # -- equations -------------------------------------------------------------------------------------------------------------
 
@@ -317,6 +332,12 @@ _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
 # When a device runs what goes with equation i: at i + one of these, so that an equation's results are sent on before what the next
 # one needs is.
 _SENT_FIRST, _BORDERS, _HANDED_ON = -0.5, -0.25, 0.1
+
+
+def _shared_loops(reader: Raw, maker: Raw | None) -> tuple[int, ...]:
+    """The loops that an equation is in together with what makes its operand; none for an input."""
+    pairs = zip(reader.loops, () if maker is None else maker.loops, strict=False)
+    return tuple(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _local_sizes(sizes: tuple[Expr, ...], r: Raw, ins: Sequence[Value], outs: Sequence[Value], name: str) -> tuple[Any, ...]:

@@ -13,6 +13,8 @@ from costmodel.errors import CostModelError
 from costmodel.symbolic.domain import Domain, Variable
 from costmodel.symbolic.forms import ONE, symbol
 
+MOST = 2**31 - 1  # devices, as jax counts them
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -66,6 +68,8 @@ def mesh_of(given: Any) -> Mesh:
             raise CostModelError(f"mesh axis {name!r} needs a name of letters, digits and underscores: it is a symbol of results")
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise CostModelError(f"mesh axis {name!r} has {size!r} devices; give an integer of at least 1")
+    if prod(shape.values()) > MOST:
+        raise CostModelError(f"a mesh of {prod(shape.values()):,} devices is more than jax counts: at most {MOST:,}")
     return Mesh(tuple((str(name), int(size)) for name, size in shape.items()))
 
 

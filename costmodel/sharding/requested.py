@@ -15,6 +15,7 @@ from costmodel.errors import CostModelError, RankError
 from costmodel.program.raw import RawProgram
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.rules import Rules
+from costmodel.surface import said
 from costmodel.trace.pure import paths
 from costmodel.trace.requests import Request
 from costmodel.trace.training import Step
@@ -126,8 +127,9 @@ def _per_argument(request: Request, stated: Shardings) -> list[list[Spec]]:
         return [_said_or_own(given, x, "in_shardings") for x in request.inputs]
     entries = tuple(given) if isinstance(given, tuple | list) else (given,)
     if len(entries) != len(request.inputs):
-        raise CostModelError(f"in_shardings has {len(entries)} entries for {len(request.inputs)} inputs: one for each, or one "
-                             "PartitionSpec for all of them")
+        inputs = f"{len(request.inputs)} input{'' if len(request.inputs) == 1 else 's'}"
+        raise CostModelError(said(f"in_shardings has {len(entries)} entries for {inputs}: one for each, or a PartitionSpec for all",
+                                  f"{len(entries)} times --shard for {inputs}: give one for each, or one for all"))
     return [_said_or_own(entry, x, f"in_shardings[{i}]") for i, (entry, x) in enumerate(zip(entries, request.inputs, strict=True))]
 
 
@@ -267,7 +269,7 @@ def check_axes(spec: Spec, mesh: Mesh) -> None:
 def check_rank(spec: Spec, shape: Sequence[Any], what: str) -> None:
     """Raises RankError for a partition with more entries than its array has dimensions."""
     if spec is not None and len(spec) > len(shape):
-        raise RankError(f"{what}: {spec}", len(spec), f"an array of shape ({', '.join(map(str, shape))})", len(shape))
+        raise RankError(what, spec, f"an array of shape ({', '.join(map(str, shape))})", len(shape))
 
 
 def tell_metadata(name: str) -> None:

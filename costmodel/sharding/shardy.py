@@ -19,6 +19,7 @@ from costmodel.sharding.choices import decide
 from costmodel.sharding.concrete import Concrete
 from costmodel.sharding.elementwise import write_out
 from costmodel.sharding.mesh import Mesh
+from costmodel.sharding.order import reorder
 
 _PROPAGATE = "builtin.module(sdy-propagation-pipeline)"
 _RESHARD = ("builtin.module(func.func(sdy-insert-explicit-reshards{enable-full-version=true}))",
@@ -132,6 +133,7 @@ def _partition(module: Any) -> Partitioned:
         marks.write(module, mlir)
         write_out(module, mlir)
         write_out_broadcasts(module, mlir)
+        reorder(module, mlir)
         run(_PROPAGATE)
         decide(module, mlir)
         run(*_RESHARD)

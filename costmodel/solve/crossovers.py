@@ -13,7 +13,8 @@ from costmodel.fusion import Kernel
 from costmodel.hardware import Hardware, load
 from costmodel.pricing.communication import LINK
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.workload import RUNS_ON, computed, metrics, policy_of, seconds_an_operation, unit_of
+from costmodel.pricing.times import RUNS_ON, seconds_an_operation, unit_of
+from costmodel.pricing.workload import computed, metrics, policy_of
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import OpKind, total
 from costmodel.sheets import Column, Drawn, Facts, heads

@@ -9,9 +9,9 @@ from sympy import Expr
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, load
-from costmodel.pricing.clock import figure_of, figure_symbol, unit_of_figure
 from costmodel.pricing.closed import free_clock
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import figure_of, figure_symbol, units_of
 from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.symbolic.forms import Symbol, evaluate
 from costmodel.text import si
@@ -63,7 +63,7 @@ def figure_crossover(cost: Symbolic, figure: str, device: str | Hardware, *, at:
     clock = free_clock(point.cost, found, (figure,), policy)
     if clock.chosen:
         raise CostModelError(f"{cost.name} has branches, of which another may count at another {figure}; price each device")
-    rate, unit = figure_symbol(figure), unit_of_figure(figure)
+    rate, unit = figure_symbol(figure), units_of(figure)[0]
     busy = {name: _inverse(clock.busy(name).expand().coeff(rate, -1), clock.busy(name).expand().coeff(rate, 0), point.env)
             for name in clock.units if name != "launch"}
     if figure == "bandwidth":

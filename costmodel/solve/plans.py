@@ -16,6 +16,7 @@ from costmodel.solve.stack import Stack
 from costmodel.solve.stages import Stages
 from costmodel.solve.steps import GIB, Composer, Plan, StepCost
 from costmodel.surface import option, said
+from costmodel.text import si
 
 ZERO = (0, 1, 2, 3)
 MOST = 2**20  # devices, sequences a step or plans: every divisor is tried
@@ -93,7 +94,7 @@ def plan(model: Any, *, devices: int, hw: str | Hardware, global_batch: int, cou
     fitting, least = _evaluated(stack, rates, candidates, room)
     if not fitting:
         raise CostModelError(f"{stack.name} does not fit {devices} x {device.name}: the smallest of {len(candidates)} plans takes "
-                             f"{least / GIB:.1f} GiB of {room / GIB:.1f} a device; give more devices")
+                             f"{least / GIB:.1f} GiB of {_gib(room)} a device; give more devices")
     fitting.sort(key=lambda cost: (cost.seconds, cost.plan.zero, cost.bytes))
     title = f"{stack.name} on {devices} x {device.name}, {global_batch} sequences a step"
     return Plans(title, tuple(_distinct(fitting, count)), len(candidates), len(fitting), f"times {rates.words}")
@@ -157,3 +158,8 @@ def _candidates(stack: Stack, devices: int, batch: int) -> Iterator[Plan]:
 
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _gib(room: float) -> str:
+    """Bytes in GiB, those that are less than a tenth as they are."""
+    return f"{room / GIB:.1f} GiB" if room >= GIB / 10 else si(room, "B")

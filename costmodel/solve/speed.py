@@ -16,9 +16,9 @@ from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing import communication
 from costmodel.pricing.core import Point, Symbolic
 from costmodel.pricing.elasticity import whole_time
-from costmodel.pricing.rate import rate
-from costmodel.pricing.roofline import BATCH
-from costmodel.pricing.workload import RUNS_ON, computed, needless, policy_of, price, seconds_an_operation, unit_of, workload
+from costmodel.pricing.rate import BATCH, rate
+from costmodel.pricing.times import RUNS_ON, price, seconds_an_operation, unit_of
+from costmodel.pricing.workload import computed, needless, policy_of, workload
 from costmodel.rules.branches import Branch, combined
 from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.fits import bytes_used, of_all

@@ -11,7 +11,8 @@ from costmodel.hardware import Hardware
 from costmodel.memory import liveness, saved
 from costmodel.pictures import Bars
 from costmodel.pricing.core import Point, Symbolic
-from costmodel.pricing.roofline import BATCH, counts_examples, roofline
+from costmodel.pricing.rate import BATCH, counts_examples
+from costmodel.pricing.roofline import roofline
 from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
 from costmodel.sheets import Column, Drawn, Facts, Line, Result, Sheet, heads
 from costmodel.solve.fits import Fit, max_fit

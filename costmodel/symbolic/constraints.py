@@ -59,6 +59,8 @@ def parse(where: str) -> Constraints:
 def _divides(found: Constraints, text: str, divisor: str, name: str) -> None:
     if not _NAME.fullmatch(name) or not (_NAME.fullmatch(divisor) or divisor.isdigit()):
         raise DomainError(f"constraint {text!r}: write 'integer | name' or 'name | name'")
+    if divisor.isdigit() and int(divisor) == 0:
+        raise DomainError(f"constraint {text!r}: 0 divides no size; write an integer of at least 1")
     found.divisors.setdefault(name, []).append(int(divisor) if divisor.isdigit() else divisor)
 
 

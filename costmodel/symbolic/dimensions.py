@@ -128,7 +128,7 @@ class _Declaration:
         if not inequality.names & set(self.names):
             raise DomainError(f"constraint {inequality.text!r} is about none of the dimensions that this call declares")
         greater, smaller = (arithmetic(side, self.dimension, inequality.text) for side in (inequality.greater, inequality.smaller))
-        compat.constrain(greater, smaller)
+        compat.constrain(greater, smaller, inequality.text)
         relate(Relation(inequality.text, internal(greater) - internal(smaller)))
 
 

@@ -10,8 +10,10 @@ CeilDiv(h, 4)
 
 from __future__ import annotations
 
+import operator
 from functools import lru_cache
 from math import gcd, lcm
+from typing import Any
 
 import sympy
 from sympy import Add, Expr, Function, Integer
@@ -25,6 +27,7 @@ class FloorDiv(Function):
     divisions are merged, a common factor is cancelled, ⌊-x / b⌋ is -⌈x / b⌉, and ⌊(x + b - 1) / b⌋ is written ``CeilDiv(x, b)``."""
 
     nargs = 2
+    exact = staticmethod(operator.floordiv)
 
     def __new__(cls, a, b, **_):
         return floor_div(_sympify(a), _sympify(b))
@@ -44,6 +47,11 @@ class CeilDiv(Function):
 
     def __new__(cls, a, b, **_):
         return ceil_div(a, b)
+
+    @staticmethod
+    def exact(a: Any, b: Any) -> Any:
+        """⌈a / b⌉ of numbers."""
+        return -(-a // b)
 
     def _eval_is_integer(self):
         return True

@@ -166,7 +166,7 @@ class Domain:
         for multiple in self.multiples:
             if not multiple.holds(env):
                 point = ", ".join(f"{k}={user[k]}" for k in sorted(user))
-                raise DomainError(f"{point} is outside the domain {self._text(multiple)}")
+                raise DomainError(f"{point} is outside the domain {self.text_of(multiple)}")
         return env
 
     def bind_some(self, values: Mapping[str, int]) -> dict[Symbol, int]:
@@ -182,7 +182,7 @@ class Domain:
         for multiple in self.multiples:
             if (multiple.part.free_symbols | multiple.whole.free_symbols) <= known.keys() and not multiple.holds(known):
                 point = ", ".join(f"{s.name}={v}" for s, v in known.items())
-                raise DomainError(f"{point} is outside the domain {self._text(multiple)}")
+                raise DomainError(f"{point} is outside the domain {self.text_of(multiple)}")
 
     def where(self, relations: Iterable[Relation], env: Mapping[Symbol, int]) -> Domain:
         """This domain with relations in which some variables are integers. Raises DomainError where those leave no point."""
@@ -216,7 +216,8 @@ class Domain:
             env[symbol(v.name)] = value // divisor
         return env
 
-    def _text(self, multiple: Multiple) -> str:
+    def text_of(self, multiple: Multiple) -> str:
+        """A clause of the domain as a user would write it."""
         return f"{self.in_user_symbols(multiple.part)} | {self.in_user_symbols(multiple.whole)}"
 
     def _integers(self, values: Mapping[str, int]) -> dict[str, int]:
@@ -248,7 +249,7 @@ class Domain:
         """The domain, clause by clause, as a user would write it."""
         own = sorted(self.variables, key=lambda v: v.symbol)
         clauses = (*(text for v in own for text in v.clauses(self._divisor_text(v))), *(r.text for r in self.relations),
-                   *map(self._text, self.multiples))
+                   *map(self.text_of, self.multiples))
         return tuple(dict.fromkeys(clauses))  # an equality is two relations
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from math import lcm
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
@@ -78,6 +79,8 @@ def over_common_denominator(expr: Expr) -> tuple[Expr, Expr]:
     >>> c, g, h = symbol("c"), symbol("g"), symbol("h")
     >>> over_common_denominator(h**2/2 + h/2 + c/g)
     (2*c + g*h**2 + g*h, 2*g)
+    >>> over_common_denominator(PeakMax(0, c/g - h))
+    (PeakMax(0, c - g*h), g)
     """
     if _is_whole(expr):
         return expr, Integer(1)
@@ -88,7 +91,7 @@ def over_common_denominator(expr: Expr) -> tuple[Expr, Expr]:
 def _is_whole(expr: Expr) -> bool:
     if isinstance(expr, Pow):
         return bool(expr.args[1] >= 0) and _is_whole(expr.args[0])
-    if isinstance(expr, Add | Mul):
+    if isinstance(expr, Add | Mul | PeakMax):
         return all(map(_is_whole, expr.args))
     return not isinstance(expr, Rational) or isinstance(expr, Integer)
 
@@ -108,14 +111,30 @@ def _fraction(expr: Expr) -> _Fraction:
         for _, n, b in parts:
             number, bases = number * n, bases + b
         return Mul(*(numerator for numerator, _, _ in parts)), number, bases
+    if isinstance(expr, PeakMax):
+        return _maximum(expr)
     if not isinstance(expr, Add):
         return expr, 1, Counter()
-    parts = [_fraction(arg) for arg in expr.args]
+    scaled, number, bases = _common(expr.args)
+    return Add(*scaled), number, bases
+
+
+def _common(exprs: Sequence[Expr]) -> tuple[list[Expr], int, Counter[Expr]]:
+    """Several numerators over one denominator."""
+    parts = [_fraction(expr) for expr in exprs]
     number, bases = lcm(*(n for _, n, _ in parts)), Counter[Expr]()
     for _, _, b in parts:
         bases |= b
-    scaled = (Mul(number // n, numerator, *(base**power for base, power in (bases - b).items())) for numerator, n, b in parts)
-    return Add(*scaled), number, bases
+    scaled = [Mul(number // n, numerator, *(base**power for base, power in (bases - b).items())) for numerator, n, b in parts]
+    return scaled, number, bases
+
+
+def _maximum(expr: PeakMax) -> _Fraction:
+    """max(a/p, b/q) = max(a q, b p) / (p q), where the denominators are positive."""
+    scaled, number, bases = _common(expr.args)
+    if not all(base.is_positive for base in bases):
+        return expr, 1, Counter()
+    return PeakMax(*scaled), number, bases
 
 
 def _power(fraction: _Fraction, exponent: int) -> _Fraction:

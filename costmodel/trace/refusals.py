@@ -43,7 +43,8 @@ def first_sentence(error: Exception) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split()))
+    text = re.sub(r"function call at \S+ ", "model ", " ".join(str(error).split()))
+    return re.sub(r"function program at \S+ traced for \w+ returned", "it returned", text)
 
 
 def _cures(mistake: UsersMistake) -> Iterator[str]:

@@ -22,7 +22,7 @@ from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
 from costmodel.trace import foreign, guard, refusals
 from costmodel.trace.pure import Leaf, Pure, pure
-from costmodel.trace.undecided import noted
+from costmodel.trace.undecided import Order, noted
 
 
 def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
@@ -67,7 +67,7 @@ class Traced:
     jaxpr: jex_core.ClosedJaxpr
     leaves: tuple[Leaf, ...]
     root: str
-    stand_ins: bool = False  # jax chose something by sizes that stand for the symbols
+    orders: tuple[Order, ...] = ()  # of einsums, which jax chose by sizes that stand for the symbols
     asked: tuple[Expr, ...] = ()  # differences that were asked to be zero, and silently were not
 
 
@@ -158,7 +158,7 @@ class Request:
             # Also while it is applied: Linen checks shapes with initialisers.
             with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
                 with compat.empty_slices_are_of_their_operand(), noted() as found:
-                    return replace(trace(), stand_ins=found.stand_ins, asked=tuple(found.differences))
+                    return replace(trace(), orders=tuple(found.orders.values()), asked=tuple(found.differences))
         except guard.UsersMistake as mistake:
             # Two dimensions of one name never fit together; jax's message, in their own names, would not say why.
             Domain.of(*(symbol(v.name) for v in variables_in(refusals.first_sentence(mistake.error))), *self._sizes())

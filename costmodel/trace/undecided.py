@@ -2,31 +2,61 @@
 
 ``n == 8`` is silently False while n is a symbol, so a model may be another one where n is 8. Every such equality that jax or a
 model asks is noted, for the whole process, since jax remembers what it has traced and does not ask again. Where the difference is
-zero a cost has a *boundary*: it is compared with a concrete trace there.
+zero a cost has a *boundary*: it is compared with a concrete trace there. So it is where jax would contract an einsum of three
+operands or more in another order than by the sizes that it put in place of the symbols.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sympy import Expr
 
 from costmodel.symbolic.domain import Domain
-from costmodel.symbolic.forms import lower_bound, symbol
+from costmodel.symbolic.forms import evaluate, lower_bound, symbol
 from costmodel.symbolic.translate import internal
+
+
+class Order:
+    """The order of an einsum of three operands or more, which jax chose by a size that stands for every symbolic dimension.
+
+    operands: as the einsum was given them, None for an array; ``shapes``: of the arrays; ``options``: of the choice.
+    """
+
+    def __init__(self, operands: Sequence[Any], shapes: Sequence[Sequence[Expr]], options: Mapping[str, Any]) -> None:
+        self.operands, self.shapes, self.options = operands, shapes, options
+        self.names = frozenset(s.name for shape in shapes for d in shape for s in d.free_symbols)
+        self.key = repr((operands, shapes, sorted(options.items())))
+        self._known: dict[Any, Any] = {}
+
+    def assumed(self) -> Any:
+        """The order that the symbolic program has."""
+        from costmodel import _jax_compat as compat
+
+        return self._of(tuple(tuple(int(d) if d.is_Integer else compat.STAND_IN for d in shape) for shape in self.shapes))
+
+    def at(self, env: Mapping[Any, int]) -> Any:
+        """The order that jax chooses at a point."""
+        return self._of(tuple(tuple(int(evaluate(d, env)) for d in shape) for shape in self.shapes))
+
+    def _of(self, sizes: tuple[tuple[int, ...], ...]) -> Any:
+        from costmodel import _jax_compat as compat
+
+        if sizes not in self._known:
+            self._known[sizes] = compat.contractions(self.operands, sizes, self.options)
+        return self._known[sizes]
 
 
 @dataclass
 class Noted:
-    """What one trace met: ``differences`` that were asked to be zero; ``stand_ins`` says that the order of an einsum of three
-    operands or more was chosen by a size that stands for every symbol."""
+    """What one trace met: ``differences`` that were asked to be zero, and ``orders`` of einsums, by what they are the same by."""
 
     differences: dict[Expr, None] = field(default_factory=dict)
-    stand_ins: bool = False
+    orders: dict[str, Order] = field(default_factory=dict)
 
 
 class _Asked(NamedTuple):
@@ -38,12 +68,14 @@ class _Asked(NamedTuple):
 
 
 _differences: dict[Expr, _Asked] = {}  # of all traces of the process: its dimensions live as long
+_orders: dict[str, Order] = {}
 
 
 def forget() -> None:
     """Forget what traces of this process have asked. With ``jax.clear_caches()``, after which jax asks again, what follows is as in
     a process of its own."""
     _differences.clear()
+    _orders.clear()
 
 
 @contextlib.contextmanager
@@ -59,10 +91,12 @@ def noted() -> Iterator[Noted]:
             _differences[difference] = _Asked(_primitive(difference), _names(difference))
         found.differences.setdefault(difference)
 
-    def stand_ins() -> None:
-        found.stand_ins = True
+    def order(operands: Sequence[Any], options: Mapping[str, Any]) -> None:
+        shapes = tuple(tuple(internal(d) for d in x.shape) for x in operands if hasattr(x, "shape"))
+        made = Order(tuple(None if hasattr(x, "shape") else x for x in operands), shapes, options)
+        found.orders[made.key] = _orders.setdefault(made.key, made)
 
-    with compat.undecided_noted(equality, stand_ins):
+    with compat.undecided_noted(equality, order):
         yield found
 
 
@@ -82,6 +116,15 @@ def boundaries(domain: Domain, asked: Iterable[Expr] = (), inner: Iterable[Expr]
     shapes = (*(d - size for d in inner for size in (1, 0)), *(a - b for a, b in itertools.combinations(sizes, 2)), *alike)
     others = (d.primitive for d in list(_differences.values()) if d.names and d.names <= names)
     return tuple(_inside(domain, (*own, *primitive(shapes), *others))), len(own)
+
+
+def orders(domain: Domain, asked: Iterable[Order]) -> tuple[tuple[Order, ...], int]:
+    """The orders of einsums that a program's own trace ``asked`` for, and those that other traces of the process asked for by its
+    symbols, from which jax may have remembered parts of it. And how many of the first kind there are."""
+    names = frozenset(v.name for v in domain.variables)
+    own = {order.key: order for order in asked if order.names and order.names <= names}
+    others = {order.key: order for order in list(_orders.values()) if order.names and order.names <= names}
+    return tuple((own | others).values()), len(own)
 
 
 def _names(difference: Expr) -> frozenset[str]:

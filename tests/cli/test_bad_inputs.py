@@ -1,101 +1,22 @@
-"""Bad inputs: whatever a user types or calls that cannot be meant ends in one line that says what to do; Ctrl-C ends with 130.
+"""Bad inputs: whatever a user types that cannot be meant ends in one line that says what to do. Bugs keep their traceback.
 
-Two tables: command lines with the words that the line must have, and calls. Bugs keep their traceback.
+A table: command lines, with the words that the line must have.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-import flax.linen as nn
-import jax.numpy as jnp
-import numpy as np
+import own_models
 import pytest
 from click.testing import CliRunner
-from flax import nnx
 from test_language import PYTHON
 
-import costmodel as cm
-from costmodel import solve
 from costmodel.cli import main
-from costmodel.hardware import energy_tables, load, template
-from costmodel.models import model
-from costmodel.solve.compare import compare
+from costmodel.errors import RankError
 
-OWN = '''
-import jax.numpy as jnp
-import flax.linen as nn
-from flax import nnx
-
-class Net(nn.Module):
-    @nn.compact
-    def __call__(self, x, twice=False):
-        return nn.Dense(10)(x)
-
-class Bare(nn.Module):
-    width: int = 3
-
-base = nn.Module()
-
-def halves(x):
-    return jnp.zeros(int(x.shape[0]) // 2) + x.sum()
-
-def stops(x):
-    raise KeyboardInterrupt
-
-def product(p, x):
-    return x @ p
-
-def two(y, t):
-    return ((y - t) ** 2).mean()
-
-def rows(y):
-    return y
-
-def nothing(y):
-    return jnp.argmax(y).astype("float32")
-
-def reshaped(x):
-    return x.reshape(-1, 4)
-
-def sliced(x):
-    return x[: x.shape[0] - 3]
-
-def branch(x):
-    return x if x.shape[0] > 7 else x[:1]
-
-class Net2(nnx.Module):
-    def __init__(self, rngs):
-        self.l = nnx.Linear(4, 4, rngs=rngs)
-    def __call__(self, x):
-        return self.l(x)
-
-def makes(n):
-    return Net2(rngs=nnx.Rngs(0))
-
-def strange(n):
-    return "n,3"
-'''
-NET = ("show", "own:Net", "--input", "n,d", "--no-verify")
-
-
-@pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    (tmp_path / "there.toml").write_text("mine", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "own", raising=False)
-    return tmp_path
-
+among_own_models = own_models.among_own_models  # a fixture
+pytestmark = pytest.mark.usefixtures("among_own_models")
 
 TYPED: dict[str, tuple[str, str]] = {
     # what was dropped in silence
@@ -131,7 +52,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "roofline: --near over a range": ("roofline mlp --hw lecture --at n=1..4 --near 8KiB", "without a range"),
     "a memory that is not there": ("roofline mlp --hw h100-sxm --near SRAM", "it has L2"),
     "a kind of device": ("hw new chip --kind nqu", "did you mean npu"),
-    "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST..LAST"),
+    "a range that is empty": ("roofline mlp --hw lecture --at n=9..1", "FIRST is above LAST"),
     # names that are not there, and those nearest to them
     "command": ("shwo mlp", "show"),
     "command of hw": ("hw shwo", "show"),
@@ -196,7 +117,7 @@ TYPED: dict[str, tuple[str, str]] = {
     "two answers of a sweep": ("sweep mlp --over n=1..4 --best macs --pareto macs,live_peak", "--best, --pareto and a store"),
     "a condition that is none": ("sweep mlp --over n=1..4 --keep live_peak", "--keep live_peak is no condition"),
     "best over no axis": ("sweep mlp --over n=1..4 --best macs,q", "--best macs over q"),
-    "roofline: depth of 0": ("roofline mlp --hw lecture --by module --depth 0", "--depth 0 must be at least 1"),
+    "roofline: depth of 0": ("roofline mlp --hw lecture --by module --depth 0", "--depth 0 must be an integer of at least 1"),
     "near of one kernel": ("roofline mlp --hw h100-sxm --policy compulsory --near L2", "--near is of the tiles"),
     "a nearer memory of 0": ("roofline mlp --hw h100-sxm --near 0B", "0"),
     # what was dropped, or taken for something else
@@ -253,6 +174,20 @@ TYPED: dict[str, tuple[str, str]] = {
     "train: 64 bits": ("train own:Net --input n,d --compute-dtype float64 --at n=4,d=4", "JAX_ENABLE_X64=1"),
     "64 bits": ("show own:Net --input n,d:float64", "JAX_ENABLE_X64=1"),
     "train: a function's parameters": ("train own:product --input d,d --input n,d", "--params 0"),
+    "where: 0 divides": ("show own:Net --input n,d --where 0|n", "0 divides no size"),
+    "where: what cannot be": ("show own:Net --input n,d --where n>=d,d>=n+1", "'d>=n+1' cannot hold beside the others"),
+    "where: more than itself": ("show own:Net --input n,d --where n>=n+1", "'n>=n+1' cannot hold beside the others"),
+    "solve: a layer of a latency": ("solve mlp --over n --latency 9ms --hw lecture --layer linear1", "whole model"),
+    "solve: a layer along a figure": ("solve mlp --over bandwidth --crossover --hw lecture --layer linear1", "of the model"),
+    "vary: the same twice": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s --vary bandwidth=2TB/s", "once"),
+    "vary: a value twice": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1TB/s..1TB/s:3", "has a value twice"),
+    "vary: no end": ("sweep mlp --over n=1..4 --hw lecture --vary bandwidth=1e400|2", "positive numbers"),
+    "keep: a figure that stands": ("sweep mlp --over n=1..4 --hw lecture --keep bandwidth>=1TB/s", "give it values by --vary"),
+    "keep: a peak that stands": ("sweep mlp --over n=1..4 --hw lecture --keep matrix.float32>=1TFLOP/s", "values by --vary"),
+    "more shards than inputs": ("show own:Net --input n,d --mesh data=2 --shard data --shard data", "2 times --shard for 1 input:"),
+    "kw: the same twice": ("show own:Net --input n,d --kw twice=true --kw twice=false", "--kw gives twice twice"),
+    "a mesh beyond every index": ("show own:Net --input n,d --mesh data=99999999999 --shard data,-", "more than jax counts"),
+    "a model that returns text": ("show own:says --input n", "it returned a value of type <class 'str'>, which is no"),
     "no such argument": ("show own:product --input d,d --input n,d --params 2", "--params 2 is not an argument"),
     "parameters of a module": ("show own:Net --input n,d --params 0", "Net has parameters of its own"),
     "no fit, no symbols": ("show own:halves --input n --by-fit never", "own.py:17: `int(x.shape[0])`; `int()` of a dimension"),
@@ -274,216 +209,19 @@ def test_what_is_typed_wrong_ends_in_one_line(typed: str, words: str) -> None:
     assert result.stdout == "" and words in one_line(result.stderr)
 
 
-N, D = cm.dims("n d")
+def test_the_table_is_long_enough() -> None:
+    assert len(TYPED) >= 60
 
 
-@cache
-def dense() -> Any:
-    return cm.analyze(nn.Dense(10), cm.spec((N, D)))
+@pytest.mark.parametrize("argument, shards, words", [("out_shardings", ("--shard", "data,-"), "out_shardings: "),
+                                                     ("in_shardings[0]", (), "in_shardings[0]: "),
+                                                     ("in_shardings[0]", ("--shard", "data,-"), "--shard 'data,-' has 3 entries"),
+                                                     ("targets", ("--shard", "data,-"), "--shard 'data,-' has 3 entries")])
+def test_a_partition_of_too_many_entries_is_that_of_who_wrote_it(argument: str, shards: tuple[str, ...], words: str,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise RankError(argument, ("data", None, None), "an array of shape (n, d)", 2)
 
-
-@cache
-def integers() -> Any:
-    return cm.analyze(jnp.matmul, cm.spec((N, D), "int16"), cm.spec((D, N), "int16"))
-
-
-def squares(y: Any) -> Any:
-    return (y**2).sum()
-
-
-def step(**options: Any) -> Any:
-    return cm.analyze_training(nn.Dense(10), (N, D), **{"loss": squares, **options})
-
-
-INPUTS = "Analyse the program with inputs of"
-CALLED: dict[str, tuple[Callable[[], Any], str]] = {
-    "dims: a name twice": (lambda: cm.dims("n n"), "named twice"),
-    "dims: no name": (lambda: cm.dims(""), "cm.dims('n')"),
-    "dims: a keyword": (lambda: cm.dims("for"), "use letters"),
-    "dims: no value": (lambda: cm.dims("n", min=4, max=2), "n has no value"),
-    "dims: min of 0": (lambda: cm.dims("n", min=0), "at least 1"),
-    "an input as text": (lambda: cm.analyze(squares, "n,3"), "cm.spec"),
-    "a class": (lambda: cm.analyze(nn.Dense, (N, D)), "pass an instance"),
-    "no model": (lambda: cm.analyze(3, (N, D)), "neither a Flax module nor a function"),
-    "flax's own Module": (lambda: cm.analyze(nn.Module(), (N, D)), "has no __call__"),
-    "nnx's own Module": (lambda: cm.analyze(nnx.Module(), (N, D)), "has no __call__"),
-    "a symbol of two domains": (lambda: cm.analyze(jnp.add, (N,), (cm.dims("n", multiple_of=8),)), "declared twice"),
-    "a point without a symbol": (lambda: dense().at(n=1), "give a value for each of d, n"),
-    "a point with another symbol": (lambda: dense().at(nn=1, d=1), "did you mean n"),
-    "a point that is no integer": (lambda: dense().at(n=1.5, d=1), "is not an integer"),
-    "a metric": (lambda: dense().metric("flop"), "did you mean flops"),
-    "a metric's option": (lambda: dense().metric("flops", tap="valid"), "did you mean taps"),
-    "a metric without options": (lambda: dense().metric("params", rule="total"), "params has no option 'rule'"),
-    "taps": (lambda: dense().metric("flops", taps="vlid"), "did you mean valid"),
-    "a form of bytes": (lambda: dense().bytes("compulsive"), "did you mean compulsory"),
-    "a rule of activations": (lambda: dense().activations("peek"), "did you mean peak"),
-    "a rule of what is saved": (lambda: dense().saved("residual"), "did you mean residuals"),
-    "an order": (lambda: dense().live_peak(order="memry"), "did you mean memory"),
-    "donate as text": (lambda: dense().live_peak(donate="input"), "donate=('input',)"),
-    "donate as text, of a metric": (lambda: dense().metric("live_peak", donate="input"), "donate=('input',)"),
-    "donate as text, of a profile": (lambda: dense().at(n=1, d=1).live_profile(donate="input"), "donate=('input',)"),
-    "donate nothing of that name": (lambda: dense().live_peak(donate=("inputs",)), "did you mean input"),
-    "a phase": (lambda: dense().filter_phase("bakward"), "did you mean backward"),
-    "a large symbol": (lambda: dense().leading_order("batch"), "the symbols here are d, n"),
-    "a dtype": (lambda: dense().reprice("bflot16"), "did you mean bfloat16"),
-    "a layer": (lambda: model("mlp").analyze(verify=False).explain("linear_1"), "did you mean linear1"),
-    "a policy": (lambda: dense().kernels("xla_gpu"), "did you mean xla-gpu"),
-    "rows": (lambda: dense().table(by="layers"), "did you mean layer"),
-    "depth of kernels": (lambda: dense().at(n=1, d=1).roofline("lecture").by("kernel", 1), "by='module'"),
-    "depth of 0": (lambda: dense().at(n=1, d=1).roofline("lecture").by("module", 0), "at least 1"),
-    "integers that a device has no peak for": (lambda: integers().roofline("h100-sxm", n=8, d=8), INPUTS),
-    "integers repriced": (lambda: integers().reprice("int8").roofline("h100-sxm", n=8, d=8), INPUTS),
-    "floats that a device has no peak for": (lambda: dense().reprice("float64").roofline("lecture", n=8, d=8), "reprice(dtype=…)"),
-    "a device": (lambda: load("a100"), "did you mean a100-pcie-40gb"),
-    "energies as a device": (lambda: load(energy_tables()[0]), "energies only"),
-    "a new device of an old name": (lambda: template("lecture"), "give another one"),
-    "a symbol to solve for": (lambda: solve.max_fit(dense(), "m", "1GB"), "solve for one of"),
-    "a symbol that is bound": (lambda: solve.max_fit(dense(), "n", "1GB", at={"n": 1, "d": 1}), "solve for one of"),
-    "a sweep of another symbol": (lambda: dense().sweep(n=[1, 2], dd=[1]), "did you mean d"),
-    "a sweep of nothing": (lambda: dense().sweep(n=[], d=[1]), "the grid of n is empty"),
-    "a model": (lambda: model("resnet5"), "did you mean resnet50"),
-    "what is unknown": (lambda: cm.analyze(squares, (N,), unknown="ignore"), "'warn'"),
-    "branches": (lambda: cm.analyze(squares, (N,), branches="most"), "max"),
-    "dims: no text": (lambda: cm.dims(3), "as text"),
-    "dims: constraints that are no text": (lambda: cm.dims("n", where=3), "as text"),
-    "dims: a bound as text": (lambda: cm.dims("n", min="4"), "min='4' must be an integer"),
-    "dims: half a size": (lambda: cm.dims("n", min=2.5), "min=2.5 must be an integer"),
-    "spec: text": (lambda: cm.spec("n,3"), "is no shape"), "spec: a size alone": (lambda: cm.spec(3), "3 is no shape"),
-    "spec: half a size": (lambda: cm.spec((2.5,)), "is no shape"),
-    "spec: a negative size": (lambda: cm.spec((-1, 3)), "is no shape"), "spec: no type": (lambda: cm.spec((2,), None), "no"),
-    "a size of no bits": (lambda: dense().model_size(bits=0), "bits=0 must be"),
-    "bits as text": (lambda: dense().model_size(bits="8"), "bits='8' must be"),
-    "saturation within twice": (lambda: solve.saturation(dense(), "n", "lecture", at={"d": 3}, within=2), "between 0 and 1"),
-    "a time that is none": (lambda: solve.max_batch(dense(), "n", "lecture", float("nan"), at={"d": 3}), "a time of nan s"),
-    "elasticities of formulas": (lambda: solve.elasticities(dense(), "lecture"), "at a point"),
-    "formulas compared": (lambda: compare(dense(), dense()), "at points"),
-    "the largest batch at a point": (lambda: solve.largest_batch(dense().at(n=1, d=1), "1GB", {}), "asked of formulas"),
-    "blocks to depth 0": (lambda: dense().at(n=1, d=1).blocks(0), "depth=0 must be at least 1"),
-    "no device": (lambda: dense().at(n=1, d=1).roofline(3), "3 is no device"),
-    "training in integers": (lambda: step(compute_dtype="int8"), "gradients need a floating type"),
-    "training in 64 bits": (lambda: step(compute_dtype="float64"), "jax_enable_x64"),
-    "inputs of 64 bits": (lambda: cm.analyze(squares, cm.spec((N,), "int64")), "jax_enable_x64"),
-    "a loss by name": (lambda: step(loss="cross-entropy"), "is no function"),
-    "a loss of more targets": (lambda: step(loss=lambda y, t: (y - t).sum()), "give targets=(…) for each"),
-    "a loss of rows": (lambda: step(loss=lambda y: y), "take its mean or sum"),
-    "a loss that is a pair": (lambda: step(loss=lambda y: (y.sum(), y)), "tuple"),
-    "one target by itself": (lambda: step(loss=lambda y, t: (y - t).sum(), targets=cm.spec((N, 10))), "targets=(target,)"),
-    "half a microbatch": (lambda: step(microbatches=2.5), "an integer of at least 1"),
-    "a microbatch as text": (lambda: step(microbatches="2"), "an integer of at least 1"),
-    "a fixed batch": (lambda: cm.analyze_training(nn.Dense(2), (9, D), loss=squares, microbatches=2), "does not divide a batch"),
-    "remat: True": (lambda: step(remat=True), "choose one of none, full"),
-    "remat: a list": (lambda: step(remat=["dots"]), "choose one of none, full"),
-    "what is saved of a forward pass": (lambda: dense().saved(), "use analyze_training"),
-    "side by side: nothing": (lambda: cm.side_by_side(), "one cost or more"),
-    "side by side: no metrics": (lambda: cm.side_by_side(dense(), metrics=()), "their metrics by name"),
-    "side by side: a name": (lambda: cm.side_by_side("mlp"), "is no cost"),
-    "side by side: a list": (lambda: cm.side_by_side([dense(), dense()]), "each by itself"),
-    "side by side: a number": (lambda: cm.side_by_side(dense(), metrics=[3]), "their metrics by name"),
-    "side by side: a metric": (lambda: cm.side_by_side(dense(), metrics="mac"), "did you mean macs"),
-    "params of a module": (lambda: cm.analyze(nn.Dense(2), (N, D), params=0), "has parameters of its own"),
-    "text that is no cost": (lambda: cm.from_json("{}"), "cost"),
-}
-
-
-@pytest.mark.parametrize("call, words", CALLED.values(), ids=CALLED)
-def test_what_is_called_wrong_is_one_line(call: Callable[[], Any], words: str) -> None:
-    with pytest.raises(cm.CostModelError) as raised:
-        call()
-    assert "\n" not in str(raised.value) and words in str(raised.value)
-
-
-def test_what_is_meant_is_done() -> None:
-    """Kin of what is refused above: one metric as text, no rematerialisation as None, halves of an even batch."""
-    assert cm.side_by_side(dense(), metrics="macs").asked == ("macs",)
-    assert step(remat=None).macs == step().macs
-    assert dense().model_size(bits=np.int64(4)) == dense().model_size(bits=4)
-    halves = step(microbatches=2)
-    assert "2 | n" in halves.domain.texts and str(halves.domain).count("2 | n") == 1
-    with pytest.raises(cm.CostModelError, match=r"n=9 is outside the domain 2 \| n"):
-        halves.at(n=9, d=1)
-
-
-def test_the_tables_are_long_enough() -> None:
-    assert len(TYPED) >= 60 and len(CALLED) >= 40
-
-
-NOISY = """
-import flax.linen as nn
-print("NOISE")
-
-class Net(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        print("NOISE")
-        return nn.Dense(10)(x)
-"""
-OF_NOISY = ("show", "explain", "roofline --hw lecture", "energy --hw horowitz-45nm", "train", "solve --fit 1GB", "page -o net.html",
-            "mfu --hw lecture --time 3ms", "show --json")
-
-
-@pytest.mark.parametrize("command", OF_NOISY)
-def test_what_a_model_prints_is_not_in_the_result(command: str, surroundings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (surroundings / "noisy.py").write_text(NOISY, encoding="utf-8")
-    monkeypatch.delitem(sys.modules, "noisy", raising=False)
-    name, *options = command.split()
-    result = CliRunner().invoke(main, [name, "noisy:Net", "--input", "n,4", "--at", "n=2", "--no-cache", *options])
-    assert result.exit_code == 0 and result.stdout and "NOISE" not in result.stdout and "NOISE" in result.stderr
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device that is always full")
-def test_output_that_finds_no_room_is_one_line() -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([sys.executable, "-m", "costmodel", "lecture", "4"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2 and "no space is left" in one_line(done.stderr)
-
-
-# -- Ctrl-C ------------------------------------------------------------------------------------------------------------------------
-
-
-def interrupted(*_: Any, **__: Any) -> Any:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("where", ["costmodel.arguments.model", "costmodel.program.fit.result.raw_program",
-                                   "costmodel.program.table.cost_table", "costmodel.arguments._verify",
-                                   "costmodel.pricing.table.build", "costmodel.sheets.terminal.text",
-                                   "costmodel.pricing.roofline.price", "costmodel.cli.price.end", "click.echo"])
-def test_ctrl_c_ends_with_130_wherever_it_comes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import costmodel.pricing.roofline
-    import costmodel.pricing.table  # noqa: F401
-
-    if where == "click.echo":
-        monkeypatch.setattr("costmodel.cli.forms.click.echo", _once(interrupted))
-    elif where == "costmodel.pricing.table.build":
-        monkeypatch.setattr(where, interrupted)
-        assert CliRunner().invoke(main, ["show", "mlp", "--no-verify"]).exit_code == 130
-        return
-    else:
-        monkeypatch.setattr(where, interrupted)
-    result = CliRunner().invoke(main, ["roofline", "mlp", "--hw", "lecture", "--no-cache"])
-    assert result.exit_code == 130 and "Traceback" not in result.output
-
-
-def _once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function the first time, and nothing after that."""
-    calls = iter([function])
-    return lambda *args, **kwargs: next(calls, lambda *a, **k: None)(*args, **kwargs)
-
-
-def test_ctrl_c_inside_the_users_model_ends_with_130() -> None:
-    for by_fit in ("auto", "never", "always"):
-        result = CliRunner().invoke(main, ["show", "own:stops", "--input", "n", "--by-fit", by_fit])
-        assert result.exit_code == 130 and "Traceback" not in result.output
-
-
-# -- a reader that goes away -------------------------------------------------------------------------------------------------------
-
-
-def test_a_picture_is_written_though_nobody_reads_the_text(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w") as pipe:
-        arguments = ["roofline", "mlp", "--hw", "lecture", "--no-verify", "-o", "roof.svg"]
-        done = subprocess.run([sys.executable, "-m", "costmodel", *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True)
-    assert done.stderr == "" and "<svg" in (tmp_path / "roof.svg").read_text(encoding="utf-8")
+    monkeypatch.setattr("costmodel.models.ModelEntry.analyze", refuses)
+    result = CliRunner().invoke(main, ["show", "mlp", "--mesh", "data=2", *shards, "--no-cache"])
+    assert result.exit_code == 2 and result.stderr.startswith(f"costmodel: {words}")

@@ -7,8 +7,11 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 
 import click
@@ -20,6 +23,7 @@ from costmodel.cli import main
 from costmodel.hardware import load
 from costmodel.models import zoo
 
+ROOT = Path(cm.__file__).parents[1]
 MLP_AT = "n=1,d=784,a=300,b=100,c=10"
 HEAVY = ("jax", "sympy", "numpy", "rich", "flax", "costmodel.cost")
 USER_MODULE = '''
@@ -370,6 +374,30 @@ def test_an_interrupt_ends_with_130_and_no_traceback(surroundings: Path) -> None
     (surroundings / "interrupting.py").write_text(code, encoding="utf-8")
     done = process("show", "interrupting:net", "--input", "n")
     assert done.returncode == 130 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("show", "mlp", "--no-cache"), ("hw", "list")])
+@pytest.mark.parametrize("seconds", [0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1])
+def test_an_interrupt_at_any_moment_of_a_command(command: tuple[str, ...], seconds: float) -> None:
+    """From the first moment that is ours; Python and the script of an installation are a few hundredths of a second before."""
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.path.insert(0, '.'); "
+            "import costmodel.__main__ as ours; listens = ours.listen(); print('here', flush=True); ours.run(listens)")
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, *command], **streams) as done:
+        assert done.stdout is not None and done.stderr is not None
+        assert done.stdout.readline() == "here\n"
+        time.sleep(seconds)
+        done.send_signal(signal.SIGINT)
+        out, errors = done.communicate(timeout=60)
+    assert errors.strip() == ""
+    assert done.returncode == 130 or (done.returncode == 0 and out)  # it was done before
+
+
+def test_the_script_of_an_installation_listens_first() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"costmodel": "costmodel.__main__:run"}
+    code = "import sys, costmodel.__main__; print(len({'click', 'typing', 'costmodel.cli'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "0\n"
 
 
 @pytest.mark.parametrize("module", ["whole", "1-whole"])

@@ -138,7 +138,7 @@ def test_a_model_beside_itself_is_the_same() -> None:
 
 MISTAKES = {
     "two ranges": (("roofline", "mlp", "--hw", "lecture", "--at", "n=1..4,d=1..4"), "not one range"),
-    "a range that runs down": (("roofline", "mlp", "--hw", "lecture", "--at", "n=4..1"), "NAME=FIRST..LAST"),
+    "a range that runs down": (("roofline", "mlp", "--hw", "lecture", "--at", "n=4..1"), "FIRST is above LAST"),
     "a range outside the domain": (("roofline", "resnet18", "--hw", "lecture", "--at", "h=1..31"), "no value from 1 to 31"),
     "a range of an unknown symbol": (("roofline", "mlp", "--hw", "lecture", "--at", "q=1..4"), "solve for one of"),
     "a picture of a range": (("roofline", "mlp", "--hw", "lecture", "--at", "n=1..4", "-o", "a.svg"), "without a range"),

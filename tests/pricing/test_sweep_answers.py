@@ -115,6 +115,7 @@ def test_where_alone_says_where(network, whole):
     ({"vary": {"bandwith": [1e12]}}, "it has bandwidth, "),
     ({"vary": {"bandwidth": [-1.0]}}, "positive numbers"),
     ({"vary": {"energy.DRAM": [1e-12]}}, "h100-sxm states no energies"),
+    ({"vary": {"bandwidth": ["1GB"]}}, "'1GB' is in B, and B/s is meant here"),
     ({"chunks": {"q": 3}}, "the axes are n, h"),
     ({"backend": "torch", "out": "a.zarr"}, "is 'numpy' or 'jax'"),
 ])
@@ -181,6 +182,8 @@ def test_energies_are_axes():
         assert np.isclose(data.energy.values[0, i, j, k, m], float(wanted), rtol=1e-12)
     with pytest.raises(CostModelError, match=r"states no 'energy\.tape'; it has energy"):
         cost.sweep(**grid, hardware=device, vary={"energy.tape": [1e-12]})
+    with pytest.raises(CostModelError, match="'1pJ/B' is in J/B, and J is meant here"):
+        cost.sweep(**grid, hardware=device, vary={"energy.add.float32": ["1pJ/B"]})
 
 
 def test_time_as_a_closed_form(network):
@@ -241,7 +244,7 @@ def slowly(self, slices, into=None):
     return chunk(self, slices, into)
 job.Job.chunk = slowly
 job.Job.chunk_lengths = lambda self, most=None: (2, 16)
-cost.sweep(n=range(1, 65), d=range(1, 17), metrics=("macs",), hardware=("lecture",), out=sys.argv[1])
+cost.sweep(n=range(2, 66), d=range(2, 18), metrics=("macs",), hardware=("lecture",), out=sys.argv[1])
 """
 
 
@@ -262,7 +265,7 @@ def test_a_killed_run_is_resumed(tmp_path, kind):
     assert all(p.stat().st_mtime_ns == t for p, t in before.items())
     if kind == "zarr":
         data = xr.open_zarr(path, consolidated=False, chunks=None)
-        assert np.array_equal(data.macs.values, np.arange(1, 65)[:, None] * np.arange(1, 17)**2)
+        assert np.array_equal(data.macs.values, np.arange(2, 66)[:, None] * np.arange(2, 18)**2)
         assert (data.time_lower.values > 0).all()
     else:
         pd = pytest.importorskip("pandas")

@@ -37,11 +37,12 @@ def test_every_point_is_in_its_region_once(seed, tied):
     values = {s: rng.sample(range(1, 8), rng.randint(1, 6)) for s in ((N, H) if tied else (N, H, W))}
     chosen = rng.sample(BOUNDARIES, rng.randint(0, 6))
     grid = grid_of(values, tied)
-    cost: Any = SimpleNamespace(origin=SimpleNamespace(compared=SimpleNamespace(boundaries=chosen)))
+    cost: Any = SimpleNamespace(origin=SimpleNamespace(compared=SimpleNamespace(boundaries=chosen, orders=())))
     found = {}
     for signature, members in _classes(cost, grid):
         places = list(members)
         assert len(places) == members.count > 0
+        assert members.numbers(grid.shape).tolist() == sorted(np.ravel_multi_index(place, grid.shape) for place in places)
         assert not found.keys() & set(places)
         found |= dict.fromkeys(places, signature)
     wanted = {}
@@ -55,7 +56,7 @@ def test_every_point_is_in_its_region_once(seed, tied):
 def test_a_large_grid_is_not_looked_at_point_by_point():
     """10⁹ points, of which those on diagonals are listed."""
     side = list(range(1, 1001))
-    cost: Any = SimpleNamespace(origin=SimpleNamespace(compared=SimpleNamespace(boundaries=[N - 1, N - H, H - W])))
+    cost: Any = SimpleNamespace(origin=SimpleNamespace(compared=SimpleNamespace(boundaries=[N - 1, N - H, H - W], orders=())))
     sizes = {signature: members.count for signature, members in _classes(cost, grid_of({N: side, H: side, W: side}, False))}
     assert sum(sizes.values()) == 10**9
     assert sizes[frozenset({1, 2})] == 999 and sizes[frozenset({0, 1, 2})] == 1 and sizes[frozenset({1})] == 999*999

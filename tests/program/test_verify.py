@@ -103,6 +103,16 @@ def test_where_a_symbol_is_1_there_is_a_closed_form_in_the_others():
         assert at.live_peak("xla-cpu") == alone.live_peak("xla-cpu") and at.flops == alone.flops
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_where_a_model_asks_for_a_size_there_is_a_closed_form_in_the_others(verify):
+    function, shapes = counted_traces(lambda x: x @ x.T if x.shape[0] == 224 else jnp.sin(x))
+    name, other = f"asked_{verify}", f"other_{verify}"
+    cost = cm.analyze(function, cm.dims(f"{name} {other}"), verify=verify)
+    for size in (1009, 1013, 1019, 1021):
+        assert cost.at(**{name: 224, other: size}).macs == 224 * 224 * size
+    assert len(shapes) == 4 and shapes[1:3] == [(224, 1009), (224, 1013)]  # the last is symbolic, and no other is needed
+
+
 @pytest.mark.parametrize("sizes", [(5, 5), (1, 1), (1, 4), (4, 1)])
 def test_kernels_are_compared_where_dimensions_are_1_or_the_same(sizes):
     """What a kernel may take in, or write over, is told by shapes; some are alike at such sizes alone."""
@@ -125,15 +135,40 @@ def test_a_sweep_over_more_points_than_are_traced_goes_through_a_region_in_close
     assert swept.flops.sel(n=1, m=[2, 399]).values.tolist() == [4, 2 * 399]
 
 
-def test_unverified_costs_are_the_formulas():
-    cost = cm.analyze(squeezed, cm.spec((N, 8)), verify=False)
-    assert cost.at(n=1).transcendentals == 8 and cost.at(n=1).flops == 8  # the symbolic program's products
+def counted_traces(function):
+    """The function, and the shapes of its first argument in every trace."""
+    shapes = []
+
+    def traced(x, *others):
+        shapes.append(x.shape)
+        return function(x, *others)
+
+    return traced, shapes
 
 
-def test_what_is_not_verified_is_said_once_where_it_may_be_wrong(capsys):
+def test_without_verification_only_what_may_be_another_program_is_traced_again(capsys):
+    """The symbols are traced once; n = 1, which the model asks for, is another program, and its region has a closed form."""
+    function, shapes = counted_traces(squeezed)
+    n, m = cm.dims("n_again m_again")
+    cost = cm.analyze(function, cm.spec((n, m)), verify=False)
+    assert cost.at(n_again=2, m_again=8).transcendentals == 16 and shapes == [(n, m)] and not capsys.readouterr().err
+    for size in (1009, 1013, 1019, 1021):
+        at = cost.at(n_again=1, m_again=size)
+        assert (at.transcendentals, at.flops, at.doubts) == (size, 0, ())
+    assert shapes[1:] == [(1, 1009), (1, 1013), (1, m)]
+    assert capsys.readouterr().err == (
+        "costmodel: the model may be another program where n_again == 1: there it is traced again, once in each region\n")
+
+
+def closing_over(size):
+    """A model whose size stands in it, so that no integer can take its place."""
+    return lambda x: x @ x.T if x.shape[0] == 224 else jnp.roll(x * size, 2, 1)
+
+
+def test_what_cannot_be_traced_again_is_said_once_where_it_may_be_wrong(capsys):
     """Formulas without a trace are wrong at few sizes, and these are known."""
     h = cm.dims("h_told", multiple_of=32)
-    cost = cm.analyze(lambda x: x @ x.T if x.shape[0] == 224 else jnp.roll(x, 2, 1), (h, cm.dims("w_told")), verify=False)
+    cost = cm.analyze(closing_over(h), (h, cm.dims("w_told")), verify=False)
     assert cost.at(h_told=192, w_told=7).doubts == () and not capsys.readouterr().err
     at = cost.at(h_told=224, w_told=2)
     assert at.doubts == ("h_told == 224", "w_told == 2") and "not verified where h_told == 224, w_told == 2" in str(at)
@@ -144,12 +179,43 @@ def test_what_is_not_verified_is_said_once_where_it_may_be_wrong(capsys):
     assert not capsys.readouterr().err
 
 
-def test_a_sweep_says_where_it_is_not_verified(capsys):
-    cost = cm.analyze(squeezed, (cm.dims("n_swept"), 8), verify=False)
-    cost.sweep(n_swept=[2, 3], metrics=("flops",))
+def test_where_arrays_happen_to_be_alike_is_a_doubt_without_verification():
+    n, m = cm.dims("n_alike m_alike")
+    cost = cm.analyze(lambda x: jnp.sin(x), (n, m), verify=False)
+    assert cost.at(n_alike=7, m_alike=7).doubts == ("m_alike == n_alike",)
+
+
+def test_a_sweep_without_verification_takes_other_regions_too(capsys):
+    """As points do, and with a trace for the region: 300 points with n = 1, one of which is compared."""
+    function, shapes = counted_traces(squeezed)
+    n, m = cm.dims("n_swept m_swept")
+    cost = cm.analyze(function, cm.spec((n, m)), verify=False)
+    sizes = range(5001, 5301)
+    cost.sweep(n_swept=[2, 3], m_swept=sizes, metrics=("flops",))
+    assert not capsys.readouterr().err and len(shapes) == 1
+    swept = cost.sweep(n_swept=[1, 2], m_swept=sizes, metrics=("flops", "transcendentals"))
+    assert "another program where n_swept == 1:" in capsys.readouterr().err and shapes[1:] == [(1, 5001), (1, m)]
+    assert (swept.flops.sel(n_swept=1) == 0).all() and (swept.transcendentals.sel(n_swept=1) == sizes).all()
+
+
+def test_a_sweep_says_where_a_model_cannot_be_traced_again(capsys):
+    h = cm.dims("h_swept")
+    cost = cm.analyze(closing_over(h), (h, 8), verify=False)
+    cost.sweep(h_swept=[2, 3], metrics=("flops",))
     assert not capsys.readouterr().err
-    cost.sweep(n_swept=[1, 2], metrics=("flops",))
-    assert "another program where n_swept == 1:" in capsys.readouterr().err
+    cost.sweep(h_swept=[224, 225], metrics=("flops",))
+    assert "verification is off, and the model may be another program where h_swept == 224:" in capsys.readouterr().err
+
+
+def test_a_saved_cost_says_what_it_cannot_trace():
+    """What was traced before is with it."""
+    n = cm.dims("n_filed")
+    cost = cm.analyze(squeezed, cm.spec((n, 8)), verify=False)
+    saved = cm.from_json(cost.to_json())
+    assert (saved.at(n_filed=1).flops, saved.at(n_filed=1).doubts) == (8, ("n_filed == 1",))  # the symbolic program's products
+    cost.at(n_filed=1)
+    saved = cm.from_json(cost.to_json())
+    assert (saved.at(n_filed=1).flops, saved.at(n_filed=1).doubts, saved.at(n_filed=2).doubts) == (0, (), ())
 
 
 def test_what_is_verified_has_no_doubts(capsys):
@@ -157,11 +223,50 @@ def test_what_is_verified_has_no_doubts(capsys):
     assert cost.at(n_sure=1).doubts == () and not capsys.readouterr().err
 
 
-def test_an_order_chosen_by_stand_ins_is_said(capsys):
+def linear_attention(q, k, v):
+    return jnp.einsum("qd,kd,kv->qv", q, k, v)
+
+
+def test_an_order_that_cannot_be_traced_again_is_said(capsys):
     n = cm.dims("n_order")
-    cost = cm.analyze(lambda q, k, v: jnp.einsum("qd,kd,kv->qv", q, k, v), *[cm.spec((n, 64))] * 3, verify=False)
+    cost = cm.analyze(lambda q, k, v: linear_attention(q, k, v) * n, *[cm.spec((n, 64))] * 3, verify=False)
+    assert cost.at(n_order=4).doubts == ()
     assert cost.at(n_order=4096).doubts == ("the order of an einsum is another one",)
     assert "the order of an einsum" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_order_is_another_region_only_where_it_is_another_one(verify):
+    """Q·(Kᵀ·V) is n·d·d twice, (Q·Kᵀ)·V is n·n·d twice: they meet where n is d. Sizes of the program's order are compared once,
+    but for one that jax's memory asks for by chance."""
+    function, shapes = counted_traces(linear_attention)
+    n = cm.dims(f"n_met_{verify}")
+    cost = cm.analyze(function, *[cm.spec((n, 16))] * 3, verify=verify)
+    for size in (5, 4, 3, 2, 12, 40, 41):
+        assert cost.at(**{str(n): size}).macs == min(2 * size * size * 16, 2 * size * 16 * 16)
+    assert {(40, 16), (41, 16)} <= set(shapes) and len(shapes) <= 5
+    swept = cost.sweep(**{str(n): range(2, 50)}, metrics=("macs",))
+    assert swept.macs.values.tolist() == [min(2 * s * s * 16, 2 * s * 16 * 16) for s in range(2, 50)]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_order_that_jax_remembers_is_known_of_the_next_cost(verify):
+    """Of a jitted function jax remembers the trace, and chooses no order in the second one."""
+    n = cm.dims("n_jitted")
+    function = jax.jit(lambda q, k, v: linear_attention(q, k, v) + 1.0)
+    for _ in range(2):
+        cost = cm.analyze(function, *[cm.spec((n, 64))] * 3, verify=verify)
+        assert [cost.at(n_jitted=size).macs for size in (4, 4096)] == [2 * 4 * 4 * 64, 2 * 4096 * 64 * 64]
+
+
+def test_orders_of_other_programs_are_looked_at_once():
+    """What is asked of a symbol elsewhere concerns a program only if it is another one there."""
+    n = cm.dims("n_elsewhere")
+    cm.analyze(linear_attention, *[cm.spec((n, 64))] * 3)
+    function, shapes = counted_traces(jnp.exp)
+    cost = cm.analyze(function, (n, 3))
+    swept = cost.sweep(n_elsewhere=range(2, 400), metrics=("transcendentals",))
+    assert swept.transcendentals.values.tolist() == [3 * s for s in range(2, 400)] and len(shapes) <= 6
 
 
 def test_a_loop_that_one_size_skips_is_caught():

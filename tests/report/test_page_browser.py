@@ -217,8 +217,8 @@ class Hostile(nn.Module):
         return nn.Dense(4, name=HOSTILE)(jnp.tanh(x))
 
 
-def test_a_sharded_page_gives_no_times_rather_than_wrong_ones(tmp_path):
-    """What a device computes and holds is there; its links are not on the page."""
+def test_a_sharded_page_has_the_times_of_the_roofline(tmp_path):
+    """What a device computes and holds, and what is sent over its links, at the mesh's own sizes and at others."""
     b, d, f = cm.dims("b d f", where="4 | f, 2 | b")
     cost = cm.analyze(lambda up, down, x: jax.nn.relu(x @ up) @ down, (d, f), (f, d), (b, d), mesh={"data": 2, "model": 4},
                       in_shardings=(P(None, "model"), P("model", None), P("data", None)))
@@ -226,9 +226,13 @@ def test_a_sharded_page_gives_no_times_rather_than_wrong_ones(tmp_path):
     cost.to_html(str(path), ["h100-sxm"], b=64, d=1024, f=4096)
     with Browser() as browser:
         browser.open(path.as_uri())
-        here = read(browser, {"b": 64, "d": 1024, "f": 4096, "data": 2, "model": 4})
-        assert here["macs"] == str(cost.at(b=64, d=1024, f=4096).macs) and here["time"] == ""
-        assert "what is sent to other devices is not priced on a page" in browser.run("document.body.innerText")
+        for axes in ({"data": 2, "model": 4}, {"data": 8, "model": 16}):
+            here, there = read(browser, {"b": 64, "d": 1024, "f": 4096, **axes}), cost.at(b=64, d=1024, f=4096, **axes)
+            _compare_times(here, there, {"device": "h100-sxm"}, "xla-gpu")
+            sent = there.roofline("h100-sxm").communication
+            told = [float(each) for each in here["communication"].split()]
+            assert here["macs"] == str(there.macs) and told == pytest.approx([sent.seconds, sent.compute, sent.exposed], rel=1e-12)
+        assert "the partitioner was not asked" in here["trouble"] and "NVLink4" in browser.run("document.body.innerText")
         assert browser.console == []
 
 
@@ -251,7 +255,7 @@ def test_nothing_overlaps_or_overflows(tmp_path, width, dark):
     with Browser(width, 844, dark=dark) as browser:
         browser.open((tmp_path / "page.html").as_uri())
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
-        assert browser.run(OVERLAPS) == []
+        assert browser.run(OVERLAPS) == [] and browser.run(CUT) == []
         ink, back = browser.run("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
         assert _contrast(ink, back) >= 7
         printed = browser.call("Page.printToPDF", printBackground=True)["data"]
@@ -268,6 +272,22 @@ OVERLAPS = """(() => {
       const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
       if (wide > 1 && high > 4) found.push([a, b]);
     }));
+  }
+  return found;
+})()"""
+
+
+# Choices that have less room than they would take, and cards that their text leaves.
+CUT = """(() => {
+  const found = [];
+  for (const each of document.querySelectorAll("#choices select")) {
+    const has = each.offsetWidth;
+    each.style.maxWidth = "none";
+    if (each.offsetWidth > has) found.push(each.id);
+    each.style.maxWidth = "";
+  }
+  for (const each of document.querySelectorAll(".card span")) {
+    if (each.scrollWidth > each.parentElement.clientWidth) found.push(each.textContent);
   }
   return found;
 })()"""

@@ -6,11 +6,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import pytest
+from click.testing import CliRunner
 from jax import lax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 import costmodel as cm
 from costmodel import CostModelError, DomainError
+from costmodel.cli import main
+from costmodel.report.page import page
 
 P = PartitionSpec
 MESH = {"data": 2, "model": 4}
@@ -165,3 +168,51 @@ def test_nothing_runs_or_compiles_all_devices_work_on_one():
         judge(cost(), POINT, "xla-cpu")
     with pytest.raises(CostModelError, match="the program runs on 8"):
         cost().request.run()
+
+
+# -- the command line -----------------------------------------------------------------------------------------------------------
+
+SIZES = "--at=d=784,a=304,b=100,c=12,n=64"
+ALONG = ("--over", "n=64|128", "--at", "d=784,a=304,b=100,c=12")
+HW = ("--hw", "h100-sxm")
+COMMANDS = {
+    "show": (SIZES,), "explain": (SIZES,), "roofline": (*HW, SIZES), "energy": ("--hw", "horowitz-45nm", SIZES), "train": (SIZES,),
+    "sweep": (*ALONG, *HW), "solve": ("--over", "n", *HW, "--fit", "h100-sxm", "--crossover", *ALONG[2:]), "check": (SIZES,),
+    "mfu": (*HW, "--time", "1ms", SIZES), "page": (*HW, SIZES)}
+
+
+def test_every_command_of_a_mesh_is_here():
+    """`judge --mesh` compiles, and is tested beside XLA."""
+    over_meshes = {name for name, command in main.commands.items() if any(each.name == "mesh" for each in command.params)}
+    assert over_meshes == {*COMMANDS, "judge"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_that_its_figures_are_one_devices(command, tmp_path):
+    options = ("-o", str(tmp_path / "page.html")) if command == "page" else ()
+    found = CliRunner().invoke(main, [command, "mlp", "--mesh", "data=4", "--shard", "data", *COMMANDS[command], *options,
+                                      "--no-verify", "--no-cache"])
+    assert "of one device of the mesh data=4" in found.output, found.output
+    assert found.exit_code == 0 or "the program runs on 4" in found.output, found.output
+
+
+# -- what is drawn, embedded or read back ---------------------------------------------------------------------------------------
+
+
+def test_pages_pictures_and_tables_are_one_devices(tmp_path):
+    there = cost().at(**POINT)
+    assert "over the mesh data=2 x model=4" in page(cost(), ["h100-sxm"], POINT)
+    assert "one device of the mesh data=2 x model=4" in cost()._repr_html_()
+    drawn = there.roofline("h100-sxm").chart(by="model").roofs[0].spots[0]
+    whole = cm.analyze(mlp, (n, d), (d, f), (f, d)).at(**POINT)
+    assert drawn.intensity != whole.roofline("h100-sxm").chart(by="model").roofs[0].spots[0].intensity
+
+
+def test_solvers_ask_one_device():
+    """What fits is eight times what fits unsharded, but for what every device has."""
+    from costmodel import solve
+
+    at = {"d": 128, "f": 512}
+    both = cost(), cm.analyze(mlp, (n, d), (d, f), (f, d))
+    mine, alone = (solve.max_fit(each, "n", "h100-sxm", at=at).answer for each in both)
+    assert 2 <= mine / alone <= 8

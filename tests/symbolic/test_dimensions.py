@@ -233,3 +233,14 @@ def test_a_jax_dimension_and_its_expression_have_the_same_values():
             assert evaluate(expr, {symbol("n"): n, symbol("h"): h, symbol("w"): w}) == value, (dim, expr)
             compared += 1
     assert compared == 2000 and opaque > 100
+
+
+def test_a_contradiction_is_refused_and_forgotten():
+    """jax keeps all constraints of a process in one scope: one that cannot hold would end every trace after it."""
+    for where in ("p >= q, q >= p + 1", "p >= q, q >= 2*p"):
+        with pytest.raises(DomainError, match=r"^the constraint 'q >= .*' cannot hold beside the others$"):
+            cm.dims("p q", where=where)
+    p, q = cm.dims("p q", where="p >= q, q >= p")
+    assert str(cm.analyze(lambda x: x[1:] * 2, (p, q)).flops) == "p*q - q"
+    p, q = cm.dims("p q")
+    assert cm.analyze(lambda x: x[1:] * 2, (p, q), fit="never").flops == cm.analyze(lambda x: x[1:] + 2, (p, q), fit="never").flops

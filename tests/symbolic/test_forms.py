@@ -176,6 +176,28 @@ def test_lower_bounds_are_found_and_are_tight_where_a_polynomial_grows():
     assert found > 150 and tight > 100  # so raising bounds by one would fail the test above
 
 
+@exactly
+@given(randoms)
+def test_a_lower_bound_of_quotients_is_one(rng):
+    """Shares of a device: sums of terms over products of axes."""
+    expr = Integer(0)
+    for _ in range(4):
+        expr += rng.randint(-4, 6) * n**rng.randint(0, 2) * h**rng.randint(-1, 1) * k**rng.randint(-2, 1)
+    least = {v.name: rng.randint(1, 4) for v in (n, h, k)}
+    bound = lower_bound(expr, Assumptions(tuple(sorted(least.items()))))
+    for _ in range(10):
+        at = {v: least[v.name] + rng.choice((0, 0, 1, 5, rng.randint(0, 99))) for v in (n, h, k)}
+        assert expr.xreplace(at) >= bound, (expr, at)
+
+
+def test_what_is_divided_is_least_taken_away_where_the_divisor_is_least():
+    assert lower_bound(1 - 1 / k) == 0 and lower_bound(n * h - n * h / k) == 0
+    assert lower_bound(3 - 4 / k, Assumptions(lower=(("k", 2),))) == 1
+    assert lower_bound(n / k - n * h / k) == float("-inf")  # n·(1 - h)/k
+    assert lower_bound(h / k - 2 / k - h) == float("-inf")  # what is added is not most there
+    assert lower_bound(2 * n * h / k - n / k + 5) == 5  # over the same divisor nothing is below zero
+
+
 def test_assumptions_decide_what_positivity_does_not():
     assert not surely_nonnegative(h - 3)
     assert surely_nonnegative(h - 3, Assumptions(lower=(("h", 3),)))

@@ -1,6 +1,6 @@
 """The walks of the documentation, command by command, from nothing but the installed wheel: ``make walks``.
 
-A walk is a page ``docs/walk-*.md``. Each line ``$ command`` of its console blocks is run by a shell, in one empty folder a page;
+A walk is a page of ``docs`` with a console block. Each line ``$ command`` of these is run by a shell, in one empty folder a page;
 what the page prints below it must be what the command prints, as in a doctest: ``...`` stands for anything, runs of blanks are
 alike. A command with nothing below it must end well. Python blocks are doctests of the page, in the same folder.
 """
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", type=Path, help="pages to walk (default: all)")
     parser.add_argument("--here", action="store_true", help="with the environment that runs this, not with a wheel in a fresh one")
     options = parser.parse_args()
-    pages = options.pages or sorted((ROOT / "docs").glob("walk-*.md"))
+    pages = options.pages or [page for page in sorted((ROOT / "docs").glob("*.md")) if any(steps(page.read_text(encoding="utf-8")))]
     wrong = [] if pages else ["there are no walks"]
     with tempfile.TemporaryDirectory() as temporary:
         python = Path(sys.executable) if options.here else installed(Path(temporary))

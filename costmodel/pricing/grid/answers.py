@@ -13,7 +13,7 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.hardware.schema import UNITS
 from costmodel.pricing import metrics
-from costmodel.pricing.grid.figures import units_of
+from costmodel.pricing.figures import figure_symbol, units_of
 from costmodel.pricing.grid.job import Job, tracked
 from costmodel.surface import option
 from costmodel.symbolic.blocks import Slices
@@ -53,12 +53,17 @@ def conditions(text: str | Sequence[str]) -> tuple[Condition, ...]:
         if not match:
             raise CostModelError(f"{option('where', part, '--keep')} is no condition: write e.g. 'live_peak <= 80GB'")
         left = match[1].strip()
-        found.append(Condition(left, match[2], _right(match[3].strip(), _units_of(left))))
+        found.append(Condition(_variable(left), match[2], _right(match[3].strip(), _units_of(left))))
     return tuple(found)
 
 
 def _right(text: str, units: Sequence[str]) -> str | float:
-    return quantity(text, units) if text[0].isdigit() or text[0] in "+-." else text
+    return quantity(text, units) if text[0].isdigit() or text[0] in "+-." else _variable(text)
+
+
+def _variable(name: str) -> str:
+    """A name in a condition as a sweep's axis has it: matrix.bfloat16 is the axis matrix_bfloat16."""
+    return figure_symbol(name).name if units_of(name) else name
 
 
 def _units_of(name: str) -> tuple[str, ...]:
@@ -66,6 +71,8 @@ def _units_of(name: str) -> tuple[str, ...]:
     name = ALIASES.get(name, name)
     if name.startswith("time"):
         return ("s",)
+    if name == "energy":
+        return ("J",)
     if name in metrics.available():
         return (metrics.get(name).unit,)
     return units_of(name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 from sympy import Add, Expr
@@ -15,10 +17,13 @@ from costmodel.pricing.grid.axes import Grid, axes_bits, evaluate
 from costmodel.program.regions import Signature
 from costmodel.surface import said
 from costmodel.symbolic.blocks import block_slices
+from costmodel.symbolic.forms import symbol
+from costmodel.trace.undecided import Order
 
 Place = tuple[int, ...]
 _AT_ONCE = 2**20
 MOST = 2**25  # points on boundaries of several axes that are told apart
+MOST_ORDERS = 2**14  # sizes for which jax is asked for the order of an einsum, at 50 µs each
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +37,11 @@ class Zeros:
 
 def zeros(number: int, difference: Expr, grid: Grid) -> Zeros:
     """Where a difference of internal variables is zero."""
-    own = {s.name: grid.variables[s.name] for s in difference.free_symbols}
-    bits = 0
-    for array in own.values():
-        bits |= axes_bits(array)
-    axes = tuple(i for i in range(len(grid.shape)) if bits >> i & 1)
+    own, axes = _on(grid, (s.name for s in difference.free_symbols))
+    root = _root(difference)
+    if root is not None and len(axes) <= 1:
+        (values,) = own.values()
+        return Zeros(number, axes, np.argwhere(values.reshape([values.size] * len(axes)) == root))
     parts = _separated(difference, own, axes)
     if parts is not None:
         return Zeros(number, axes, _matches(*parts))
@@ -50,6 +55,38 @@ def zeros(number: int, difference: Expr, grid: Grid) -> Zeros:
         found.append(np.argwhere(on) + np.array([s.start for s in block], dtype=np.int64))
     places = np.concatenate(found) if found else np.zeros((0, len(axes)), dtype=np.int64)
     return Zeros(number, axes, places)
+
+
+@lru_cache(maxsize=1024)
+def _root(difference: Expr) -> int | None:
+    """Where s - c is zero."""
+    constant, rest = difference.as_coeff_Add()
+    return -int(constant) if rest.is_Symbol and constant.is_Integer else None
+
+
+def other_orders(order: Order, number: Callable[[Any], int], grid: Grid) -> list[Zeros]:
+    """Where jax chooses another order of an einsum than the program's, by the ``number`` of each. Raises CostModelError where these
+    are too many points to ask it."""
+    own, axes = _on(grid, order.names)
+    shape = tuple(grid.shape[i] for i in axes)
+    if prod(shape) > MOST_ORDERS:
+        raise CostModelError(f"jax chooses the order of an einsum by its sizes, which are {prod(shape):,} on this grid; sweep at "
+                             f"most {MOST_ORDERS:,}" + or_unverified())
+    found: dict[int, list[Place]] = {}
+    for place in np.ndindex(*shape):
+        index = dict(zip(axes, place, strict=True))
+        env = {symbol(name): int(a[tuple(index[i] if n > 1 else 0 for i, n in enumerate(a.shape))]) for name, a in own.items()}
+        found.setdefault(number(order.at(env)), []).append(place)
+    return [Zeros(n, axes, np.array(places, dtype=np.int64).reshape(len(places), len(axes))) for n, places in found.items() if n]
+
+
+def _on(grid: Grid, names: Iterable[str]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+    """The values of variables on a grid, and the axes that these are on."""
+    own = {name: grid.variables[name] for name in names}
+    bits = 0
+    for array in own.values():
+        bits |= axes_bits(array)
+    return own, tuple(i for i in range(len(grid.shape)) if bits >> i & 1)
 
 
 def _separated(difference: Expr, own: Mapping[str, np.ndarray], axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -104,6 +141,16 @@ class Places:
         for indices, chosen in zip(np.unravel_index(self.without, self.shape), self.choices, strict=True):
             inside &= np.isin(indices, chosen)
         return int(inside.sum())
+
+    @property
+    def all(self) -> np.ndarray:
+        """Every place, as rows of indices."""
+        if self.listed is not None:
+            return self.listed
+        numbers = np.ravel_multi_index(np.ix_(*self.choices), self.shape).ravel()
+        if self.without is not None and len(self.without):
+            numbers = numbers[~np.isin(numbers, self.without, kind="sort")]
+        return np.stack(np.unravel_index(numbers, self.shape), axis=1)
 
     def __iter__(self) -> Iterator[Place]:
         if self.listed is not None:

@@ -10,13 +10,14 @@ from sympy import Add, Expr, Symbol
 
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware
-from costmodel.pricing.clock import Clock, Kernel, clock, exact, figure_symbol
+from costmodel.pricing.clock import Clock, Kernel, clock, exact
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import figure_symbol
 from costmodel.pricing.grid.axes import WIDEST, Grid
-from costmodel.pricing.grid.figures import joules
+from costmodel.pricing.grid.joules import joules
 from costmodel.pricing.grid.meshes import mesh_of
 from costmodel.pricing.grid.plan import Plan
-from costmodel.pricing.roofline import counts_examples
+from costmodel.pricing.rate import counts_examples
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branches, combined

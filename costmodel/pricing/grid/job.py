@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from costmodel.hardware import Hardware
-from costmodel.pricing.clock import figure_symbol
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.figures import figure_symbol, units_of
 from costmodel.pricing.grid.axes import Grid, bind
 from costmodel.pricing.grid.build import chunk_values, plan_of, variable
-from costmodel.pricing.grid.figures import axis_unit
 from costmodel.pricing.grid.plan import Plan, sheet_of
 from costmodel.pricing.grid.pointwise import Part
 from costmodel.pricing.grid.regions import elsewhere
-from costmodel.pricing.roofline import item_of
+from costmodel.pricing.rate import item_of
 from costmodel.pricing.workload import metrics as metric_registry
 from costmodel.pricing.workload import policy_of, working
 from costmodel.symbolic.blocks import Slices, chunk_shape
@@ -194,7 +193,7 @@ def prepare(cost: Symbolic, grid: Mapping[str, Any], metrics: Sequence[str], dev
         basis = "; ".join(f"{label}: {clock['stands']}" for label, clock in zip(labels, plan.clocks, strict=True))
         timed["time_predicted"] = {**TIMED["time_predicted"], "convention": basis}
         timed["throughput"] = {**TIMED["throughput"], "unit": f"{item_of(cost.tokens)}/s"}
-    about |= {figure_symbol(name).name: {"unit": axis_unit(name)} for name in figures}
+    about |= {figure_symbol(name).name: {"unit": units_of(name)[0]} for name in figures}
     fixed = ", ".join(f"{name}={values}" for name, values in grid.items() if isinstance(values, int | np.integer | str))
     return Job(replace(plan, units=units), bound, axes, tuple(labels), patches, {**about, **timed},
                {"model": cost.name, "domain": str(cost.domain) or "no symbols", **({"at": fixed} if fixed else {})})

@@ -71,9 +71,10 @@ class Part:
 
 def at_points(cost: Symbolic, points: Points) -> tuple[Part, ...]:
     """Where on these points another cost than this one holds. Raises CostModelError where too many points need a trace."""
-    if not cost.origin.compared.checked:
+    if not (cost.origin.compared.checked or cost.origin.traces_again):
         return ()
-    found = list(_fitted(cost, points, cost) if cost.fitted is not None else _traced(cost, points))
+    fitted = cost.fitted is not None and cost.origin.compared.checked
+    found = list(_fitted(cost, points, cost) if fitted else _traced(cost, points))
     alone = sum(len(part.points) == 1 for part in found)
     if alone > _MAX_TRACED:
         raise _too_many(alone)
@@ -94,18 +95,22 @@ def _traced(cost: Symbolic, points: Points) -> Iterator[Part]:
     integer."""
     regions = cost.origin.compared
     on = [points.evaluate(d) == 0 for d in regions.boundaries]
-    for members in _alike(on, len(points)):
-        there = cost.at(**points.at(int(members[0]))).cost
-        bounds = [d for d, mask in zip(regions.boundaries, on, strict=True) if mask[members[0]]]
-        if regions.stand_ins or regions.everywhere:
+    orders = [np.array([regions.other(order, order.at(points.internal(i))) for i in range(len(points))])
+              for order in regions.orders]
+    for members in _alike([*on, *orders], len(points)):
+        first = int(members[0])
+        there = cost.at(**points.at(first)).cost
+        bounds = [d for d, mask in zip(regions.boundaries, on, strict=True) if mask[first]]
+        if regions.single:
             yield from each(cost, points.some(members))
-        elif there is not cost and bounds:  # else only its bytes differ, which was said: the grid is that of the formulas
+        elif there is not cost and (bounds or any(numbers[first] for numbers in orders)):
+            # Else only its bytes differ, which was said: the grid is that of the formulas.
             yield from on_boundaries(cost, bounds, points.some(members))
 
 
 def on_boundaries(cost: Symbolic, bounds: list[Expr], points: Points) -> Iterator[Part]:
     """What holds at points on the same boundaries, where it is another program than the cost's."""
-    fixed = _fixed(cost, bounds, points) if len(points) > 1 else {}
+    fixed = _fixed(cost, bounds, points) if len(points) > 1 and cost.fitted is None else {}
     yield from _region(cost, fixed, points) if fixed else each(cost, points)
 
 

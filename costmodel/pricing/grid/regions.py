@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -14,7 +15,7 @@ from sympy import Expr
 from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
-from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, or_unverified, part_of, zeros
+from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, or_unverified, other_orders, part_of, zeros
 from costmodel.pricing.grid.pointwise import Part, Points, at_points, each, on_boundaries
 from costmodel.program.regions import Signature
 from costmodel.symbolic.forms import symbol
@@ -24,29 +25,42 @@ MOST = 2**20  # points that are looked at one by one
 
 def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     """The parts of a grid at which another program holds, their places numbered in order. The first point of each region is
-    compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace."""
+    compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace; without
+    verification the formulas are taken there, which is said."""
     regions = cost.origin.compared
-    if not regions.checked:
+    if not (regions.checked or cost.origin.traces_again):
         regions.doubt([cost.condition(d) for d in _met(cost, grid)])
         return ()
     if cost.sharded is not None:  # a partitioner is asked point by point: see Symbolic.at
         return ()
-    if cost.fitted is not None:
+    if cost.fitted is not None and regions.checked:
         if grid.count > MOST:
             raise CostModelError(f"{grid.count:,} points of a fitted cost would be looked at one by one; sweep at most {MOST:,}"
                                  + or_unverified())
         return at_points(cost, _points(grid, np.arange(grid.count)))
     found: list[Part] = []
     for signature, members in _classes(cost, grid):
-        single = regions.stand_ins or regions.everywhere
-        if not single and signature in regions.same:
+        if not regions.single and signature in regions.same:
             continue
-        another = cost.at(**grid.point(next(iter(members)))).cost is not cost
-        if regions.stand_ins or regions.everywhere:
-            found += each(cost, _of(grid, members))
-        elif another and signature:  # else only its bytes differ, which was said: the grid is that of the formulas
-            found += on_boundaries(cost, [regions.boundaries[i] for i in sorted(signature)], _of(grid, members))
+        try:
+            found += _in_region(cost, grid, signature, members)
+        except CostModelError:
+            if regions.checked:
+                raise
+            regions.doubt(cost.on(signature, cost.domain.bind(grid.point(next(iter(members))))))
     return tuple(found)
+
+
+def _in_region(cost: Symbolic, grid: Grid, signature: Signature, members: Members) -> Iterable[Part]:
+    """What holds at the points of a region where the cost's own program does not."""
+    regions = cost.origin.compared
+    another = cost.at(**grid.point(next(iter(members)))).cost is not cost
+    if regions.single:
+        return tuple(each(cost, _of(grid, members)))
+    if not (another and signature):  # only its bytes differ, which was said: the grid is that of the formulas
+        return ()
+    bounds = [regions.boundaries[i] for i in sorted(signature) if i < len(regions.boundaries)]
+    return tuple(on_boundaries(cost, bounds, _of(grid, members)))
 
 
 def _of(grid: Grid, members: Members) -> Points:
@@ -54,8 +68,7 @@ def _of(grid: Grid, members: Members) -> Points:
     if members.count > MOST:
         raise CostModelError(f"the model is another program at {members.count:,} points of this grid; sweep at most {MOST:,} such "
                              "points" + or_unverified())
-    places = np.array(list(members), dtype=np.int64).reshape(-1, len(grid.shape))
-    return _points(grid, np.sort(np.ravel_multi_index(tuple(places.T), grid.shape)) if grid.shape else np.zeros(1, np.int64))
+    return _points(grid, members.numbers(grid.shape))
 
 
 def _points(grid: Grid, places: np.ndarray) -> Points:
@@ -96,6 +109,16 @@ class Members:
         """How many points belong to it."""
         return prod([places.count for _, places in self.parts] + [length for _, length in self.free])
 
+    def numbers(self, shape: Sequence[int]) -> np.ndarray:
+        """Every place as a number in a grid of this shape, in order."""
+        steps = [prod(shape[axis + 1:]) for axis in range(self.rank)]
+        found = np.zeros(1, dtype=np.int64)
+        own = [(axes, places.all) for axes, places in self.parts]
+        own += [((axis,), np.arange(length).reshape(-1, 1)) for axis, length in self.free]
+        for axes, places in own:
+            found = np.add.outer(found, places @ np.array([steps[axis] for axis in axes], dtype=np.int64)).ravel()
+        return np.sort(found)
+
     def __iter__(self) -> Iterator[Place]:
         own: list[tuple[tuple[int, ...], Iterable[Place]]] = list(self.parts)
         own += [((axis,), [(i,) for i in range(length)]) for axis, length in self.free]
@@ -125,18 +148,26 @@ def _met(cost: Symbolic, grid: Grid) -> list[Expr]:
             and len(zeros(number, d, grid).places)]
 
 
+def _where(cost: Symbolic, grid: Grid) -> Iterator[Zeros]:
+    """Where every boundary, and every other order of an einsum, is met on a grid."""
+    regions = cost.origin.compared
+    for number, difference in enumerate(regions.boundaries):
+        if {s.name for s in difference.free_symbols} <= grid.variables.keys():  # else of a symbol that this cost does not have
+            yield zeros(number, difference, grid)
+    for order in regions.orders:
+        if order.names <= grid.variables.keys():
+            yield from other_orders(order, partial(regions.other, order), grid)
+
+
 def _parts(cost: Symbolic, grid: Grid) -> tuple[list[OnAxes], Signature]:
     """The boundaries that are met somewhere, grouped by the axes that they share; and those that are met everywhere."""
     always: set[int] = set()
     groups: list[tuple[int, list[Zeros]]] = []
-    for number, difference in enumerate(cost.origin.compared.boundaries):
-        if not {s.name for s in difference.free_symbols} <= grid.variables.keys():
-            continue  # of a symbol that this cost does not have
-        found = zeros(number, difference, grid)
+    for found in _where(cost, grid):
         if not len(found.places):
             continue
         if not found.axes:
-            always.add(number)
+            always.add(found.number)
             continue
         axes, members = sum(1 << i for i in found.axes), [found]
         for other, theirs in [group for group in groups if group[0] & axes]:

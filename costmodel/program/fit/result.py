@@ -22,6 +22,7 @@ from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Traceable
+from costmodel.trace.undecided import Order
 
 WHEN = ("auto", "never", "always")
 
@@ -227,17 +228,18 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A program, what it rests upon if it is fitted, and whether jax chose something in it by sizes that stand for the symbols."""
+    """A program, what it rests upon if it is fitted, and what jax chose in it by sizes that stand for the symbols: the orders
+    of einsums."""
 
     program: RawProgram
     fit: Fit | None = None
-    stand_ins: bool = False
+    orders: tuple[Order, ...] = ()
     asked: tuple[Expr, ...] = ()
 
 
 def _traced(request: Traceable) -> Made:
     traced = request.run()
-    return Made(inline(traced), stand_ins=traced.stand_ins, asked=traced.asked)
+    return Made(inline(traced), orders=traced.orders, asked=traced.asked)
 
 
 def raw_program(request: Traceable, *, fit: str = "auto", trace_limit: float | None = TRACE_LIMIT,

@@ -8,9 +8,22 @@ from typing import Any
 
 from costmodel.errors import CostModelError
 from costmodel.fusion import policies
-from costmodel.hardware import TILES, Hardware, MissingPeak, ProductCalibration, Quantity, Standing, available, load, standing
+from costmodel.hardware import (
+    TILES,
+    Hardware,
+    Link,
+    MissingPeak,
+    ProductCalibration,
+    Protocol,
+    Quantity,
+    Standing,
+    available,
+    load,
+    standing,
+)
+from costmodel.pricing.communication import LINK
 from costmodel.pricing.tiles import SUM, products_of
-from costmodel.pricing.workload import runs_as, seconds_an_operation
+from costmodel.pricing.times import runs_as, seconds_an_operation
 from costmodel.report.page.places import Places
 from costmodel.rules.work import BITS, OpKind, is_floating
 
@@ -53,6 +66,10 @@ def _figures(device: Hardware) -> Iterator[tuple[str, Quantity]]:
     yield "a transcendental counts as", device.weight
     if device.launch_overhead:
         yield "launch overhead a kernel", device.launch_overhead
+    for link in device.links:
+        yield f"{link.name}, {link.direction}", link.bandwidth
+        if link.latency:
+            yield f"{link.name} latency", link.latency
     for level in device.levels:
         yield f"{level.name} capacity", level.capacity
         if level.bandwidth:
@@ -71,11 +88,24 @@ def _device(device: Hardware, kinds: Sequence[OpKind]) -> dict[str, Any]:
         "bandwidth": device.bandwidth.value, "oneUnit": device.one_unit,
         "capacity": device.capacity.value if device.capacity else None,
         "launch": launch.value if launch else 0.0,
+        "links": [_link(link) for link in device.links], "topology": dict(device.topology),
+        "collectives": [{"link": c.link, "kind": c.kind, "protocols": [_protocol(p) for p in c.protocols]}
+                        for c in device.collectives],
         "levels": [[level.name, level.capacity.value, level.bandwidth.value] for level in device.levels if level.bandwidth],
         "seconds": {name: [_seconds(device, kind, name) for kind in kinds] for name in ("", *TYPES)},
         "products": [_product(device, each) for each in device.products],
         "shaped": {name: [_shaped(device, kind, name) for kind in kinds] for name in ("", *TYPES)} if device.products else {},
     }
+
+
+def _link(link: Link) -> dict[str, Any]:
+    """What :mod:`costmodel.pricing.links` needs of a connection; the rate is that of one direction."""
+    return {"name": link.name, "kind": link.kind, "rate": link.one_way, "topology": link.topology, "axes": link.axes,
+            "latency": link.latency.value if link.latency else None, "domain": link.domain, "wraparound": link.wraparound}
+
+
+def _protocol(found: Protocol) -> list[float | None]:
+    return [found.launch.value, found.step.value, *(q.value if q else None for q in (found.rate, found.own))]
 
 
 def _product(device: Hardware, found: ProductCalibration) -> dict[str, Any]:
@@ -98,6 +128,8 @@ def _priced(kind: OpKind, dtype: str) -> OpKind:
 
 
 def _seconds(device: Hardware, kind: OpKind, dtype: str) -> float | None:
+    if kind.engine == LINK:
+        return None  # a matter of the links that a mesh is laid on
     try:
         return seconds_an_operation(device, _priced(kind, dtype))
     except (MissingPeak, CostModelError):

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from costmodel.report.page.export import Exported
 
-SCRIPTS = ("exact", "model", "device", "solve", "format", "charts", "bars", "profile", "table", "controls", "headline", "sections",
-           "answers", "app")
+SCRIPTS = ("exact", "model", "links", "overlap", "device", "solve", "format", "charts", "bars", "profile", "table", "controls",
+           "headline", "sections", "answers", "app")
 
 
 def document(exported: Exported) -> str:

@@ -11,9 +11,9 @@ from sympy import Expr
 from costmodel.errors import CostModelError
 from costmodel.hardware import Hardware, Standing
 from costmodel.pricing import metrics
-from costmodel.pricing.communication import LINK
 from costmodel.pricing.core import Symbolic
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.rate import BATCH
+from costmodel.pricing.topology import on_links
 from costmodel.report.page.devices import TYPES, bits, devices, exported, predictions
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas
@@ -42,7 +42,8 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
     """The data of a cost's page; arguments as for :func:`costmodel.report.page.page`."""
     if cost.program.branches is Branches.MIN and any(e.branch for e in cost.program):
         raise CostModelError("a page counts the most that branches take: analyze with branches='max', 'mean' or 'symbol'")
-    point, wanted = start(cost.domain, {**cost.domain.defaults, **at}), devices(hardware)
+    point, axes = start(cost.domain, {**cost.domain.defaults, **at}), dict(cost.program.axes)
+    wanted = [on_links(device, cost.name, axes, device.topology) for device in devices(hardware)]
     settle(cost, point)
     forms, lines, texts, stands = Forms(), Forms(), Places[str](), Places[Standing]()
     program = Program(cost, forms)
@@ -55,7 +56,8 @@ def export(cost: Symbolic, hardware: Sequence[str | Hardware], at: Mapping[str, 
         "floating": [name for name in (*data["dtypes"], *TYPES) if is_floating(name)], "bits": bits(data["dtypes"]),
         "devices": exported(wanted, list(program.kinds), texts, stands), "texts": list(texts),
         "stands": predictions(stands), "device": _chosen(wanted), "batch": BATCH,
-        "sends": any(kind.engine == LINK for kind in program.kinds),
+        "mesh": [[axis, [v.name for v in cost.domain.ordered].index(axis)] for axis in axes],
+        "partitioned": _partitioned(cost, point),
         "formulas": headline_formulas(cost), "parts": module_formulas(cost), "notes": [*notes, str(cost.coverage), *_doubts(cost)],
     }
     functions = []
@@ -86,19 +88,35 @@ def _compulsory(table: CostTable) -> Expr:
 
 
 def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
-    """The variables in the order of the functions' arguments, each with its divisor; relations that must not be negative; and the
+    """The variables in the order of the functions' arguments, each with its divisor; relations that must not be negative; what must
+    divide what; and the
     boundaries at which the program may be another one, with those that a concrete trace settled."""
     regions = cost.origin.compared
     return {
         "variables": [{"name": v.symbol, "divisor": bounds.add(v.divisor), "lower": v.lower, "upper": v.upper}
                       for v in cost.domain.ordered],
         "relations": [[r.text, bounds.add(r.difference)] for r in cost.domain.relations],
+        "multiples": [[cost.domain.text_of(m), bounds.add(m.part), bounds.add(m.whole)] for m in cost.domain.multiples],
         "boundaries": bounds.all(regions.boundaries[:regions.own]), "text": str(cost.domain),
-        "same": [sorted(i for i in each if i < regions.own) for each in regions.same],
+        "same": sorted(map(sorted, regions.own_of(regions.same))),
     }
 
 
+def _partitioned(cost: Symbolic, point: Mapping[str, int]) -> list[list[int]]:
+    """The sizes of the mesh at which the partitioner was asked: its own and, where the model is there to ask for, the start's."""
+    own = [size for _, size in cost.program.axes]
+    there = [] if cost.origin.request is None else [point[axis] for axis, _ in cost.program.axes]
+    return [own, there] if there not in ([], own) else [own]
+
+
 def _doubts(cost: Symbolic) -> list[str]:
-    if cost.fitted is None:
-        return []
-    return [f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not"]
+    regions = cost.origin.compared
+    found = []
+    if regions.own_orders or regions.stand_ins:
+        found.append("jax chooses the order of an einsum by its sizes, and these forms have one order at all of them")
+    if cost.fitted is not None:
+        found.append(f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not")
+    elif cost.mesh is not None:
+        found.append(f"what is sent is what the partitioner does over the mesh {cost.mesh}; cost.at(…) asks it at every point, and "
+                     "this file cannot")
+    return found

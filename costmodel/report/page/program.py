@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from costmodel.fusion import Kernel, policies, policy
-from costmodel.memory.buffers import KINDS, lifetimes, memory
+from costmodel.memory.buffers import KINDS, memory
+from costmodel.memory.lifetimes import lifetimes
 from costmodel.memory.schedule import schedule
+from costmodel.pricing.communication import sent_by
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
+from costmodel.pricing.overlap import beside
 from costmodel.pricing.products import matmul_of
-from costmodel.pricing.workload import computed, needless, strictest
+from costmodel.pricing.times import strictest
+from costmodel.pricing.workload import computed, needless
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
 from costmodel.rules.branches import Branch
+from costmodel.rules.params import Collective
 from costmodel.rules.types import Types, retype
 from costmodel.rules.work import DONATED_BY_TRAINING, Array, CostTable, Equation, OpKind, Work, total
 
@@ -29,15 +37,18 @@ class Program:
         self.modules: Places[str] = Places()
         self.branches: Places[Branch] = Places({(): 0})
         self.labels: Places[str] = Places()
+        self.exchanges: Places[Collective] = Places()
         self._works: Places[tuple[Any, ...]] = Places()
         self._equations: dict[Equation, int] = {}
         self._rows: list[list[int]] = []
 
     def equation(self, e: Equation) -> int:
-        """Its place among rows (work, how often, module, branch). A policy may have put in copies that the table has not."""
+        """Its place among rows (work, how often, module, branch and, of one that sends, the exchange). A policy may have put in
+        copies that the table has not."""
         if e not in self._equations:
             self._equations[e] = len(self._rows)
-            self._rows.append([self._work(e.work), self.forms.add(e.times), self.modules.of(e.module), self.branches.of(e.branch)])
+            row = [self._work(e.work), self.forms.add(e.times), self.modules.of(e.module), self.branches.of(e.branch)]
+            self._rows.append([*row, *(self.exchanges.of(each.params) for each in list(sent_by(e))[:1])])
         return self._equations[e]
 
     def _work(self, work: Work) -> int:
@@ -59,16 +70,18 @@ class Program:
             "copied": [self._size(v.array) for v in handed_on(table)], "modules": list(self.modules), "labels": list(self.labels),
             "branches": [[list(side) for side in branch] for branch in self.branches],
             "kinds": [[k.name, k.engine, self.dtypes.of(k.dtype), strictest(k.precision)] for k in self.kinds],
-            "held": KINDS, "dtypes": list(self.dtypes),
+            "held": KINDS, "dtypes": list(self.dtypes), "exchanges": [_exchange(each) for each in self.exchanges],
         }
 
     def _policy(self, name: str) -> dict[str, Any]:
         """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
-        no lower bound has it, and of one product its kind of operation, m, n, k and batch), and its buffers, as (size, type, kind,
-        first, last step); the second ones are those with parameters and optimizer donated. Where kernels need more in types of 16
-        bits, ``half`` are the buffers in those and ``wide`` in others that a reader may choose."""
+        no lower bound has it, and of one product its kind of operation, m, n, k and batch), which of them can run beside those that
+        send, and its buffers, as (size, type, kind, first, last step); the second ones are those with parameters and optimizer
+        donated. Where kernels need more in types of 16 bits, ``half`` are the buffers in those and ``wide`` in others that a reader
+        may choose."""
         kernels, table = self.cost.kernels(name), self.cost.program
-        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name)}
+        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name),
+                                "beside": _beside(table, kernels) if self.exchanges else []}
         needs = [total(size for e in each for size in policy(name).workspace(e)) for each in self._by_width]
         if needs[0] != needs[1]:
             made["wide"], made["half"] = (self._held(each, name) for each in self._by_width)
@@ -98,3 +111,17 @@ class Program:
         held = memory(table, policy, donate)
         return [part for b in lifetimes(held, schedule(held, "program"))
                 for part in (*self._size(b.array), KINDS.index(b.kind), b.first, b.last)]
+
+
+def _exchange(params: Collective) -> list[Any]:
+    """(axes, how many devices of one axis take part where the program says so, who sends to whom where it says so)."""
+    taking = [int(d) for d in params.devices if d.is_Integer] if len(params.devices) == 1 else []
+    return [params.axes, taking[0] if taking else None, [[int(a), int(b)] for a, b in params.partners] or None]
+
+
+def _beside(table: CostTable, kernels: Sequence[Kernel]) -> list[list[Any]]:
+    """Of each kernel that sends, (its place, the kernels that can run beside all of its runs, those beside it in an iteration), as
+    hexadecimal numbers with a bit a kernel."""
+    found = beside(table, kernels)
+    return [[int(c), *(f"{sum(1 << i for i in np.flatnonzero(row).tolist()):x}" for row in rows)]
+            for c, *rows in zip(found.senders, found.runs, found.once, strict=True)]

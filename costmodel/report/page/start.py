@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
+from math import prod
 from typing import Any
 
 from costmodel.errors import DomainError
-from costmodel.pricing.roofline import BATCH
+from costmodel.pricing.rate import BATCH
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
 
@@ -15,15 +17,17 @@ _SIZES = (64, 224, 32, 16, 8, 512, 4, 2, 1, 1024)
 
 
 def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
-    """A point of the domain with the values of ``at``; of what it leaves open a batch is 1 and anything else is one of a few sizes.
+    """A point of the domain with the values of ``at``; of what it leaves open a batch is 1, or as many as there are devices, and
+    anything else is one of a few sizes.
 
     Raises DomainError for values outside the domain, or where none of the sizes is inside.
     """
     if set(at) >= set(domain.symbols) or set(at) - set(domain.symbols):
         domain.bind(at)
         return {name: at[name] for name in domain.symbols}
-    for size in _SIZES:
-        point = near(domain, {name: at.get(name, 1 if name in BATCH else size) for name in domain.symbols}, at)
+    devices = prod(domain.defaults.values())
+    for size, batch in product(_SIZES, dict.fromkeys((1, devices))):
+        point = near(domain, {name: at.get(name, batch if name in BATCH else size) for name in domain.symbols}, at)
         try:
             domain.bind(point)
         except DomainError:

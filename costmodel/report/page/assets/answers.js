@@ -17,7 +17,7 @@ function crossText(line, found) {
 
 // The whole program's crossing, and that of each kind of kernel that computes.
 function crossings(line, device) {
-  if (now.absent.length) return [["crossover", `where the bound flips on ${device.name}`, unpriced(device, now.absent)]];
+  if (now.absent) return [["crossover", `where the bound flips on ${device.name}`, now.absent.why]];
   const loads = loadsAlong(line, now.choice), here = loads(line.first);
   const kinds = [...here.keys()].filter((kind) => kind && here.get(kind).ops.size);
   return ["", ...(kinds.length > 1 ? kinds : [])].map((kind) => {
@@ -64,11 +64,11 @@ function deviceTable(line, peak) {
 }
 
 function deviceLine(device, i, line) {
-  const can = !missing(now.program.kernels, device, state.dtype).length;
-  const policy = state.policy || policyOf(device);
-  const total = can && whole(priced(kernelsOf(policy), device, state.dtype, policy), standing(device, policy));
-  const times = can ? [si(total.lower, "s"), si(total.upper, "s"), total.stands ? si(total.predicted, "s") : "–", total.bound]
-    : ["no peak", "–", "–", "–"];
+  const policy = state.policy || policyOf(device), {sizes} = now.program;
+  const absent = unpriced(kernelsOf(policy), device, state.dtype, sizes);
+  const total = absent ? null : priced(kernelsOf(policy), device, state.dtype, policy, sizes).total;
+  const times = total ? [si(total.lower, "s"), si(total.upper, "s"), total.stands ? si(total.predicted, "s") : "–", total.bound]
+    : [absent.word, "–", "–", "–"];
   const cells = [...times, device.capacity ? si(device.capacity, "B") : "–", ...(line ? [device.capacity ? "…" : "–"] : [])];
   return html("tr", i === state.device ? {class: "chosen"} : {},
     html("th", {scope: "row", title: device.title, text: device.name}), ...cells.map((text) => html("td", {text})));

@@ -5,16 +5,21 @@ let now = null, later = 0, waiting = false;
 
 function compute(args) {
   const choice = choiceNow(), device = deviceNow(), program = programAt(args, choice);
-  const absent = missing(program.kernels, device, choice.dtype);
-  const rows = absent.length ? null : priced(program.kernels, device, choice.dtype, choice.policy);
-  const total = rows && whole(rows, standing(device, choice.policy));
+  const absent = unpriced(program.kernels, device, choice.dtype, program.sizes);
+  const {rows, total} = absent ? {rows: null, total: null}
+    : priced(program.kernels, device, choice.dtype, choice.policy, program.sizes);
   return {args, choice, program, absent, rows, total, head: headlineAt(args, program, choice)};
 }
 
 function troubleText(found) {
   if (found.error) return `${found.error}. The domain is ${D.domain.text || "constant"}.`;
-  return unsettled(found.args)
-    ? "Here a size decides what jax traces, and the program may be slightly another than that of these formulas: cost.at(…) looks."
+  if (unsettled(found.args)) {
+    return "Here a size decides what jax traces, and the program may be slightly another than that of these formulas: " +
+      "cost.at(…) looks.";
+  }
+  const sizes = [...axesAt(found.args).values()].join();
+  return !D.partitioned.some((each) => each.join() === sizes)
+    ? "Over a mesh of these sizes the partitioner was not asked what is sent: cost.at(…) asks it."
     : "";
 }
 
@@ -92,7 +97,7 @@ function listen() {
 }
 
 heads();
-const free = D.domain.variables.map((v) => v.name);
+const free = D.domain.variables.map((v) => v.name).filter((name) => !D.mesh.some(([axis]) => axis === name));
 byId("symbols").append(...[...D.domain.variables].sort((a, b) => (a.name < b.name ? -1 : 1)).map((v) => symbolControl(v, soon)));
 fillChoices();
 options(byId("along"), free.map((name) => [name, name]), D.batch.find((name) => free.includes(name)) ?? free[0]);

@@ -18,6 +18,21 @@ const policyOf = (device) => (Object.hasOwn(D.policies, device.policy) ? device.
 const policyNow = () => state.policy || policyOf(deviceNow());
 const choiceNow = () => ({policy: policyNow(), dtype: state.dtype, donate: state.donate});
 
+function stepOf(variable) {
+  const here = bind(state.point);
+  return here.error ? 1n : stepsAt(here)[D.domain.variables.indexOf(variable)];
+}
+
+// The value next to one at which the domain is not left, where one is near: an axis must divide what it shares.
+function inside(name, value, least, most) {
+  const holds = (each) => each >= least && each <= most && !bind({...state.point, [name]: each}).error;
+  for (let away = 0n; D.mesh.some(([axis]) => axis === name) && away < 512n; away++) {
+    const found = [value - away, value + away].find(holds);
+    if (found !== undefined) return found;
+  }
+  return value;
+}
+
 // A symbol's slider is logarithmic, from its least to its greatest value, or far enough beyond the start.
 function symbolControl(variable, changed) {
   const name = variable.name, start = Number(D.start[name]);
@@ -31,10 +46,11 @@ function symbolControl(variable, changed) {
     range.setAttribute("aria-valuetext", `${name} = ${box.value}`);
   };
   range.addEventListener("input", () => {
-    const {divisors} = bind(state.point), step = Number(divisors?.[D.domain.variables.indexOf(variable)] ?? 1n);
+    const step = Number(stepOf(variable));
     const wanted = low * (high / low) ** (range.value / STEPS);
     const least = Math.ceil(low / step) * step, most = Math.floor(high / step) * step;
-    const value = BigInt(Math.min(most, Math.max(least, Math.round(wanted / step) * step)));
+    const nearest = Math.min(most, Math.max(least, Math.round(wanted / step) * step));
+    const value = inside(name, BigInt(nearest), BigInt(least), BigInt(most));
     if (value === state.point[name] && Number(range.value) !== place(Number(value))) return;
     state.point[name] = value;
     box.value = value.toString();
@@ -45,7 +61,7 @@ function symbolControl(variable, changed) {
     const way = {ArrowRight: 1n, ArrowUp: 1n, ArrowLeft: -1n, ArrowDown: -1n}[event.key];
     if (!way) return;
     event.preventDefault();
-    const step = bind(state.point).divisors?.[D.domain.variables.indexOf(variable)] ?? 1n, to = state.point[name] + way * step;
+    const step = stepOf(variable), to = state.point[name] + way * step;
     if (to < BigInt(low) || (variable.upper !== null && to > BigInt(variable.upper))) return;
     state.point[name] = to;
     show();

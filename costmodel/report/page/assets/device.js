@@ -1,59 +1,69 @@
 // Counts become seconds: the bounds of costmodel/pricing/workload.py.
-const SENT = "what is sent to other devices";
-const RUNS_ON = {matrix: "matrix", vector: "vector", transcendental: "vector", link: "link"};
+const RUNS_ON = {matrix: "matrix", vector: "vector", transcendental: "vector"};
 
-// What the device has no peak for, of all that the kernels do; empty where it can price them. Links are not on the page.
-function missing(kernels, device, wanted) {
-  const seconds = device.seconds[wanted], found = new Set(D.sends ? [SENT] : []);
+// Why the device has no times for these kernels, and in a word; null where it has.
+function unpriced(kernels, device, wanted, sizes) {
+  const seconds = device.seconds[wanted], found = new Set();
   for (const k of kernels) {
     for (const [kind, count] of k.kinds) {
       if (seconds[kind] === null && count !== 0n) found.add(`${D.kinds[kind][1]} ${typed(D.dtypes[D.kinds[kind][2]], wanted)}`);
     }
   }
-  return [...found];
+  if (found.size) return {word: "no peak", why: `${device.name} has no peak for ${[...found].join(", ")}: choose another type`};
+  try {
+    sendingOf(kernels, device, sizes);
+  } catch (error) {
+    if (error instanceof Unlaid) return {word: "no link", why: `${error.message}: add it to the device's file`};
+    throw error;
+  }
+  return null;
 }
 
-// Why a device has no times here, and what to do.
-const unpriced = (device, absent) => absent.includes(SENT) ? `${SENT} is not priced on a page: costmodel roofline does`
-  : `${device.name} has no peak for ${absent.join(", ")}: choose another type`;
-
-// Each kernel on a device: seconds of one run by unit and of the memory, and the bounds.
-function priced(kernels, device, wanted, policy) {
+// Each kernel on a device, of a mesh of these sizes: seconds of one run by unit and of the memory, and the bounds; and the whole
+// program.
+function priced(kernels, device, wanted, policy, sizes) {
   const seconds = device.seconds[wanted], stands = standing(device, policy), by = device.shaped[wanted] ?? [];
-  const rows = kernels.map((k) => {
+  const sending = sendingOf(kernels, device, sizes);
+  const rows = kernels.map((k, place) => {
     const units = {}, longest = {};
     let beside = 0;
     for (const [kind, count] of k.kinds) {
       if (count === 0n) continue;
       const [, engine, dtype] = D.kinds[kind];
-      const unit = device.oneUnit && engine !== "link" ? "compute" : RUNS_ON[engine];
+      const unit = device.oneUnit ? "compute" : RUNS_ON[engine];
       const busy = number(count) * seconds[kind];
       units[unit] = (units[unit] ?? 0) + busy;
       if (engine !== "matrix") beside += busy;
       if (!(longest[unit]?.[0] >= busy)) longest[unit] = [busy, typed(D.dtypes[dtype], wanted)];
     }
+    if (sending && k.sent.length) units.link = sending.seconds[place];
     const bytes = number(k.bits) / 8, memory = bytes / device.bandwidth, busy = Object.values(units);
     const near = Math.min(memory, ...device.levels.map(([, capacity, speed]) => (bytes <= capacity ? bytes / speed : Infinity)));
     const bound = Object.entries(units).reduce((a, b) => (b[1] > a[1] ? b : a), ["memory", memory])[0];
     const compute = Math.max(0, ...busy), done = number(k.done), all = busy.reduce((a, b) => a + b, memory);
     return {...k, bytes, memory, units, compute, bound, resource: [bound, longest[bound]?.[1]].filter(Boolean).join(" "),
-      operations: done, times: number(k.runs), intensity: bytes ? done / bytes : Infinity,
+      operations: done, times: number(k.runs), ran: {}, intensity: bytes ? done / bytes : Infinity,
       lower: k.needless ? 0 : Math.max(memory, compute) + device.launch, upper: all + device.launch,
       warm: k.needless ? 0 : Math.max(near, compute) + device.launch,
-      predicted: stands ? likely(k, device.products[by[k.product?.kind]], bytes, beside, all, stands) : 0,
+      predicted: stands ? likely(k, device.products[by[k.product?.kind]], bytes, beside, all, stands, sending?.fitted[place]) : 0,
       attainable: done / Math.max(memory, compute)};
   });
   for (const bound of ["lower", "upper", "warm", "predicted"]) {
     const taken = sides(rows, bound);
-    rows.forEach((row, i) => (row[`${bound}All`] = taken[i] ? row[bound] * row.times : 0));
+    rows.forEach((row, i) => {
+      row.ran[bound] = taken[i] ? row.times : 0;
+      row[`${bound}All`] = row[bound] * row.ran[bound];
+    });
     if (bound === "lower") rows.forEach((row, i) => (row.taken = taken[i]));
   }
-  return rows;
+  return {rows, total: whole(rows, stands, communicationOf(rows, sending, policy))};
 }
 
-// Seconds that a kernel is likely to take; of one whose product the device is calibrated for by that product's shape.
-function likely(k, how, bytes, beside, all, stands) {
+// Seconds that a kernel is likely to take; of one whose product the device is calibrated for by that product's shape, of what is
+// sent as the links are.
+function likely(k, how, bytes, beside, all, stands, fitted) {
   const reached = stands.of[k.kind] ?? stands.efficiency;
+  if (!how && fitted >= 0) return fitted;
   if (!how) return all / reached + stands.launch;
   const computing = tiled(how, ...k.product.sizes), moving = bytes / (how.memory * how.bandwidth);
   return Math.max(computing, moving) + how.apart * Math.min(computing, moving) + beside / reached + Math.max(how.launch, stands.launch);
@@ -101,10 +111,11 @@ function sides(rows, bound) {
 
 const sumOf = (rows, key) => rows.reduce((sum, row) => sum + row[key], 0);
 
-// The whole program on a device.
-function whole(rows, stands) {
+// The whole program on a device; what is sent goes on beside what is computed, in the bounds of perfect overlap.
+function whole(rows, stands, communication) {
   const predicted = stands ? sumOf(rows, "predictedAll") + stands.call : null;
-  const lower = sumOf(rows, "lowerAll"), upper = sumOf(rows, "upperAll"), warm = sumOf(rows, "warmAll"), busy = {memory: 0};
+  const {lower, warm} = communication ?? {lower: sumOf(rows, "lowerAll"), warm: sumOf(rows, "warmAll")};
+  const upper = sumOf(rows, "upperAll"), busy = {memory: 0};
   let operations = 0, bytes = 0;
   for (const row of rows) {
     if (!row.taken) continue;
@@ -114,5 +125,5 @@ function whole(rows, stands) {
     for (const [unit, s] of Object.entries(row.units)) busy[unit] = (busy[unit] ?? 0) + s * row.times;
   }
   const bound = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a))[0];
-  return {lower, upper, warm, predicted, stands, operations, bytes, intensity: operations / bytes, bound};
+  return {lower, upper, warm, predicted, stands, operations, bytes, intensity: operations / bytes, bound, communication};
 }

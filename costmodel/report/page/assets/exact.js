@@ -70,6 +70,8 @@ function times(a, b) {
   const [x, y] = [a, b].map((v) => (isWhole(v) ? {n: v, d: 1n} : v));
   return over(x.n * y.n, x.d * y.d);
 }
+const inverse = (x) => (isWhole(x) ? over(1n, x) : over(x.d, x.n));
+const greatestCommon = (a, b) => (b ? greatestCommon(b, a % b) : a < 0n ? -a : a);
 function less(a, b) {
   if (isWhole(a) && isWhole(b)) return a < b;
   const [x, y] = [a, b].map((v) => (isWhole(v) ? {n: v, d: 1n} : v));

@@ -16,6 +16,8 @@ function si(x, unit = "") {
 const grouped = (x) => (isWhole(x) ? x.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f")
   : number(x).toLocaleString("en", {maximumFractionDigits: 3}));
 const percent = (x) => (x >= 0.0995 ? `${(100 * x).toFixed(0)} %` : `${(100 * x).toFixed(1)} %`);
+// No line ends between a number and its unit.
+const unbroken = (text) => text.replaceAll(/(\d) (?=\S)/g, "$1\u00a0");
 // A long path loses its beginning: its end tells it from others.
 const tail = (text, most) => (text.length <= most ? text : `…${text.slice(text.length - most + 1)}`);
 

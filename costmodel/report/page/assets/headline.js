@@ -9,8 +9,8 @@ function card(key, label, value, unit) {
 function timeCard(key, label, text, values, note = "") {
   return html("div", {class: `card time${values.length ? "" : " wide"}`, "data-metric": key, "data-values": values.join(" ")},
     html("span", {class: "label", text: label}),
-    html("span", {class: "big", text}),
-    html("span", {class: "exact", text: note}));
+    html("span", {class: "big", text: unbroken(text)}),
+    html("span", {class: "exact", text: unbroken(note)}));
 }
 
 // What throughput counts: the value of the batch's symbol.
@@ -18,7 +18,7 @@ const batchNow = () => D.batch.map((name) => state.point[name]).find((value) => 
 
 function timeCards(total, device, absent) {
   if (!total) {
-    return [timeCard("time", `time on ${device.name}`, absent.includes(SENT) ? "not here" : "no peak", [], unpriced(device, absent))];
+    return [timeCard("time", `time on ${device.name}`, absent.word, [], absent.why)];
   }
   const batch = Number(batchNow()), {lower, upper, predicted, stands} = total;
   const likely = stands ? [timeCard("predicted", `predicted on ${device.name}`, si(predicted, "s"), [predicted],
@@ -26,7 +26,14 @@ function timeCards(total, device, absent) {
   return [timeCard("time", `time on ${device.name}`, `${si(lower, "s")} to ${si(upper, "s")}`, [lower, upper]),
     ...likely, timeCard("throughput", "throughput", `${si(batch / upper, "/s")} to ${si(batch / lower, "/s")}`,
       [batch / upper, batch / lower]),
+    ...(total.communication ? [sendingCard(total.communication)] : []),
     timeCard("intensity", `intensity, ${total.bound}-bound`, `${three(total.intensity)} OP/B`, [total.intensity])];
+}
+
+// The busiest connection beside what is computed, of which a part waits for what is sent.
+function sendingCard({laid, seconds, compute, exposed, binds}) {
+  return timeCard("communication", `sent to other devices, ${binds ? "communication" : "compute"} takes longer`, si(seconds, "s"),
+    [seconds, compute, exposed], `beside ${si(compute, "s")} of computing, which waits ${si(exposed, "s")} at least; ${laid}`);
 }
 
 function showHeadline(head, total, device, absent) {

@@ -17,7 +17,24 @@ function bind(point) {
   for (const [text, form] of D.domain.relations) {
     if (less(bounds[form], 0n)) return {error: `outside the domain: ${text}`};
   }
+  for (const [text, part, whole] of D.domain.multiples) {
+    if (!isWhole(times(bounds[whole], inverse(bounds[part])))) return {error: `outside the domain: ${text}`};
+  }
   return {args, divisors: D.domain.variables.map((v) => bounds[v.divisor])};
+}
+
+// By how much each symbol goes from one value of the domain to the next one, where devices share a dimension evenly too.
+function stepsAt({args, divisors}) {
+  const here = boundsAt(args);
+  return divisors.map((divisor, i) => {
+    const next = boundsAt(args.map((value, j) => (i === j ? value + 1n : value)));
+    return D.domain.multiples.reduce((step, [, part, whole]) => {
+      const slope = plus(next[whole], times(-1n, here[whole]));
+      if (slope === 0n || next[part] !== here[part]) return step;
+      const scale = isWhole(slope) ? here[part] / greatestCommon(here[part], slope) : here[part];
+      return (step * scale) / greatestCommon(step / divisor, scale);
+    }, divisor);
+  });
 }
 const boundsAt = (args) => settled(bounds(...args), D.boundsBelow);
 
@@ -54,10 +71,14 @@ function combine(parts) {
 // The counts of every distinct work, dense and valid: multiply-accumulates, operations, transcendentals.
 function worksAt(v) {
   return D.works.map((ops) => {
-    const found = {macs: 0n, flops: 0n, transcendentals: 0n, done: 0n, kinds: []};
+    const found = {macs: 0n, flops: 0n, transcendentals: 0n, done: 0n, kinds: [], sent: []};
     for (let i = 0; i < ops.length; i += 3) {
       const [name, engine, dtype] = D.kinds[ops[i]];
       const [dense, valid] = [v[ops[i + 1]], v[ops[i + 2]]];
+      if (engine === "link") {
+        found.sent.push([name, dense, dtype]);
+        continue;
+      }
       const weight = name === "mac" ? 2n : engine === "vector" ? 1n : 0n;
       if (name === "mac") found.macs = plus(found.macs, dense);
       if (engine === "transcendental") found.transcendentals = plus(found.transcendentals, dense);
@@ -75,16 +96,17 @@ const branchOf = (equation) => D.branches[D.equations[equation][3]];
 function kernelsAt(v, works, policy, wanted) {
   const bits = D.dtypes.map((_, i) => bitsOf(i, wanted));
   return D.policies[policy].kernels.map(([kind, primitive, main, equations, crossing, needless, product]) => {
-    const kinds = new Map();
+    const kinds = new Map(), sent = [];
     let done = 0n, moved = 0n;
     for (const e of equations) {
-      const work = works[D.equations[e][0]];
+      const work = works[D.equations[e][0]], exchange = D.exchanges[D.equations[e][4]];
+      for (const [name, count, dtype] of work.sent) sent.push([name, times(count, bits[dtype]), exchange]);
       done = plus(done, work.done);
       for (const [k, count] of work.kinds) kinds.set(k, plus(kinds.get(k) ?? 0n, count));
     }
     for (let i = 0; i < crossing.length; i += 2) moved = plus(moved, times(v[crossing[i]], bits[crossing[i + 1]]));
     const module = D.modules[D.equations[main][2]];
-    return {kind: D.labels[kind], primitive, name: module || D.labels[primitive], module, main, kinds, done, bits: moved,
+    return {kind: D.labels[kind], primitive, name: module || D.labels[primitive], module, main, kinds, sent, done, bits: moved,
       needless, product: product && {kind: product[0], sizes: product.slice(1).map((i) => v[i])},
       runs: v[D.equations[main][1]], branch: branchOf(main)};
   });
@@ -124,7 +146,7 @@ function programAt(args, choice) {
   const v = settled(forms(...args), D.formsBelow);
   const works = worksAt(v);
   const kernels = kernelsAt(v, works, choice.policy, choice.dtype);
-  return {v, works, kernels, profile: profileAt(v, choice.policy, choice.dtype, choice.donate)};
+  return {v, works, kernels, sizes: axesAt(args), profile: profileAt(v, choice.policy, choice.dtype, choice.donate)};
 }
 
 // The headline metrics: closed forms, but for what follows a policy.

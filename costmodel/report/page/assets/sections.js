@@ -15,7 +15,7 @@ function showRoofline({rows, total, absent}) {
   if (!rows) {
     byId("roofline").replaceChildren();
     byId("roofline-names").replaceChildren();
-    say.textContent = `${unpriced(device, absent)}.`;
+    say.textContent = `${absent.why}.`;
     return;
   }
   const marks = drawRoofline(byId("roofline"), rows, device, state.dtype, total.lower, (text) => (told.textContent = text));

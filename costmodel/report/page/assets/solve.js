@@ -4,7 +4,7 @@ const DOUBLINGS = 62n;
 // The domain along a symbol: its values are step·i from `first` on.
 function lineOf(point, name) {
   const here = bind(point);
-  const i = D.domain.variables.findIndex((v) => v.name === name), v = D.domain.variables[i], step = here.divisors[i];
+  const i = D.domain.variables.findIndex((v) => v.name === name), v = D.domain.variables[i], step = stepsAt(here)[i];
   const at = (k) => ({...point, [name]: step * k});
   const inside = (k) => k >= 1n && !bind(at(k)).error;
   const now = point[name] / step;
@@ -83,7 +83,7 @@ function loadsAlong(line, choice) {
 function ratioOf({ops, bits}, device, choice) {
   const units = {}, seconds = device.seconds[choice.dtype];
   for (const [kind, parts] of ops) {
-    const engine = D.kinds[kind][1], unit = device.oneUnit && engine !== "link" ? "compute" : RUNS_ON[engine];
+    const engine = D.kinds[kind][1], unit = device.oneUnit ? "compute" : RUNS_ON[engine];
     units[unit] = (units[unit] ?? 0) + seconds[kind] * number(combine(parts));
   }
   return (Math.max(0, ...Object.values(units)) * device.bandwidth) / (number(combine(bits)) / 8);
