@@ -6,7 +6,6 @@ All text is parsed as data; nothing is evaluated.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from costmodel.finding import FOLDERS
 from costmodel.inputs import Input
 from costmodel.models import ModelEntry, model
 from costmodel.points import inside, sample_points
+from costmodel.surface import remark
 from costmodel.trace.recipe import Recipe
 
 
@@ -62,7 +62,7 @@ class Asked:
         verified = _verify(cost, derived.at, given) if self.verify else ""
         self.cache.keep()
         if cost.mesh is not None:
-            print(f"costmodel: figures are of one device of the mesh {cost.mesh}", file=sys.stderr)
+            remark(f"figures are of one device of the mesh {cost.mesh}")
         return Answer(cost.skip_masked() if self.skip_masked else cost, given, verified, derived.at)
 
     def _said(self, train: Recipe | None) -> dict[str, Any]:

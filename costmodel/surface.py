@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from contextvars import ContextVar
 from costmodel.errors import CostModelError
 
 _typed: ContextVar[bool] = ContextVar("typed", default=False)
+_remarks: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
 def said(called: str, typed: str) -> str:
@@ -53,9 +55,21 @@ def levels(depth: int | None) -> int | None:
 
 @contextmanager
 def command_line() -> Iterator[None]:
-    """While it lasts, a command line asks."""
-    before = _typed.set(True)
+    """While it lasts, a command line asks. Remarks are said at its end: not before an error, which is one line."""
+    typed, remarks = _typed.set(True), _remarks.set([])
     try:
         yield
+        for remark in _remarks.get() or ():
+            print(f"costmodel: {remark}", file=sys.stderr)
     finally:
-        _typed.reset(before)
+        _typed.reset(typed)
+        _remarks.reset(remarks)
+
+
+def remark(text: str) -> None:
+    """Say on stderr what all figures of a command are, once it has given them; where none asked, at once."""
+    remarks = _remarks.get()
+    if remarks is None:
+        print(f"costmodel: {text}", file=sys.stderr)
+    else:
+        remarks.append(text)

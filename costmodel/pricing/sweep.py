@@ -66,7 +66,7 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         raise CostModelError(f"{option('best')}, {option('pareto')} and {option('out', flag='a store as -o')} are three answers: "
                              "ask for one")
     if vary and not isinstance(vary, Mapping):
-        raise CostModelError(f"vary={vary!r} is no mapping: name figures with their values, as vary={{'bandwidth': ['1TB/s']}}")
+        raise CostModelError(f"{option('vary', vary)} is no mapping: give figures by name, each with its values")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
