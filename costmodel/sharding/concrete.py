@@ -118,7 +118,7 @@ class Concrete:
     def _call(self, body: Any, params: Mapping[str, Any], ins: list[Any]) -> list[Any]:
         """A call inlined, with the shardings that a jitted function states for its operands and results."""
         stated = params.get("in_shardings", ()), params.get("out_shardings", ())
-        outs = self.body(body, self._stated(ins, stated[0]))
+        outs = self.body(body, self._stated(_apart(ins, params), stated[0]))
         return self._stated(outs, stated[1])
 
     def _stated(self, values: list[Any], shardings: Sequence[Any]) -> list[Any]:
@@ -201,6 +201,15 @@ class Concrete:
         with marked(mark(trail, "loop")):
             _, carry, results = lax.while_loop(lambda s: s[0] < length, iteration, (jnp.int32(0), tuple(carry), tuple(results)))
         return [*carry, *results]
+
+
+def _apart(ins: list[Any], params: Mapping[str, Any]) -> list[Any]:
+    """Operands of what is computed again in a backward pass, behind the barrier that jax lowers it with: what was sent of them in
+    the forward pass is not at hand there, and is sent again."""
+    prevent = params.get("prevent_cse", False) if params.get("differentiated") else False
+    behind = prevent if isinstance(prevent, tuple) else (prevent,) * len(ins)
+    apart = iter(lax.optimization_barrier([x for x, each in zip(ins, behind, strict=True) if each]) if any(behind) else ())
+    return [next(apart) if each else x for x, each in zip(ins, behind, strict=True)]
 
 
 def _slice_at(x: Any, at: Any, name: str) -> Any:

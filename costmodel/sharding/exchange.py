@@ -18,6 +18,11 @@ def is_constant(op: Operation) -> bool:
     return all(tensor.maker is not None and not tensor.maker.operands for tensor in op.operands)
 
 
+def is_barrier(tensor: Tensor) -> bool:
+    """Whether it is the operand of what is computed again, kept apart from itself in the forward pass."""
+    return tensor.maker is not None and tensor.maker.name == "stablehlo.optimization_barrier" and not tensor.maker.mark
+
+
 def _removed(op: Operation) -> tuple[Axis, ...]:
     """The axes that dimensions are sharded along before a collective and not after it."""
     return added(op.results[0].sharding, op.operands[0].sharding)

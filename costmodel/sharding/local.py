@@ -20,7 +20,7 @@ from costmodel.rules.work import Array, Value
 from costmodel.sharding.alignment import Alignment, Place, root
 from costmodel.sharding.borders import borders, is_elementwise, is_view
 from costmodel.sharding.concrete import mark
-from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_constant, turns, unchanged
+from costmodel.sharding.exchange import PRIMITIVES, REDUCTIONS, added, is_barrier, is_constant, turns, unchanged
 from costmodel.sharding.shardy import Axis, Operation, Partitioned, Sharding, Tensor
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.translate import internal
@@ -151,7 +151,8 @@ class _Localiser:
             if axes and set(axes) <= set(reduction.axes):
                 return self._reduce_scatter(v, reduction, out, axes, where)
         before = self._used(v, source, where)
-        key = (before, op.collective, out.sharding)
+        barrier = root(source) if is_barrier(root(source)) else None
+        key = (before, op.collective, out.sharding, barrier)
         if key not in self.sent:
             made = before
             for axes in turns(op):

@@ -9,7 +9,7 @@ from typing import Any
 from costmodel import _jax_compat as compat
 from costmodel.sharding.concrete import MARK
 
-_ATTRIBUTE = "mhlo.frontend_attributes"
+MARKS = "mhlo.frontend_attributes"  # the attribute that has them
 
 
 def write(module: Any, mlir: compat.Mlir) -> None:
@@ -20,9 +20,9 @@ def write(module: Any, mlir: compat.Mlir) -> None:
 
 def read(op: Any, mlir: compat.Mlir) -> str:
     """The mark of an operation, "" for none."""
-    if _ATTRIBUTE not in op.attributes:
+    if MARKS not in op.attributes:
         return ""
-    marks = mlir.ir.DictAttr(op.attributes[_ATTRIBUTE])
+    marks = mlir.ir.DictAttr(op.attributes[MARKS])
     return str(mlir.ir.StringAttr(marks[MARK]).value) if MARK in marks else ""
 
 
@@ -45,7 +45,7 @@ class _Writer:
             if mark:
                 if mark not in self.attributes:
                     self.attributes[mark] = self.mlir.ir.DictAttr.get({MARK: self.mlir.ir.StringAttr.get(mark)})
-                op.attributes[_ATTRIBUTE] = self.attributes[mark]
+                op.attributes[MARKS] = self.attributes[mark]
             if op.name == "func.call":
                 for inner in self._own_function(op).regions[0].blocks:
                     self._block(inner, mark)

@@ -14,6 +14,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 
 from costmodel import _jax_compat as compat
 from costmodel.sharding import marks
+from costmodel.sharding.broadcasts import write_out_broadcasts
 from costmodel.sharding.choices import decide
 from costmodel.sharding.concrete import Concrete
 from costmodel.sharding.elementwise import write_out
@@ -131,6 +132,7 @@ def _partition(module: Any) -> Partitioned:
     with module.context, mlir.ir.Location.unknown():
         marks.write(module, mlir)
         write_out(module, mlir)
+        write_out_broadcasts(module, mlir)
         reorder(module, mlir)
         run(_PROPAGATE)
         decide(module, mlir)
