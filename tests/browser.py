@@ -43,7 +43,7 @@ class Browser:
         self._loaded = False
         self._number = 0
         self._rest = b""
-        self._home = tempfile.TemporaryDirectory()
+        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the browser may still write there
         their_ends, self._out, self._in = _pipes()
         command = [str(found()), *FLAGS, f"--user-data-dir={self._home.name}", f"--window-size={width},{height}", "about:blank"]
         start = f"import os, sys; os.dup2({their_ends[0]}, 3); os.dup2({their_ends[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])"
