@@ -8,34 +8,18 @@ at contractions, and through broadcasts with these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 from costmodel import _jax_compat as compat
 from costmodel.sharding.marks import MARKS
 
-
-def write_out_broadcasts(module: Any, mlir: compat.Mlir) -> None:
-    """Put reshapes, and broadcasts of what is without dimensions of size 1 to repeat, in the place of others, with their marks."""
-    for o in list(module.body.operations):
-        for region in o.operation.regions:
-            for block in region.blocks:
-                for op in list(_broadcasts(block)):
-                    _replace(op, mlir)
+BROADCAST = "stablehlo.broadcast_in_dim"
 
 
-def _broadcasts(block: Any) -> Iterator[Any]:
-    for o in block.operations:
-        op = o.operation
-        for region in op.regions:
-            for inner in region.blocks:
-                yield from _broadcasts(inner)
-        if op.name == "stablehlo.broadcast_in_dim":
-            yield op
-
-
-def _replace(op: Any, mlir: compat.Mlir) -> None:
+def write_out_broadcast(op: Any, mlir: compat.Mlir) -> None:
+    """Put a reshape, or a broadcast of what is without dimensions of size 1 to repeat, in the place of another broadcast, with its
+    mark."""
     ir = mlir.ir
     (operand,), (result,) = op.operands, op.results
     before, after = (list(ir.RankedTensorType(v.type).shape) for v in (operand, result))

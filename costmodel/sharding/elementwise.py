@@ -7,37 +7,23 @@ its place, with its mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from costmodel import _jax_compat as compat
 
 
-def write_out(module: Any, mlir: compat.Mlir) -> None:
-    """Put StableHLO's operations in the place of CHLO's elementwise ones."""
-    for o in list(module.body.operations):
-        for region in o.operation.regions:
-            for block in region.blocks:
-                for op in list(_elementwise(block, mlir)):
-                    _replace(op, mlir)
-
-
-def _elementwise(block: Any, mlir: compat.Mlir) -> Iterator[Any]:
-    for o in block.operations:
-        op = o.operation
-        for region in op.regions:
-            for inner in region.blocks:
-                yield from _elementwise(inner, mlir)
-        if op.name.startswith("chlo.") and len(op.results) == 1 and 1 <= len(op.operands) <= 2 and all(
-                _shape(v, mlir) == _shape(op.results[0], mlir) for v in op.operands):
-            yield op
+def of_chlo(op: Any, mlir: compat.Mlir) -> bool:
+    """Whether an operation is an elementwise one of CHLO's."""
+    return op.name.startswith("chlo.") and len(op.results) == 1 and 1 <= len(op.operands) <= 2 and all(
+        _shape(v, mlir) == _shape(op.results[0], mlir) for v in op.operands)
 
 
 def _shape(value: Any, mlir: compat.Mlir) -> list[int]:
     return list(mlir.ir.RankedTensorType(value.type).shape)
 
 
-def _replace(op: Any, mlir: compat.Mlir) -> None:
+def write_out(op: Any, mlir: compat.Mlir) -> None:
+    """Put an operation of StableHLO's in the place of an elementwise one of CHLO's."""
     of = op.results[0].type
     with op.location, mlir.ir.InsertionPoint(op):
         operands = [v if v.type == of else mlir.stablehlo.ConvertOp(of, v).result for v in op.operands]

@@ -8,6 +8,7 @@ from typing import Any
 
 from costmodel import _jax_compat as compat
 from costmodel.sharding.concrete import MARK
+from costmodel.sharding.modules import CONTROL
 
 MARKS = "mhlo.frontend_attributes"  # the attribute that has them
 
@@ -49,7 +50,7 @@ class _Writer:
             if op.name == "func.call":
                 for inner in self._own_function(op).regions[0].blocks:
                     self._block(inner, mark)
-            elif op.name in _CONTROL:
+            elif op.name in CONTROL:
                 for region in op.regions:
                     for inner in region.blocks:
                         self._block(inner, around)
@@ -68,9 +69,6 @@ class _Writer:
         self.functions[own] = made
         self.called.add(own)
         return made
-
-
-_CONTROL = ("stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation")
 
 
 def _of_location(op: Any) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from costmodel import _jax_compat as compat
+from costmodel.sharding.modules import CONTROL
 
-# Whose regions hold a program; those of reductions and sorts hold one operation.
-_REGIONS = frozenset({"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"})
+_REGIONS = CONTROL | {"func.func"}
 
 
 def reorder(module: Any, mlir: compat.Mlir) -> None:

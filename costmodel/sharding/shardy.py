@@ -14,11 +14,12 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding
 
 from costmodel import _jax_compat as compat
 from costmodel.sharding import marks
-from costmodel.sharding.broadcasts import write_out_broadcasts
+from costmodel.sharding.broadcasts import BROADCAST, write_out_broadcast
 from costmodel.sharding.choices import decide
 from costmodel.sharding.concrete import Concrete
-from costmodel.sharding.elementwise import write_out
+from costmodel.sharding.elementwise import of_chlo, write_out
 from costmodel.sharding.mesh import Mesh
+from costmodel.sharding.modules import CONTROL, operations
 from costmodel.sharding.order import reorder
 
 _PROPAGATE = "builtin.module(sdy-propagation-pipeline)"
@@ -131,8 +132,11 @@ def _partition(module: Any) -> Partitioned:
 
     with module.context, mlir.ir.Location.unknown():
         marks.write(module, mlir)
-        write_out(module, mlir)
-        write_out_broadcasts(module, mlir)
+        for op in list(operations(module)):
+            if op.name == BROADCAST:
+                write_out_broadcast(op, mlir)
+            elif of_chlo(op, mlir):
+                write_out(op, mlir)
         reorder(module, mlir)
         run(_PROPAGATE)
         decide(module, mlir)
@@ -199,7 +203,7 @@ class _Reader:
 
     def _regions(self, op: Any, made: Operation) -> None:
         """The regions of loops, branches and manual computations; those of reductions and sorts say nothing of sharding."""
-        if op.name not in ("stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"):
+        if op.name not in CONTROL:
             return
         stated = "in_shardings" if op.name == "sdy.manual_computation" else "sdy.sharding"
         outer, self.around = self.around, made
