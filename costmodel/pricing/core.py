@@ -215,10 +215,10 @@ class Symbolic(Priced):
         return asked if isinstance(asked, Sharded) else None
 
     @property
-    def traces_again(self) -> bool:
-        """Whether its model can be traced again, and is so on boundaries if nothing is verified: not over a mesh, whose partitioner
-        would be asked."""
-        return self.request is not None and self.request.repeatable and self.sharded is None
+    def looks_again(self) -> bool:
+        """Whether the model is traced again where it may be another program. If nothing is verified: where it can be, and not over
+        a mesh, whose partitioner would be asked."""
+        return self.compared.checked or (self.request is not None and self.request.repeatable and self.sharded is None)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -346,9 +346,9 @@ class Symbolic(Priced):
     def on(self, signature: Signature, env: Mapping[Any, int]) -> tuple[str, ...]:
         """The conditions of a region, as at one of its points."""
         regions = self.origin.compared
-        order = regions.stand_ins or any(i > len(regions.boundaries) for i in signature)
-        met = (self.condition(regions.boundaries[i], env) for i in sorted(signature) if i < len(regions.boundaries))
-        return (*dict.fromkeys(met), *(["the order of an einsum is another one"] if order else []))
+        met = dict.fromkeys(self.condition(d, env) for d in regions.met(signature))
+        order = regions.stand_ins or regions.reordered(signature)
+        return (*met, *(["the order of an einsum is another one"] if order else []))
 
     def condition(self, difference: Expr, env: Mapping[Any, int] | None = None) -> str:
         """Where a difference of internal variables is zero, in the user's symbols: ``n == 1``. Where that is hard to read and a
@@ -367,7 +367,7 @@ class Symbolic(Priced):
         already, what the rules make of them is compared too."""
         if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
             return False
-        if not self.compared.checked and not self.traces_again:
+        if not self.looks_again:
             return True
         if self.fitted is None or not self.compared.checked:
             return self.compared.settled(env, key)

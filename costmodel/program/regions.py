@@ -58,6 +58,19 @@ class Regions:
             return 0
         return self._other.setdefault((order, chosen), len(self.boundaries) + len(self._other) + 1)
 
+    def met(self, signature: Signature) -> list[Expr]:
+        """The differences that are zero in a region."""
+        return [self.boundaries[i] for i in sorted(signature) if i < len(self.boundaries)]
+
+    def reordered(self, signature: Signature) -> bool:
+        """Whether jax chooses another order of an einsum in a region than the program's."""
+        return any(i > len(self.boundaries) for i in signature)
+
+    @property
+    def by_order(self) -> bool:
+        """Whether the program may be another one where jax chooses another order of an einsum of its own."""
+        return self.own_orders > 0 or self.stand_ins
+
     def asked(self, signature: Signature) -> Signature:
         """What the program itself asked for of what a point is on."""
         orders = {self._other[order, chosen] for order, chosen in self._other if order in self.orders[:self.own_orders]}
@@ -65,7 +78,7 @@ class Regions:
 
     def own_of(self, signatures: Iterable[Signature]) -> set[Signature]:
         """Of these regions, those with the program's orders of einsums, by the boundaries that it asked for itself."""
-        return {frozenset(i for i in s if i < self.own) for s in signatures if all(i < len(self.boundaries) for i in s)}
+        return {frozenset(i for i in s if i < self.own) for s in signatures if not self.reordered(s)}
 
     @property
     def single(self) -> bool:

@@ -150,7 +150,7 @@ class _Writer:
         return self._number(("expr", expr), self.exprs, lambda: to_tree(expr))
 
     def regions(self, regions: Regions, whole: bool) -> dict[str, Any]:
-        flags = {"stand_ins": regions.stand_ins or regions.own_orders > 0, "checked": regions.checked,
+        flags = {"stand_ins": regions.by_order, "checked": regions.checked,
                  "everywhere": regions.everywhere}
         if whole:
             return {"boundaries": [self.expr(b) for b in regions.boundaries], "same": sorted(map(sorted, regions.same)),

@@ -71,7 +71,7 @@ class Part:
 
 def at_points(cost: Symbolic, points: Points) -> tuple[Part, ...]:
     """Where on these points another cost than this one holds. Raises CostModelError where too many points need a trace."""
-    if not (cost.origin.compared.checked or cost.origin.traces_again):
+    if not cost.origin.looks_again:
         return ()
     fitted = cost.fitted is not None and cost.origin.compared.checked
     found = list(_fitted(cost, points, cost) if fitted else _traced(cost, points))

@@ -28,7 +28,7 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     compared with a concrete trace, as it would be by itself. Raises CostModelError where too many points need a trace; without
     verification the formulas are taken there, which is said."""
     regions = cost.origin.compared
-    if not (regions.checked or cost.origin.traces_again):
+    if not cost.origin.looks_again:
         regions.doubt([cost.condition(d) for d in _met(cost, grid)])
         return ()
     if cost.sharded is not None:  # a partitioner is asked point by point: see Symbolic.at
@@ -59,8 +59,7 @@ def _in_region(cost: Symbolic, grid: Grid, signature: Signature, members: Member
         return tuple(each(cost, _of(grid, members)))
     if not (another and signature):  # only its bytes differ, which was said: the grid is that of the formulas
         return ()
-    bounds = [regions.boundaries[i] for i in sorted(signature) if i < len(regions.boundaries)]
-    return tuple(on_boundaries(cost, bounds, _of(grid, members)))
+    return tuple(on_boundaries(cost, regions.met(signature), _of(grid, members)))
 
 
 def _of(grid: Grid, members: Members) -> Points:

@@ -89,8 +89,7 @@ def _compulsory(table: CostTable) -> Expr:
 
 def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
     """The variables in the order of the functions' arguments, each with its divisor; relations that must not be negative; what must
-    divide what; and the
-    boundaries at which the program may be another one, with those that a concrete trace settled."""
+    divide what; and the boundaries at which the program may be another one, with those that a concrete trace settled."""
     regions = cost.origin.compared
     return {
         "variables": [{"name": v.symbol, "divisor": bounds.add(v.divisor), "lower": v.lower, "upper": v.upper}
@@ -112,7 +111,7 @@ def _partitioned(cost: Symbolic, point: Mapping[str, int]) -> list[list[int]]:
 def _doubts(cost: Symbolic) -> list[str]:
     regions = cost.origin.compared
     found = []
-    if regions.own_orders or regions.stand_ins:
+    if regions.by_order:
         found.append("jax chooses the order of an einsum by its sizes, and these forms have one order at all of them")
     if cost.fitted is not None:
         found.append(f"{cost.fitted}; where the program is another one cost.at(…) has its forms, and this file has not")
