@@ -153,6 +153,8 @@ class _Localiser:
             axes = added(source.sharding, out.sharding)
             if axes and set(axes) <= set(reduction.axes):
                 return self._reduce_scatter(v, reduction, out, axes, where)
+        if op.collective == "all_reduce" and reduction is not None and len(reduction.results) > 1 and v in self.makers:
+            return self._parts_gathered(v, op, where)
         before = self._used(v, source, where)
         barrier = root(source) if is_barrier(root(source)) else None
         key = (before, op.collective, out.sharding, barrier)
@@ -172,14 +174,33 @@ class _Localiser:
         rest = tuple(a for a in op.axes if a not in axes)
         return self._emit(op, "psum", rest, made, Value(made.array), v, where) if rest else made
 
+    def _parts_gathered(self, v: Value, op: Operation, where: _Where) -> Value:
+        """What is reduced together with something else (a place and the value there), of which XLA gathers every device's, to
+        reduce them on each (``SpmdPartitioningVisitor::HandleReduce``). What the reduction makes and no equation takes is gathered,
+        too."""
+        (source,), (maker, _) = op.operands, self.makers[v]
+        before = self._used(v, source, where)
+        together = [each for each in self.parts.operations if each.collective == op.collective
+                    and each.operands[0].maker is source.maker and each is not op]
+        for each in together if len(maker.outs) == 1 else ():
+            if each not in self.done:
+                self.done.add(each)
+                self._parts_of(op, Value(Array(before.array.shape, maker.ins[0].array.dtype)), v, where, effects=True)
+        return self._emit(op, SHARD_VIEW, (), self._parts_of(op, before, v, where), Value(before.array), v, where)
+
+    def _parts_of(self, op: Operation, part: Value, v: Value, where: _Where, *, effects: bool = False) -> Value:
+        """Every device's part, gathered."""
+        whole = Array((self.count(op.axes), *part.array.shape), part.array.dtype)
+        return self._emit(op, "all_gather", op.axes, part, Value(whole), v, where, effects=effects)
+
     def _emit(self, op: Operation, primitive: str, axes: Sequence[Axis], before: Value, after: Value, v: Value,
-              where: _Where) -> Value:
+              where: _Where, *, effects: bool = False) -> Value:
         primitive = primitive if axes else SHARD_VIEW
         names = tuple(a.name for a in axes)
         params = {} if primitive == SHARD_VIEW else {"axes": names, "axis_name": names,
                                                      "axis_sizes": {a.name: self.axis(a) for a in axes}}
         at, order = self._at(op, v, where)
-        self.equations.append((order, replace(at, primitive=primitive, params=params, ins=(before,), outs=(after,), effects=False,
+        self.equations.append((order, replace(at, primitive=primitive, params=params, ins=(before,), outs=(after,), effects=effects,
                                               function=False, counter=False)))
         return after
 
@@ -235,6 +256,7 @@ class _Localiser:
         for tensor in self.align.between(place.operations):
             shape = root(tensor).shape
             like = next((v for v in (*r.outs, *r.ins) if self.align.shape(v.array) == shape), None)
+            like = like or self._in_dimensions_of(r, shape)
             if like is not None:
                 inner = Value(like.array)
                 self._set(inner, root(tensor).sharding, None)
@@ -243,6 +265,15 @@ class _Localiser:
                 found.append((like, [sent for _, sent in self.equations[before:]]))
                 del self.equations[before:]
         return found
+
+    def _in_dimensions_of(self, r: Raw, shape: tuple[int, ...]) -> Value | None:
+        """A value of a shape at the point, in the dimensions of an equation's own; None where it has others."""
+        known = {1: Integer(1)}
+        for v in (*r.ins, *r.outs):
+            known |= dict(zip(self.align.shape(v.array), v.array.shape, strict=True))
+        if not r.outs or not set(shape) <= set(known):
+            return None
+        return Value(Array(tuple(known[size] for size in shape), r.outs[0].array.dtype))
 
     def _joined(self, made: Raw, whole: Sequence[Value], between: Sequence[tuple[Value, list[Raw]]]) -> Raw:
         """A device's equation with what is sent between its operations: a result that is sent is what the equation makes in parts,
