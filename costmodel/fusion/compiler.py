@@ -36,6 +36,7 @@ class Fusion:
 
     producer:           (graph, producer, consumer, operand) -> whether the consumer's kernel may compute that operand itself.
     duplication:        (graph, producer) -> whether a producer may be computed in several kernels, instead of being written once.
+    on_all_paths:       (graph, producer) -> whether it may also be if every path from it to its users can be in one kernel.
     epilogue:           (graph, contraction or window, consumer, operand) -> whether its kernel may go on with that only use.
     epilogue_chain:     (graph, equations) -> whether a contraction's kernel may go on with all of these.
     reduction_diamond:  (graph, reduction) -> whether a reduction may share a kernel with what uses its result.
@@ -49,6 +50,7 @@ class Fusion:
 
     producer: Callable[[Graph, Equation, Equation, int], bool] = _anything
     duplication: Callable[[Graph, Equation], bool] = _nothing
+    on_all_paths: Callable[[Graph, Equation], bool] = _nothing
     epilogue: Callable[[Graph, Equation, Equation, int], bool] = _nothing
     epilogue_chain: Callable[[Graph, Iterable[Equation]], bool] = _anything
     reduction_diamond: Callable[[Graph, Equation], bool] = _nothing
@@ -98,6 +100,7 @@ class _Growth:
     def __init__(self, graph: Graph, fusion: Fusion) -> None:
         self.graph, self.fusion, self.library = graph, fusion, fusion.library_calls(graph)
         self.homes: dict[Equation, list[_Growing]] = {}
+        self.alone: set[Equation] = set()  # what no kernel computes but its own, as others would read more by it
 
     def kernels(self) -> list[_Growing]:
         made: list[_Growing] = []
@@ -132,16 +135,55 @@ class _Growth:
         if _is_anchor(e) and e not in self.library and not all(
                 k.anchor is None and self.fusion.epilogue_chain(self.graph, k.members) for k in found):
             return None
-        if len(found) > 1 and not _is_cheap(e) and not (loop(e) and self.fusion.duplication(self.graph, e)):
+        if len(found) > 1 and not _is_cheap(e) and not self._repeatable(e):
             return None
         return found
 
     def _besides_writing(self, e: Equation) -> list[_Growing]:
         """The kernels that compute ``e`` themselves although it is written for another one."""
-        if not loop(e) or not self.fusion.duplication(self.graph, e):
+        if not self._repeatable(e):
             return []
         found = self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
         return [kernel for kernel in found if self._fits(e, kernel)]
+
+    def _repeatable(self, e: Equation) -> bool:
+        """Whether several kernels may compute an equation."""
+        if not loop(e) or (self.fusion.emissions is not None and self.fusion.emissions(e) == 1):
+            return False
+        if self.fusion.duplication(self.graph, e):
+            return True
+        if self.fusion.on_all_paths(self.graph, e) and self._goes_everywhere(e):
+            return True
+        self.alone.add(e)
+        return False
+
+    def _goes_everywhere(self, e: Equation) -> bool:
+        """Whether an equation can be computed in all of its users, and on all paths to them (XLA,
+        InstructionFusion::ComputeGloballyUnfusible and CanFuseOnAllPaths)."""
+        graph = self.graph
+        if graph.is_result(e) or not all(self._allowed(e, *use) for use in graph.users(e)):
+            return False
+        users = graph.consumers(e)
+        last = max((graph.index[user] for user in users), default=-1)
+        after, pending = {e}, [e]  # what depends on it, up to its last user
+        while pending:
+            new = [user for user in graph.consumers(pending.pop()) if user not in after and graph.index[user] <= last]
+            after.update(new)
+            pending += new
+        between, pending = {e}, users  # of these what one of its users depends on
+        while pending:
+            user = pending.pop()
+            for operand, v in enumerate(user.ins):
+                maker = graph.maker(v)
+                if maker is None or maker is e or maker not in after or (user, operand) not in graph.uses(v):
+                    continue
+                if maker in self.alone or not self._allowed(maker, user, operand) or (
+                        self.fusion.once(maker) and len(graph.users(maker)) > 1):
+                    return False
+                if maker not in between:
+                    between.add(maker)
+                    pending.append(maker)
+        return True
 
     def _fits(self, e: Equation, kernel: _Growing) -> bool:
         """Whether a kernel's code would not have the equation too often."""

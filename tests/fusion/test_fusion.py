@@ -84,10 +84,10 @@ def test_kernels_of_a_gpu(name):
 
 
 def test_softmax_is_one_pass_where_its_line_is_kept():
-    n, d = cm.dims("n d")
-    cost = cm.analyze(lambda x: jax.nn.softmax(x), cm.spec((n, d)))
+    b, h, n, d = cm.dims("b h n d")
+    cost = cm.analyze(lambda x: jax.nn.softmax(x), cm.spec((b, h, n, d)))
     for policy in ("xla-cpu", "xla-gpu", "ideal"):
-        assert cost.bytes(policy) == 8 * symbol("n") * symbol("d")
+        assert cost.bytes(policy) == 8 * symbol("b") * symbol("h") * symbol("n") * symbol("d")
 
 
 def test_a_gather_reads_what_it_takes():
