@@ -70,7 +70,8 @@ class Program:
             "copied": [self._size(v.array) for v in handed_on(table)], "modules": list(self.modules), "labels": list(self.labels),
             "branches": [[list(side) for side in branch] for branch in self.branches],
             "kinds": [[k.name, k.engine, self.dtypes.of(k.dtype), strictest(k.precision)] for k in self.kinds],
-            "held": KINDS, "dtypes": list(self.dtypes), "exchanges": [_exchange(each) for each in self.exchanges],
+            "held": KINDS, "dtypes": list(self.dtypes), "traced": self._traced,
+            "exchanges": [_exchange(each) for each in self.exchanges],
         }
 
     def _policy(self, name: str) -> dict[str, Any]:
@@ -83,13 +84,17 @@ class Program:
     @cached_property
     def _typed(self) -> dict[str, CostTable]:
         """The program in every type of the page that it is not in. Its equations have the places of those that they are made of."""
-        traced = self.cost.program
-        values = (*traced.inputs, *(v for e in traced for v in (*e.ins, *e.outs)))
-        types = {dtype for dtype in {v.array.dtype for v in values} if is_floating(dtype)}
-        tables = {dtype: retype(traced, Types.of(dtype)) for dtype in TYPES if types != {dtype}}
+        tables = {dtype: retype(self.cost.program, Types.of(dtype)) for dtype in TYPES if self._traced != [dtype]}
         for table in tables.values():
-            self._equations.update(zip(table, map(self.equation, traced), strict=True))
+            self._equations.update(zip(table, map(self.equation, self.cost.program), strict=True))
         return tables
+
+    @cached_property
+    def _traced(self) -> list[str]:
+        """The floating-point types that it is in."""
+        table = self.cost.program
+        values = (*table.inputs, *(v for e in table for v in (*e.ins, *e.outs)))
+        return list(dict.fromkeys(v.array.dtype for v in values if is_floating(v.array.dtype)))
 
     def _plan(self, plan: Plan) -> dict[str, Any]:
         """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
