@@ -44,13 +44,18 @@ def clusters(graph: Graph) -> dict[Equation, int]:
 def _on_few(graph: Graph) -> set[Equation]:
     """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to
     the library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of
-    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one."""
+    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one. Where
+    nothing else is left of the program it may be many: with its reduction it is one kernel of the library, or one loop."""
     left: set[Equation] = set()  # arithmetic on what reductions left
     for e in graph.equations:
         makers = [graph.maker(v) for v in e.ins if v.array.shape]
         if arithmetic(e) and all(made is not None and (made in left or isinstance(made.params, Reduction)) for made in makers):
             left.add(e)
-    return {e for e in left if sum(d != 1 for d in e.outs[0].array.shape) <= 2 or computes(e, _OF_STATISTICS)}
+    last: set[Equation] = set()
+    for e in reversed(graph.equations):
+        if e in left and e.outs[0].array.size != 1 and all(user in last for user in graph.consumers(e)):
+            last.add(e)
+    return {e for e in left - last if sum(d != 1 for d in e.outs[0].array.shape) <= 2 or computes(e, _OF_STATISTICS)}
 
 
 def _seeds(e: Equation) -> bool:

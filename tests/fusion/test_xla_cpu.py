@@ -110,6 +110,17 @@ def test_arithmetic_on_few_elements_is_none_of_the_library(shape):
     agree(lambda x: jnp.sin(jax.nn.softmax(jnp.sin(x))), array(*shape))
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 4, 8), (64, 16, 16, 64)])
+def test_a_program_that_ends_with_a_mean_is_one_kernel(shape):
+    """One of the library where there is much, one loop where there is little."""
+    def program(x):
+        return jnp.mean(x, (1, 2), keepdims=True)[:, 0, 0] * 2
+
+    text = jax.jit(program).lower(array(*shape)).compile().as_text()
+    assert text[text.index("\nENTRY"):].count(" fusion(") == 1
+    assert len(cm.analyze(program, array(*shape), verify=False).kernels("xla-cpu")) == 1
+
+
 # -- FloatNormalization -----------------------------------------------------------------------------------------------------------
 
 NARROW: dict[str, Callable[[Any], Any]] = {
