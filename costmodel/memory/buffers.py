@@ -24,7 +24,7 @@ from functools import cached_property
 from sympy import Add
 
 from costmodel.errors import CostModelError
-from costmodel.fusion import Kernel, Policy, plan
+from costmodel.fusion import Kernel, Policy, plan, rewritten
 from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
@@ -107,7 +107,7 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
                              f"{did_you_mean(unknown[0], ORIGINS)} choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
     chosen = policy_named(policy)
-    return table.remember(("memory", chosen, donate), lambda: _Reader(table, plan(table, policy), donate, chosen).memory())
+    return table.remember(("memory", chosen, donate), lambda: _Reader(rewritten(table, policy), plan(table, policy), donate, chosen).memory())
 
 
 class _Reader:
@@ -115,9 +115,7 @@ class _Reader:
 
     def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy) -> None:
         self.table, self.kernels, self.policy = table, kernels, policy
-        # A policy may have moved an equation, or put in a copy: its kernels know better where things are made.
-        computed = [e for k in kernels for e in (*k.again, *k.equations)]
-        self.maker: dict[Value, Equation] = {out: e for e in (*table, *computed) for out in e.outs}
+        self.maker: dict[Value, Equation] = {out: e for e in table for out in e.outs}
         self.shows: dict[Value, Value] = {out: into for e in table if Trait.VIEW in e.traits and Trait.LOOP_CARRY not in e.traits
                                         for into, out in zip(e.ins, e.outs, strict=False)}
         self.contents: dict[Value, Content] = {}
