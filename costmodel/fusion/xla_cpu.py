@@ -51,7 +51,9 @@ _WORD = 4  # bytes of a float that holds narrower ones
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
-    kernel of its own (XLA, CpuInstructionFusion)."""
+    kernel of its own (XLA, CpuInstructionFusion), and so is what is transposed by how a product reads it."""
+    if Trait.TRANSPOSE in consumer.traits and any(folds(consumer, user) for user in graph.consumers(consumer)):
+        return False
     if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
         return False
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits

@@ -88,7 +88,7 @@ class Memory:
     parts: frozenset[Content]  # made with others by one kernel, or by a loop or ``cond``
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
     choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
-    copied: tuple[Content, ...]  # copies of inputs that are changed in place
+    changed: tuple[tuple[Content, Content], ...]  # those of ``updates`` that leave the rest of old as it is
     looped: frozenset[int]  # kernels that run as a loop over what they make
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
@@ -122,7 +122,7 @@ class _Reader:
         self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
         self.possible: list[tuple[Content, Content]] = []
-        self.copied: list[Content] = []
+        self.changed: list[tuple[Content, Content]] = []
         self.branches: list[tuple[Content, Content]] = []
         self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
@@ -146,7 +146,7 @@ class _Reader:
         parts = (c for c in contents if c.opens is not None or c in joined or (
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
-                      tuple(self.branches), tuple(self.choices), tuple(self.copied),
+                      tuple(self.branches), tuple(self.choices), tuple(self.changed),
                       frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))))
 
     def _workspaces(self) -> Iterator[Content]:
@@ -258,9 +258,8 @@ class _Reader:
                 if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
-                    self.updates.append((read, self.contents[e.outs[0]]))
-                    if not read.given_up:
-                        self.copied.append(self.contents[e.outs[0]])
+                    self.changed.append((read, self.contents[e.outs[0]]))
+                    self.updates.append(self.changed[-1])
                 if Trait.SORT in e.traits and position < len(e.outs):
                     self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None
