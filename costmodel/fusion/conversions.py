@@ -9,7 +9,7 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
-from costmodel.rules.params import Along, Convolution, Largest, Places
+from costmodel.rules.params import Along, Convolution, Largest, Permutation, Places
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, ceil_div, minimum
@@ -207,6 +207,17 @@ def put_back(table: CostTable) -> CostTable:
         elif e not in nowhere:
             equations.append(e)
     return replace(table, equations=tuple(equations))
+
+
+def moved_units(table: CostTable) -> CostTable:
+    """The program in which a transposition that only moves dimensions of 1 is a copy: the layout of its operand is none that is
+    known for its result, where the order of dimensions counts (XLA, LayoutAssignment)."""
+    def copy(e: Equation) -> Equation:
+        size = e.outs[0].array.size
+        return replace(e, traits=_COPY, params=None, work=Work((), (size,), (size,)))
+
+    return replace(table, equations=tuple(copy(e) if isinstance(e.params, Permutation) and Trait.VIEW in e.traits else e
+                                          for e in table))
 
 
 def as_is(table: CostTable) -> CostTable:

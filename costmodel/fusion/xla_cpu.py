@@ -9,6 +9,7 @@ from costmodel.fusion.conversions import (
     every_pair,
     hoisted,
     located,
+    moved_units,
     only_transposes,
     put_back,
     relaid,
@@ -98,7 +99,7 @@ def _on_all_paths(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(merged(table)))))))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(merged(table))))))))))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
