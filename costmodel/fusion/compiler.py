@@ -200,8 +200,12 @@ class _Growth:
         return True
 
     def _fits(self, e: Equation, kernel: _Growing) -> bool:
-        """Whether a kernel's code would not have the equation too often."""
-        limit = self.fusion.emissions
+        """Whether a kernel's code would not have the equation too often, and would not read at other places what it changes in
+        place (XLA, InstructionFusion::ShouldFuseInPlaceOp)."""
+        graph, limit = self.graph, self.fusion.emissions
+        if not arithmetic(e) and any(graph.name(root.ins[0]) in map(graph.name, e.ins)
+                                     for root in kernel.roots if graph.updates_in_place(root)):
+            return False
         if self.fusion.once(e) and (self._is_repeated(e, kernel) or (dear(e) and self._is_spread(e, kernel))):
             return False
         return limit is None or self._emitted(e, kernel) <= limit(e)

@@ -15,7 +15,8 @@ _COPY, _VIEW = traits_of(Trait.COPY), traits_of(Trait.VIEW)
 
 def merged(table: CostTable) -> CostTable:
     """The program in which each result that is equal to an earlier value is another name of it (XLA, HloCSE and
-    AlgebraicSimplifier), without what is needed for such results only."""
+    AlgebraicSimplifier), without what is needed for such results only. What is recomputed on purpose is merged, too: jax's barriers
+    are gone by then (XLA for processors, OptimizationBarrierExpander)."""
     if not any(e.same for e in table):
         return table
     known = {*table.inputs, *table.made}

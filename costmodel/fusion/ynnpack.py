@@ -11,7 +11,7 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import arithmetic, computes, product
 from costmodel.rules.params import Reduction, Window
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import Equation
+from costmodel.rules.work import Equation, Value
 from costmodel.symbolic.forms import ZERO
 
 LIMIT = 64
@@ -26,6 +26,7 @@ _SUMMED = frozenset({"float64", "float32"})
 _COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
 _REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
 _OF_STATISTICS = frozenset({"sqrt", "rsqrt", "log"})
+_DIVISION = frozenset({"div"})
 _COMPARISONS = frozenset({"max", "min"})
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
@@ -44,13 +45,21 @@ def clusters(graph: Graph) -> dict[Equation, int]:
 def _on_few(graph: Graph) -> set[Equation]:
     """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to
     the library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of
-    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one."""
+    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one. What is
+    divided by so few is multiplied by their reciprocals (XLA, AlgebraicSimplifier), which are arithmetic on them."""
     left: set[Equation] = set()  # arithmetic on what reductions left
     for e in graph.equations:
         makers = [graph.maker(v) for v in e.ins if v.array.shape]
         if arithmetic(e) and all(made is not None and (made in left or isinstance(made.params, Reduction)) for made in makers):
             left.add(e)
-    return {e for e in left if sum(d != 1 for d in e.outs[0].array.shape) <= 2 or computes(e, _OF_STATISTICS)}
+    few = {e for e in left if _in_two_dimensions(e.outs[0]) or computes(e, _OF_STATISTICS)}
+    return few | {e for e in graph.equations if arithmetic(e) and computes(e, _DIVISION) and len(e.ins) == 2
+                  and _in_two_dimensions(e.ins[1]) and e.ins[1].array.size != e.outs[0].array.size
+                  and (made := graph.maker(e.ins[1])) is not None and (made in left or isinstance(made.params, Reduction))}
+
+
+def _in_two_dimensions(value: Value) -> bool:
+    return sum(d != 1 for d in value.array.shape) <= 2
 
 
 def _seeds(e: Equation) -> bool:

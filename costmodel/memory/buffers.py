@@ -107,7 +107,8 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
                              f"{did_you_mean(unknown[0], ORIGINS)} choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
     chosen = policy_named(policy)
-    return table.remember(("memory", chosen, donate), lambda: _Reader(rewritten(table, policy), plan(table, policy), donate, chosen).memory())
+    return table.remember(("memory", chosen, donate),
+                          lambda: _Reader(rewritten(table, policy), plan(table, policy), donate, chosen).memory())
 
 
 class _Reader:
@@ -115,7 +116,9 @@ class _Reader:
 
     def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy) -> None:
         self.table, self.kernels, self.policy = table, kernels, policy
-        self.maker: dict[Value, Equation] = {out: e for e in table for out in e.outs}
+        # A framework's kernels may copy an operand: what makes that is no equation of the table.
+        computed = [e for k in kernels for e in (*k.again, *k.equations)]
+        self.maker: dict[Value, Equation] = {out: e for e in (*table, *computed) for out in e.outs}
         self.shows: dict[Value, Value] = {out: into for e in table if Trait.VIEW in e.traits and Trait.LOOP_CARRY not in e.traits
                                         for into, out in zip(e.ins, e.outs, strict=False)}
         self.contents: dict[Value, Content] = {}

@@ -193,7 +193,9 @@ def _as_view(r: Raw) -> Raw:
     """Movement whose result has the operand's elements in their order is a view."""
     if r.jax not in _STILL or not _STILL[r.jax](r):
         return r
-    return replace(r, primitive="unit_transpose" if r.jax == "transpose" else "reshape", params=r.params if r.jax == "transpose" else {})
+    if r.jax == "transpose":  # a compiler may give the result another layout
+        return replace(r, primitive="unit_transpose")
+    return replace(r, primitive="reshape", params={})
 
 
 def _same_size(r: Raw) -> bool:

@@ -15,7 +15,6 @@ from costmodel.program.costing import parameter_key
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
-from costmodel.trace.words import Phase
 
 _NEVER = (Trait.LOOP_CARRY, Trait.BRANCH_RESULT, Trait.SCAN_READ, Trait.SCAN_WRITE, Trait.IN_PLACE)
 _REPEATS = (Trait.VIEW, Trait.BROADCAST)  # of one number: everywhere that number
@@ -34,8 +33,8 @@ def with_same(program: RawProgram, equations: Sequence[Equation], raws: Sequence
 
 
 class _Same:
-    """``first`` is the earliest value that is equal to a value, ``made`` are results by what makes them, ``numbers`` are arrays that
-    are one number everywhere."""
+    """``first`` is the earliest value that is equal to a value, ``made`` are results by what makes them, ``numbers`` are arrays
+    that are one number everywhere."""
 
     def __init__(self, program: RawProgram) -> None:
         self.first: dict[Value, Value] = {}
@@ -67,13 +66,11 @@ class _Same:
     def _key(self, e: Equation, r: Raw) -> Hashable:
         name = _SYNONYMS.get(e.primitive, e.primitive)
         ins = [self._number(self._operand(v)) for v in e.ins]
+        place = e.loops, e.branch, tuple(v.array for v in e.outs)
         if Trait.VIEW in e.traits:  # of the same elements in the same order: only the shape matters
-            name, parameters = Trait.VIEW, ()
-        else:
-            ins = sorted(ins) if name in _COMMUTES else ins
-            parameters = tuple((key, parameter_key(value)) for key, value in sorted(r.params.items()) if key not in _OF_TYPES)
-        # What is recomputed is computed again on purpose: jax keeps it apart by barriers.
-        return (e.loops, e.branch, e.phase == Phase.RECOMPUTE, name, tuple(ins), tuple(v.array for v in e.outs), parameters)
+            return place, Trait.VIEW, tuple(ins)
+        parameters = tuple((key, parameter_key(value)) for key, value in sorted(r.params.items()) if key not in _OF_TYPES)
+        return place, name, tuple(sorted(ins) if name in _COMMUTES else ins), parameters
 
     def _operand(self, value: Value) -> Hashable:
         if value in self.literals:
