@@ -104,6 +104,9 @@ def _producers(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _only_use(graph: Graph, e: Equation) -> list[Equation]:
+    """The one use of a result that may be drawn in: not of what a reduction gives in 16 bits, which is widened first."""
+    if isinstance(e.params, Reduction) and e.outs[0].array.dtype == "bfloat16":
+        return []
     users = graph.consumers(e)
     return users if len(users) == 1 and not graph.is_result(e) else []
 
