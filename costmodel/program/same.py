@@ -48,14 +48,14 @@ class _Same:
             return e
         if len(e.ins) == 1 and e.ins[0] in self.numbers and e.has(*_REPEATS):
             self.numbers[e.outs[0]] = self.numbers[e.ins[0]]
-        same = self._unchanged(e) or self.made.setdefault(self._key(e, r), e.outs)
+        same = self._unchanged(e, r) or self.made.setdefault(self._key(e, r), e.outs)
         if same is e.outs:
             return e
         self.first.update((out, self.first.get(v, v)) for out, v in zip(e.outs, same, strict=True))
         return replace(e, same=same)
 
-    def _unchanged(self, e: Equation) -> tuple[Value, ...]:
-        name = _SYNONYMS.get(e.primitive, e.primitive)
+    def _unchanged(self, e: Equation, r: Raw) -> tuple[Value, ...]:
+        name = _SYNONYMS.get(r.jax, r.jax)
         for operation, side, number in _IDENTITIES:
             for at in (0, 1) if name == operation else ():
                 if (side in (at, None) and self.numbers.get(e.ins[at]) == number
@@ -64,13 +64,13 @@ class _Same:
         return ()
 
     def _key(self, e: Equation, r: Raw) -> Hashable:
-        name = _SYNONYMS.get(e.primitive, e.primitive)
+        name = _SYNONYMS.get(r.jax, r.jax)
         ins = [self._number(self._operand(v)) for v in e.ins]
         place = e.loops, e.branch, tuple(v.array for v in e.outs)
         if Trait.VIEW in e.traits:  # of the same elements in the same order: only the shape matters
             return place, Trait.VIEW, tuple(ins)
         parameters = tuple((key, parameter_key(value)) for key, value in sorted(r.params.items()) if key not in _OF_TYPES)
-        return place, name, tuple(sorted(ins) if name in _COMMUTES else ins), parameters
+        return place, name or (r.primitive,), tuple(sorted(ins) if name in _COMMUTES else ins), parameters
 
     def _operand(self, value: Value) -> Hashable:
         if value in self.literals:

@@ -13,7 +13,7 @@ from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, run
 
 import costmodel as cm
 from costmodel.errors import CostModelError
-from costmodel.fusion import plan, policies
+from costmodel.fusion import plan, policies, rewritten
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import evaluate, symbol
 
