@@ -10,7 +10,7 @@ from sympy import Expr
 from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
 from costmodel.rules.branches import Branch
-from costmodel.rules.params import Along, Convolution, Largest, Permutation, Places
+from costmodel.rules.params import Along, Convolution, Largest, Permutation, Places, Reduction
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, ceil_div, minimum
@@ -223,12 +223,16 @@ def put_back(table: CostTable) -> CostTable:
 def moved_units(table: CostTable) -> CostTable:
     """The program in which a transposition that only moves dimensions of 1 is a copy where it moves them past another such
     dimension that stays between others, as softmax of a single head does: XLA's LayoutAssignment gives its operand another layout
-    then, and not where all dimensions of 1 move or stand outside (found by experiment with jax 0.10)."""
+    then, and not where all dimensions of 1 move or stand outside (found by experiment with jax 0.10). What a reduction gave has
+    any layout."""
+    root = views(table)
+    reduced = {out for e in table if isinstance(e.params, Reduction) for out in e.outs}
+
     def copy(e: Equation) -> Equation:
         size = e.outs[0].array.size
         return replace(e, traits=_COPY, params=None, work=Work((), (size,), (size,)))
 
-    return replace(table, equations=tuple(copy(e) if _moves_past_ones(e) else e for e in table))
+    return replace(table, equations=tuple(copy(e) if _moves_past_ones(e) and root(e.ins[0]) not in reduced else e for e in table))
 
 
 def _moves_past_ones(e: Equation) -> bool:
