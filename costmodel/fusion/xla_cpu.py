@@ -9,6 +9,7 @@ from costmodel.fusion.conversions import (
     every_pair,
     hoisted,
     located,
+    moved_units,
     only_transposes,
     put_back,
     relaid,
@@ -20,6 +21,7 @@ from costmodel.fusion.conversions import (
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.layouts import row_major_in_loops
+from costmodel.fusion.merging import merged
 from costmodel.fusion.predicates import (
     almost_unary,
     chooses,
@@ -50,7 +52,9 @@ _WORD = 4  # bytes of a float that holds narrower ones
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
-    kernel of its own (XLA, CpuInstructionFusion)."""
+    kernel of its own (XLA, CpuInstructionFusion), and so is what is transposed by how a product reads it."""
+    if Trait.TRANSPOSE in consumer.traits and any(folds(consumer, user) for user in graph.consumers(consumer)):
+        return False
     if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
         return False
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
@@ -69,10 +73,23 @@ def _emissions(e: Equation) -> int:
 
 def _duplication(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often, and to be a result
-    is a use (XLA, InstructionFusion::ComputeGloballyUnfusible). A conjugate is put together from two parts."""
-    alone = len(graph.consumers(e)) == 1 and not graph.is_result(e)
-    conjugate = Trait.COMPOSED in e.traits and computes(e, _NEGATION)
-    return not _once(e) and (alone or (almost_unary(graph, e) and not conjugate))
+    is a use (XLA, InstructionFusion::ComputeGloballyUnfusible)."""
+    alone = _users(graph, e) == 1 and not graph.is_result(e)
+    return not _once(e) and (alone or _reads_one(graph, e))
+
+
+def _reads_one(graph: Graph, e: Equation) -> bool:
+    """Whether computing an equation again reads one large array. A conjugate is put together from two parts."""
+    return almost_unary(graph, e) and not _conjugates(e)
+
+
+def _conjugates(e: Equation) -> bool:
+    return Trait.COMPOSED in e.traits and computes(e, _NEGATION)
+
+
+def _users(graph: Graph, e: Equation) -> int:
+    """Operations that use an equation: a conjugate uses both parts of what it is of."""
+    return sum(2 if _conjugates(user) else 1 for user in graph.consumers(e))
 
 
 def _on_all_paths(graph: Graph, e: Equation) -> bool:
@@ -82,7 +99,7 @@ def _on_all_paths(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(table))))))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(merged(table))))))))))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
@@ -113,4 +130,4 @@ XLA_CPU = register(compiler(
     looped=in_two_words, reserves_results=True,
     fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed,
                   epilogue_chain=only_transposes, reduction_diamond=rejoins, passes=_passes, library_calls=clusters,
-                  rematerialisation=True, on_all_paths=_on_all_paths)))
+                  rematerialisation=True, on_all_paths=_on_all_paths, users=_users, freely=_reads_one)))

@@ -11,7 +11,7 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import arithmetic, computes, product
 from costmodel.rules.params import Reduction, Window
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import Equation
+from costmodel.rules.work import Equation, Value
 from costmodel.symbolic.forms import ZERO
 
 LIMIT = 64
@@ -26,6 +26,7 @@ _SUMMED = frozenset({"float64", "float32"})
 _COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
 _REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
 _OF_STATISTICS = frozenset({"sqrt", "rsqrt", "log"})
+_DIVISION = frozenset({"div"})
 _COMPARISONS = frozenset({"max", "min"})
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
@@ -45,7 +46,8 @@ def _on_few(graph: Graph) -> set[Equation]:
     """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to
     the library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of
     attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one. Where
-    nothing else is left of the program it may be many: with its reduction it is one kernel of the library, or one loop."""
+    nothing else is left of the program it may be many: with its reduction it is one kernel of the library, or one loop. What is
+    divided by so few is multiplied by their reciprocals (XLA, AlgebraicSimplifier), which are arithmetic on them."""
     left: set[Equation] = set()  # arithmetic on what reductions left
     for e in graph.equations:
         makers = [graph.maker(v) for v in e.ins if v.array.shape]
@@ -55,7 +57,14 @@ def _on_few(graph: Graph) -> set[Equation]:
     for e in reversed(graph.equations):
         if e in left and e.outs[0].array.size != 1 and all(user in last for user in graph.consumers(e)):
             last.add(e)
-    return {e for e in left - last if sum(d != 1 for d in e.outs[0].array.shape) <= 2 or computes(e, _OF_STATISTICS)}
+    few = {e for e in left - last if _in_two_dimensions(e.outs[0]) or computes(e, _OF_STATISTICS)}
+    return few | {e for e in graph.equations if arithmetic(e) and computes(e, _DIVISION) and len(e.ins) == 2
+                  and _in_two_dimensions(e.ins[1]) and e.ins[1].array.size != e.outs[0].array.size
+                  and (made := graph.maker(e.ins[1])) is not None and (made in left or isinstance(made.params, Reduction))}
+
+
+def _in_two_dimensions(value: Value) -> bool:
+    return sum(d != 1 for d in value.array.shape) <= 2
 
 
 def _seeds(e: Equation) -> bool:
@@ -100,6 +109,9 @@ def _producers(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _only_use(graph: Graph, e: Equation) -> list[Equation]:
+    """The one use of a result that may be drawn in: not of what a reduction gives in 16 bits, which is widened first."""
+    if isinstance(e.params, Reduction) and e.outs[0].array.dtype == "bfloat16":
+        return []
     users = graph.consumers(e)
     return users if len(users) == 1 and not graph.is_result(e) else []
 

@@ -134,7 +134,7 @@ class _Known:
         numbers = self.program.literals.items()
         self.zeros = {v for v, number in numbers if number == 0}
         self.true = {v for v, number in numbers if number != 0}
-        self.lowest = {v for v, number in numbers if number <= _LOWEST}
+        self.lowest = {v for v, number in numbers if isinstance(number, float) and number <= _LOWEST}
         self.places.update((v, Place(None, number)) for v, number in self.program.integers.items())
         self.places.update((v, Place(0, ZERO)) for v in self.program.ranges)
 

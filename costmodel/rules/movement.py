@@ -20,6 +20,7 @@ _MOVE: dict[str, Any] = {"status": "free", "why": "moves data, computes nothing"
       "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "shard_view", "dce_sink", "freeze", "free_ref",
       "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike", "pin", "unpin", "stage", "tie",
       "xla_metadata_value", traits="view", **_VIEW)
+@rule("unit_transpose", traits="view", params=Permutation.of, **_VIEW)
 @rule("loop_carry", traits="loop carry", **_VIEW)
 def view(eqn: Eqn, **_) -> Work:
     """

@@ -142,8 +142,9 @@ class Part:
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``status`` one of
     exact, bounded, free, ``loops`` the numbers of the loops whose body it is in and ``branch`` the sides of each ``cond`` that it
-    is on, outermost first. ``traits`` say what it is and ``params`` are its family's parameters: passes ask for these. ``detail``
-    and ``rule``, the parameters and the rule's name, are text for people, and nothing else."""
+    is on, outermost first. ``traits`` say what it is and ``params`` are its family's parameters: passes ask for these. ``same``
+    are earlier values that its results are equal to, if there are such. ``detail`` and ``rule``, the parameters and the rule's
+    name, are text for people, and nothing else."""
 
     index: int
     primitive: str
@@ -161,6 +162,7 @@ class Equation:
     params: Params | None = None
     branch: Branch = ()
     part: Part | None = None
+    same: tuple[Value, ...] = ()
 
     def has(self, *traits: Trait) -> bool:
         """Whether it has one of these traits."""

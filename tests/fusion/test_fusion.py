@@ -13,7 +13,7 @@ from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, run
 
 import costmodel as cm
 from costmodel.errors import CostModelError
-from costmodel.fusion import plan, policies
+from costmodel.fusion import plan, policies, rewritten
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import evaluate, symbol
 
@@ -236,7 +236,10 @@ def test_every_operation_belongs_to_one_kernel(program):
     cost = analyzed(run(program))
     for policy in policies():
         counted = sum(e.work.count(lambda _: True) * e.times for k in cost.kernels(policy) for e in k.equations)
-        assert (counted - cost.program.sum(lambda e: e.work.count(lambda _: True))).expand() == 0
+        # A compiler computes once what the program has twice, and not what changes nothing.
+        assert (counted - rewritten(cost.program, policy).sum(lambda e: e.work.count(lambda _: True))).expand() == 0
+        if policy != "xla-cpu":
+            assert (counted - cost.program.sum(lambda e: e.work.count(lambda _: True))).expand() == 0
 
 
 @BRIEF

@@ -157,3 +157,47 @@ def test_the_library_compares_16_bits_as_they_are():
 
 def test_a_narrowing_is_not_computed_twice():
     agree(lambda x: sorted_twice(x.astype(jnp.bfloat16)), SQUARE)
+
+
+# -- HloCSE and AlgebraicSimplifier -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: (jnp.sort(jnp.sin(x), 0), jnp.sort(jnp.sin(x), 1)),
+    lambda x: (jnp.sort(jnp.sin(x + 2.0), 0), jnp.sort(jnp.sin(2.0 + x), 1)),
+    lambda x: (jnp.sort(jnp.sin(x + 2.0), 0), jnp.sort(jnp.sin(x + 3.0), 1)),
+    lambda x: (jnp.sort(jnp.exp(x * 1.0 + 0.0), 0), jnp.sort(jnp.exp(x), 1)),
+    lambda x: (jnp.sin(x), jnp.sin(x)),
+], ids=["the same", "the same but for an order", "other numbers", "nothing but the same", "results"])
+def test_what_is_computed_twice_is_written_once(f):
+    agree(f, SQUARE)
+
+
+def test_what_is_recomputed_is_not_on_a_processor():
+    """jax's barriers are taken away before equal expressions are merged."""
+    def layer(x):
+        return jnp.sin(jnp.sin(x @ x) @ x)
+
+    plain, recomputing = (jax.value_and_grad(lambda x, f=f: jnp.sum(f(x))) for f in (layer, jax.checkpoint(layer)))
+    assert ours(plain, SQUARE) == ours(recomputing, SQUARE) == xla(plain, SQUARE) == xla(recomputing, SQUARE)
+
+
+# -- how a kernel reads ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_quotient_that_is_conjugated_is_written():
+    """Both its parts are used: a conjugate is no single operation."""
+    agree(lambda x, y: jnp.conj(x / y), array(256, 256, dtype="complex64"), array(256, 256, dtype="complex64"))
+
+
+@pytest.mark.parametrize("f", [lambda x: jnp.sin(x).T @ x, lambda x: jnp.sin(x).T @ jnp.sin(x)])
+def test_what_a_product_reads_transposed_is_written_as_it_is(f):
+    agree(f, SQUARE)
+
+
+def test_what_is_changed_in_place_is_not_read_elsewhere_by_the_same_kernel():
+    def program(x):
+        return lax.dynamic_update_slice(x, x[1:200] * 2, (3, 0))
+
+    part = "float32", 199 * 256
+    assert ours(program, SQUARE)[part] == xla(program, SQUARE)[part] == 1
