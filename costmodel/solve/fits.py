@@ -109,16 +109,30 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     else:
         above = first_true(lambda i: evaluate(used, {line.unknown: i}) > room, line.first, line.last)
         answer = above - 1 if above is not None else line.first + 2**DOUBLINGS if line.last is None else line.last
-    after = None if line.last is not None and answer >= line.last else max(answer + 1, line.first)
+    def taken(i: int) -> int:
+        """Bytes at a value, of the program that the model is there."""
+        point = line.point(i)
+        return _bytes_at(point, expr if point.cost is cost or isinstance(uses, Expr) else bytes_used(point.cost, uses))
 
-    here = _bytes_at(line.point(answer), expr) if answer >= line.first else None
-    there = _bytes_at(line.point(after), expr) if after is not None else None
+    def around() -> tuple[int | None, int | None, int | None]:
+        """The value after the answer, and the bytes at both."""
+        after = None if line.last is not None and answer >= line.last else max(answer + 1, line.first)
+        return after, taken(answer) if answer >= line.first else None, None if after is None else taken(after)
+
+    after, here, there = around()
+    another = any(i is not None and i >= line.first and line.point(i).cost is not cost for i in (answer, after))
+    if another:  # the formula is not that of the program there: each value is asked by itself
+        above = first_true(lambda i: taken(i) > room, line.first, line.last)
+        limit = line.last if above is None else above - 1
+        if limit is not None:
+            answer, formula = limit, None
+            after, here, there = around()
     if not ((here is None or here <= room) and (there is None or there > room)):
         raise CostModelError(f"{uses} is not monotone in {symbol}: it takes {here} B at {line.value(answer)} and {there} B at the "
                              "next value; give another use")
     smaller = [] if here is None else sorted({max(answer // part, line.first) for part in (4, 2)} - {answer})
     return Fit(symbol, room, None if here is None else line.value(answer), here, None if after is None else line.value(after),
-               there, formula, grows(used), tuple((line.value(i), _bytes_at(line.point(i), expr)) for i in smaller))
+               there, formula, grows(used) and not another, tuple((line.value(i), taken(i)) for i in smaller))
 
 
 @dataclass(frozen=True)
