@@ -168,6 +168,10 @@ class Equation:
         """Whether it has one of these traits."""
         return not self.traits.isdisjoint(traits)
 
+    def of_values(self, value: Callable[[Value], Value]) -> Equation:
+        """The same equation of other values."""
+        return replace(self, ins=tuple(map(value, self.ins)), outs=tuple(map(value, self.outs)), same=tuple(map(value, self.same)))
+
     def runs_with(self, other: Equation) -> bool:
         """Whether it runs in the same loops, on the same branch, and as often."""
         return (self.loops, self.branch, self.times) == (other.loops, other.branch, other.times)
