@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -93,7 +93,14 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     """
     if not isinstance(cost, Symbolic):
         raise CostModelError("the largest value is asked of formulas: max_fit(cost, ...), with the other symbols in at={...}")
-    line, room, expr = line_of(cost, symbol, at or {}), capacity(memory), bytes_used(cost, uses)
+    return largest(cost, symbol, memory, at or {}, str(uses),
+                   lambda there: bytes_used(cost if isinstance(uses, Expr) else there, uses))
+
+
+def largest(cost: Symbolic, symbol: str, memory: int | str | Hardware, at: Mapping[str, int], uses: str,
+            bytes_of: Callable[[Symbolic], Expr]) -> Fit:
+    """:func:`max_fit` of what a function says that a program takes, in internal symbols; ``uses`` is what people call it."""
+    line, room, expr = line_of(cost, symbol, at), capacity(memory), bytes_of(cost)
     used = line.along(expr)
     if line.unknown not in used.free_symbols:
         raise CostModelError(f"{uses} does not depend on {symbol}: it takes {size(int(used))} whatever {symbol} is")
@@ -109,10 +116,11 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     else:
         above = first_true(lambda i: evaluate(used, {line.unknown: i}) > room, line.first, line.last)
         answer = above - 1 if above is not None else line.first + 2**DOUBLINGS if line.last is None else line.last
+
     def taken(i: int) -> int:
         """Bytes at a value, of the program that the model is there."""
         point = line.point(i)
-        return _bytes_at(point, expr if point.cost is cost or isinstance(uses, Expr) else bytes_used(point.cost, uses))
+        return _bytes_at(point, expr if point.cost is cost else bytes_of(point.cost))
 
     def around() -> tuple[int | None, int | None, int | None]:
         """The value after the answer, and the bytes at both."""
@@ -120,7 +128,7 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
         return after, taken(answer) if answer >= line.first else None, None if after is None else taken(after)
 
     after, here, there = around()
-    another = any(i is not None and i >= line.first and line.point(i).cost is not cost for i in (answer, after))
+    another = line.another(answer, after)
     if another:  # the formula is not that of the program there: each value is asked by itself
         above = first_true(lambda i: taken(i) > room, line.first, line.last)
         limit = line.last if above is None else above - 1

@@ -434,3 +434,18 @@ def test_what_fits_is_asked_of_the_program_that_runs_there():
         found = solve.max_fit(cost, "s", room, at={"n": 3})
         assert found.answer == max(value for value, bytes_ in held.items() if bytes_ <= room)
         assert (found.used, found.next_used) == (held[found.answer], held[found.next])
+
+
+def attention_of_three():
+    """An einsum of three operands is contracted in another order where s is large: the first program's formula does not hold."""
+    n, s = cm.dims("n s")
+    return cm.analyze(lambda q, k, v: jnp.einsum("bqd,bkd,bkv->bqv", q, k, v), (n, s, 8), (n, s, 8), (n, s, 8))
+
+
+@pytest.mark.parametrize("bound", ["upper", "lower"])
+def test_what_is_within_a_latency_is_asked_of_the_program_that_runs_there(bound):
+    cost, device = attention_of_three(), cm.hardware.load("h100-sxm")
+    seconds = {s: getattr(cost.at(n=64, s=s).roofline(device), bound) for s in range(1, 64)}
+    for latency in (seconds[9] * 1.001, seconds[20] * 1.001, seconds[40] * 1.001):
+        found = solve.max_batch(cost, "s", device, latency, at={"n": 64}, bound=bound)
+        assert found.answer == max(s for s, taken in seconds.items() if taken <= latency)
