@@ -193,9 +193,8 @@ def _as_view(r: Raw) -> Raw:
     """Movement whose result has the operand's elements in their order is a view."""
     if r.jax not in _STILL or not _STILL[r.jax](r):
         return r
-    if r.jax == "transpose":  # a compiler may give the result another layout
-        return replace(r, primitive="unit_transpose")
-    return replace(r, primitive="reshape", params={})
+    # Where dimensions of 1 were moved from tells what layout a compiler may give the result.
+    return replace(r, primitive="reshape", params=r.params if r.jax == "transpose" else {})
 
 
 def _same_size(r: Raw) -> bool:
