@@ -66,12 +66,14 @@ class Known:
     where:     by what is fixed there (see :meth:`Symbolic.fixed_at`): the cost that holds, and whether its equations are the same.
     met:       what is fixed at a point which was priced by its own trace: closed forms there are made at the next point.
     alike:     points at which another program has the same equations.
+    over:      of a sharded program: the costs of what the partitioner makes in other regions, by the request as it is there.
     """
 
     elsewhere: dict[Key, Symbolic] = field(default_factory=dict)
     where: dict[Fixed, tuple[Symbolic, bool]] = field(default_factory=dict)
     met: set[Fixed] = field(default_factory=set)
     alike: set[Key] = field(default_factory=set)
+    over: dict[Any, Symbolic] = field(default_factory=dict)
 
 
 class Priced:
@@ -258,8 +260,12 @@ class Symbolic(Priced):
             return self.known.elsewhere[key]
         if self.fitted is not None and self.compared.checked and not self.fitted.holds(env):
             return self._in_another_region(env, key)
-        if self._believed(env, key):
-            return self
+        if (over := self.partitioned_at(env)) is not None:
+            if over is not self:
+                self.known.elsewhere[key] = over._settled(env, values)
+                return self.known.elsewhere[key]
+            if self._believed(env, key):
+                return self
         fixed = self.fixed_at(env)
         if fixed not in self.known.where:
             if self.request is None or not self.request.repeatable:
@@ -307,7 +313,6 @@ class Symbolic(Priced):
         """This program where these variables have these values, in closed form in the others. None where it has no other variables,
         or does not trace."""
         from costmodel.program.fit.result import Made, raw_program
-        from costmodel.program.table import cost_table
 
         assert self.request is not None
         instead = dict(fixed)
@@ -318,15 +323,32 @@ class Symbolic(Priced):
             request = self.request.where(instead)
             with using(self.rules):
                 made = raw_program(request, fit="never", trace_limit=None)
-                if not isinstance(made, Made):
-                    return None
-                table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
+                found = self._of(request, made) if isinstance(made, Made) else None
         except CostModelError:
             return None
-        if not set(domain.symbols) <= set(values):
-            return None
+        return found if found is not None and set(found.symbols) <= set(values) else None
+
+    def _of(self, request: Traceable, made: Made) -> Symbolic:
+        """The cost of another request of this model, which was traced already."""
+        from costmodel.program.table import cost_table
+
+        table, domain = cost_table(made.program, unknown="warn", branches=Branches(self.branches))
         return type(self)(table, domain, name=self.name, request=request, branches=self.branches,
                           regions=regions_of(made, table, domain, checked=self.compared.checked))
+
+    def partitioned_at(self, env: Mapping[Any, int]) -> Symbolic | None:
+        """The cost of what the partitioner sends at a point, in closed form: this one, or that of another region; this one, too, of
+        a program of one device. Without verification the partitioner is asked where arrays weigh otherwise than at points before.
+        None where there is no closed form."""
+        if self.sharded is None:
+            return self
+        there = self.sharded.there(env, ask=self.compared.checked)
+        if there is None or there is self.sharded:
+            return None if there is None else self
+        if there not in self.known.over:
+            with using(self.rules):
+                self.known.over[there] = self._of(there, there.made)
+        return self.known.over[there]
 
     def _alone(self, table: CostTable, domain: Domain) -> Symbolic:
         """The cost of another program, which is not compared with anything."""
@@ -365,8 +387,6 @@ class Symbolic(Priced):
     def _believed(self, env: Mapping[Any, int], key: Key) -> bool:
         """Whether this cost needs no comparison at a point. What was fitted is sizes: at a new point, which was traced for them
         already, what the rules make of them is compared too."""
-        if self.sharded is not None and self.compared.checked and not self.sharded.same_at(env):
-            return False
         if not self.looks_again:
             return True
         if self.fitted is None or not self.compared.checked:

@@ -22,7 +22,7 @@ from costmodel.sharding.lines import line, warn
 from costmodel.sharding.lost import lost
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.sharding.meshes import traced_at
-from costmodel.sharding.partition import Device, at_a_point, nothing_stated, on_one_device, sizes_in, source
+from costmodel.sharding.partition import Device, as_at, at_a_point, nothing_stated, on_one_device, sizes_in, source
 from costmodel.sharding.requested import (
     NOTHING,
     Shardings,
@@ -36,7 +36,9 @@ from costmodel.sharding.requested import (
     tell_metadata,
 )
 from costmodel.sharding.shardy import abstract_mesh
+from costmodel.sharding.weights import Weights
 from costmodel.symbolic.domain import Domain
+from costmodel.symbolic.forms import symbol
 from costmodel.trace.requests import Request, Traced
 from costmodel.trace.training import Step
 
@@ -47,12 +49,15 @@ class Sharded:
     that without its mesh.
 
     known: partitions of arguments and results, where another request of the same arrays has said them.
+    found: the program of one device, where it is partitioned as at a point of ``whole``; see :meth:`there`.
     """
 
     request: Request | Step
     mesh: Mesh
     stated: Shardings = NOTHING
     known: tuple[list[Any], list[Any] | None] | None = None
+    found: Device | None = None
+    whole: Sharded | None = None
 
     @property
     def model(self) -> Any:
@@ -69,12 +74,12 @@ class Sharded:
         axes = {name: value for name, value in values.items() if name in self.mesh.names}
         rest = {name: value for name, value in values.items() if name not in axes}
         return replace(self, request=self.request.where(rest) if rest else self.request, mesh=self.mesh.where(axes),
-                       known=self._known)
+                       known=self._known, found=None, whole=None)
 
     def at(self, domain: Domain, env: Mapping[Symbol, int]) -> Sharded:
         """The same with integers for all symbols, over a mesh of the point's sizes."""
         return replace(self, request=self.request.at(self._own(domain), env), mesh=self.mesh.where(sizes_in(env, self.mesh)),
-                       known=self._known)
+                       known=self._known, found=None, whole=None)
 
     def run(self) -> Traced:
         """Raises CostModelError: what jax traces is the program of all devices, and none of them runs it."""
@@ -84,6 +89,8 @@ class Sharded:
     @cached_property
     def device(self) -> Device:
         """The program of one device."""
+        if self.found is not None:
+            return self.found
         check_inputs(self.request, self.stated, self.mesh)
         made = source(self.request, self.mesh)  # before all partitions: its guard notes what is asked while a module is initialised
         return on_one_device(made, self.mesh, self._specs)
@@ -131,11 +138,45 @@ class Sharded:
             check_rank(spec, aval.shape, "out_shardings")
         return into, made
 
-    def same_at(self, env: Mapping[Symbol, int]) -> bool:
-        """Whether the partitioner sends the same at another point."""
-        device = self.device
-        symbols = {s: v for s, v in env.items() if s.name not in self.mesh.names}
-        return device.signature == device.signature_at(symbols, sizes_in(env, self.mesh))
+    def there(self, env: Mapping[Symbol, int], *, ask: bool) -> Sharded | None:
+        """The request partitioned as at another point: this one where the partitioner sends the same there. It is asked at every
+        point, or, unless told to ``ask``, once for all at which arrays weigh alike (:mod:`costmodel.sharding.weights`). None where
+        the program cannot be put together for other points like that one."""
+        if self.whole is not None:
+            return self.whole.there(env, ask=ask)
+        if self.device.found is None or self.device.source.program.manual:
+            return self
+        point = frozenset(env.items()) if ask else self.weights.at(env).tobytes()
+        if point not in self._there:
+            sizes = sizes_in(env, self.mesh)
+            symbols = {s: v for s, v in env.items() if s.name not in self.mesh.names}
+            sent = self.device.signature_at(symbols, sizes)
+            if sent not in self._by_signature:
+                self._by_signature[sent] = self._as_at(symbols, sizes)
+            self._there[point] = self._by_signature[sent]
+        return self._there[point]
+
+    def _as_at(self, env: Mapping[Symbol, int], sizes: Mapping[str, int]) -> Sharded | None:
+        try:
+            made = as_at(self.device, env, sizes)
+        except CostModelError:
+            return None
+        if made.fixed and sizes != self.mesh.sizes:
+            return None
+        return replace(self, found=made, whole=self, known=self._known)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """How the arrays of its equations weigh against each other, which the partitioner decides by."""
+        return Weights(self.device.source.program, tuple(map(symbol, self.mesh.names)))
+
+    @cached_property
+    def _by_signature(self) -> dict[Any, Sharded | None]:
+        return {self.device.signature: self}
+
+    @cached_property
+    def _there(self) -> dict[Any, Sharded | None]:
+        return {}
 
     def concrete(self, domain: Domain, env: Mapping[Symbol, int], branches: str) -> tuple[CostTable, Domain]:
         """The program of one device as a concrete trace at a point has it, and the domain of what only the data decides."""

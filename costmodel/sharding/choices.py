@@ -9,26 +9,31 @@ on every device. Found by reading XLA's output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 from costmodel import _jax_compat as compat
+from costmodel.sharding import marks
 
 Axes = tuple[str, ...]
 Names = list[Axes]  # the axes that each dimension is sharded along
 
 
-def decide(module: Any, mlir: compat.Mlir) -> None:
-    """Give contractions and gathers the shardings that XLA gives them, with reshards of operands and results where those differ."""
+def decide(module: Any, mlir: compat.Mlir) -> frozenset[str]:
+    """Give contractions and gathers the shardings that XLA gives them, with reshards of operands and results where those differ.
+    The marks of those for which XLA may find another way."""
     meshes = [o for o in module.body.operations if o.operation.name == "sdy.mesh"]
     if not meshes:
-        return
-    choices = _Choices(mlir, mlir.ir.StringAttr(meshes[0].attributes["sym_name"]).value)
+        return frozenset()
+    sizes = {axis.name: axis.size for axis in map(mlir.sdy.MeshAxisAttr, mlir.sdy.MeshAttr(meshes[0].attributes["mesh"]).axes)}
+    choices = _Choices(mlir, mlir.ir.StringAttr(meshes[0].attributes["sym_name"]).value, sizes)
     for o in module.body.operations:
         if o.operation.name == "func.func":
             for block in o.operation.regions[0].blocks:
                 choices.block(block)
+    return frozenset(choices.doubted)
 
 
 class _Taken:
@@ -86,11 +91,28 @@ def scatter(out: Names, updates: Names, windows: Sequence[int], kept: Sequence[t
     return gather(out, updates, windows, kept)
 
 
+def _in_both(table: Names, cut: Sequence[int], taken: Names, rows: Sequence[int]) -> set[str]:
+    """The axes along which devices share both the dimensions of a table that slices cut, and the rows that are taken of it."""
+    return {axis for i in cut for axis in table[i]} & {axis for place in rows for axis in taken[place]}
+
+
+def _without(axes: set[str], names: Names, of: Sequence[int]) -> Names:
+    """A sharding without these axes in these dimensions."""
+    return [tuple(a for a in each if a not in axes) if i in of else each for i, each in enumerate(names)]
+
+
+def _of_rows(taken: Names, rows: Sequence[int], indices: Names, vector: int) -> Names:
+    """The sharding of the indices of rows that are shared so; ``vector`` is the dimension of theirs that has the places."""
+    along = (taken[place] for place in rows)
+    return [() if i == vector else next(along) for i in range(len(indices))]
+
+
 class _Choices:
     """Applies the choices to a module's blocks."""
 
-    def __init__(self, mlir: compat.Mlir, mesh: str) -> None:
-        self.mlir, self.mesh = mlir, mesh
+    def __init__(self, mlir: compat.Mlir, mesh: str, sizes: Mapping[str, int]) -> None:
+        self.mlir, self.mesh, self.sizes = mlir, mesh, sizes
+        self.doubted: set[str] = set()
         self.after: Any = None  # what follows the operation that is decided on
         self.rules: dict[str, Callable[[Any], None]] = {
             "stablehlo.dot_general": self._dot, "stablehlo.gather": self._gather, "stablehlo.scatter": self._scatter,
@@ -218,6 +240,17 @@ class _Choices:
         sizes = list(self.mlir.ir.DenseI64ArrayAttr(op.attributes["slice_sizes"]))
         kept = [(i, sizes[i] == whole[i]) for i in range(len(operand)) if i not in list(numbers.collapsed_slice_dims)]
         new = gather(operand, out, list(numbers.offset_dims), kept)
+        indices = self.names(op.operands[1])
+        cut = [i for i in numbers.start_index_map if sizes[i] == 1]
+        rows = [place for place in range(len(out)) if place not in list(numbers.offset_dims)]
+        if indices is not None and (both := _in_both(operand, cut, new, rows)):
+            self._regroups(op, operand, new)
+            if self._keeps_the_operand(op.operands[0], op.operands[1], op.results[0]):
+                new, wanted = _without(both, new, rows), operand
+            else:
+                wanted = _without(both, operand, cut)
+            self._operand(op, 0, operand, wanted)
+            self._operand(op, 1, indices, _of_rows(new, rows, indices, numbers.index_vector_dim))
         if new != out:
             self._result(op, out, new)
 
@@ -231,9 +264,32 @@ class _Choices:
         whole, sizes = (self.mlir.ir.RankedTensorType(op.operands[i].type).shape for i in (0, 2))
         windows, inserted = list(numbers.update_window_dims), list(numbers.inserted_window_dims)
         kept = [(i, sizes[w] == whole[i]) for i, w in zip([i for i in range(len(out)) if i not in inserted], windows, strict=True)]
-        new = scatter(out, updates, windows, kept)
-        self._operand(op, 0, operand, out)
+        new, made = scatter(out, updates, windows, kept), out
+        cut, rows = list(numbers.scattered_dims_to_operand_dims), [place for place in range(len(new)) if place not in windows]
+        if both := _in_both(out, cut, new, rows):
+            self._regroups(op, out, new)
+            if self._keeps_the_operand(op.results[0], op.operands[1], op.operands[2]):
+                new = _without(both, new, rows)
+            else:
+                made = _without(both, out, cut)
+        self._operand(op, 0, operand, made)
         self._operand(op, 2, updates, new)
-        along = iter(axes for place, axes in enumerate(new) if place not in windows)
-        placed = [() if i == numbers.index_vector_dim else next(along) for i in range(len(indices))]
-        self._operand(op, 1, indices, placed)
+        self._operand(op, 1, indices, _of_rows(new, rows, indices, numbers.index_vector_dim))
+        if made != out:
+            self._result(op, out, made)
+
+    def _keeps_the_operand(self, table: Any, indices: Any, rows: Any) -> bool:
+        """Whether rows of a table stay with the devices that have them, although devices share the rows that are taken along the
+        same axes: every device then has all rows, or sums in which it has a part. XLA tries both ways, and takes that of which the
+        greatest operation needs less memory (``EvaluatePartitionCost``): the rows and their indices, or the whole table."""
+        return self._bytes(rows) + self._bytes(indices) <= self._bytes(table)
+
+    def _regroups(self, op: Any, table: Names, rows: Names) -> None:
+        """XLA may have devices that hold the same of both take parts of it (``GroupShardingOnReplicatedDim``)."""
+        used = {axis for names in (table, rows) for axes in names for axis in axes}
+        if any(size > 1 for axis, size in self.sizes.items() if axis not in used):
+            self.doubted.add(marks.read(op, self.mlir))
+
+    def _bytes(self, value: Any) -> int:
+        of = self.mlir.ir.RankedTensorType(value.type)
+        return prod(of.shape) * max(8, getattr(of.element_type, "width", 64)) // 8  # a complex type has none

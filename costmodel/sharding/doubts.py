@@ -24,7 +24,8 @@ def doubts(program: RawProgram, local: Local | None = None) -> tuple[str, ...]:
     for r in program.equations:
         for v in r.ins:
             readers.setdefault(v, []).append(r)
-    return tuple(dict.fromkeys((*_cumulative(program, readers), *(() if local is None else (*_unsent(local), *_unaligned(local))))))
+    of_local = () if local is None else (*_unsent(local), *_unaligned(local), *_regrouped(local))
+    return tuple(dict.fromkeys((*_cumulative(program, readers), *of_local)))
 
 
 def _unsent(local: Local) -> Iterator[str]:
@@ -32,6 +33,12 @@ def _unsent(local: Local) -> Iterator[str]:
         shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in op.operands)
         yield (f"the partitioner sends by {op.collective} something of {shapes} elements that belongs to no equation: "
                "a device sends more than these formulas say")
+
+
+def _regrouped(local: Local) -> Iterator[str]:
+    for r in local.doubted:
+        yield (f"{r.primitive} at {where(r)}: devices share a table and rows of it along the same axes, and other devices have "
+               "copies of both, of which XLA may have each take a part: a device may send more than these formulas say")
 
 
 def _unaligned(local: Local) -> Iterator[str]:

@@ -34,6 +34,7 @@ class Local:
               is taken to have them.
     parts:    axes of which a sharding uses a part only.
     unsent:   collectives of the module that belong to no equation of ours; :func:`costmodel.sharding.doubts.doubts` tells of them.
+    doubted:  equations that XLA may partition otherwise.
     values:   what a device has of each value of the whole program.
     """
 
@@ -42,6 +43,7 @@ class Local:
     unaligned: list[Value] = field(default_factory=list)
     parts: set[str] = field(default_factory=set)
     unsent: list[Operation] = field(default_factory=list)
+    doubted: list[Raw] = field(default_factory=list)
     values: Mapping[Value, Value] = field(default_factory=dict)
 
 
@@ -95,6 +97,7 @@ class _Localiser:
             integers={self._value(v): i for v, i in self.program.integers.items()})
         self.result.unsent = [op for op in self.parts.operations
                               if op.collective not in ("", "all_slice", "reshard") and op not in self.done]
+        self.result.doubted = [r for r in self.program.equations if mark(r.trail) in self.parts.doubted]
         self.result.values = self.local
         return self.result
 

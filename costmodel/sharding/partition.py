@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from sympy import Expr, Integer, Symbol
@@ -22,7 +23,8 @@ from costmodel.sharding.manual import is_manual, of_one_device
 from costmodel.sharding.mesh import Mesh, check_names
 from costmodel.sharding.meshes import in_dimensions, multiples, over_meshes, traced_at
 from costmodel.sharding.shardy import Partitioned, partitioned
-from costmodel.sharding.witness import witness
+from costmodel.sharding.witness import near, witness
+from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.translate import internal
 from costmodel.trace.requests import Traceable, Traced
@@ -90,7 +92,6 @@ class Device:
     found: Partitioned | None = None
     local: Local | None = None
     fixed: str = ""
-    env: Mapping[Symbol, int] = field(default_factory=dict)
 
     @cached_property
     def signature(self) -> tuple[tuple[str, ...], ...]:
@@ -116,18 +117,37 @@ def signature(parts: Partitioned) -> tuple[tuple[str, ...], ...]:
 
 
 def on_one_device(made: Source, mesh: Mesh, specs: Specs = nothing_stated) -> Device:
-    """The program of one device of a mesh. Raises CostModelError for an axis named like a dimension, and where the partitioner
-    fails."""
+    """The program of one device of a mesh, as it is partitioned at a point of our own choice. Raises CostModelError for an axis
+    named like a dimension, and where the partitioner fails."""
     alive, _ = remove_dead(made.program)
     if made.program.manual and specs is nothing_stated and is_manual(alive):
         return _finished(Device(mesh, of_one_device(alive), made, specs, fixed=made.fixed))
+    env = witness(_dimensions_of(made, mesh), mesh.devices * made.times)
+    return _put_together(made, mesh, specs, _partitioned(made, mesh, specs, env, mesh.sizes), env, mesh.sizes)
+
+
+def as_at(device: Device, env: Mapping[Symbol, int], sizes: Sizes) -> Device:
+    """The program of one device as it is partitioned at another point of the symbols, over a mesh of these sizes: near it, where
+    arrays of other shapes are told apart, or right there where it is another one near it. Raises CostModelError as
+    :func:`on_one_device` does."""
+    made, mesh, specs = device.source, device.mesh, device.specs
+    parts = _partitioned(made, mesh, specs, env, sizes)
+    beside = near(_dimensions_of(made, mesh), env, prod(sizes.values()) * made.times)
+    if beside is not None and signature(other := _partitioned(made, mesh, specs, beside, sizes)) == signature(parts):
+        return _put_together(made, mesh, specs, other, beside, sizes)
+    return _put_together(made, mesh, specs, parts, env, sizes)
+
+
+def _dimensions_of(made: Source, mesh: Mesh) -> Domain:
+    """The domain of a program's dimensions, without the axes of its mesh."""
     domain = domain_over(dimensions(made.program.equations, made.program.inputs), _with_axes(made.program, mesh, made.fixed))
-    own = replace(domain, variables=tuple(v for v in domain.variables if v.name not in mesh.names))
-    env = witness(own, mesh.devices * max(made.times, 1))
-    parts = _partitioned(made, mesh, specs, env, mesh.sizes)
-    local = localised(made.program, parts, {**env, **{symbol(name): size for name, size in mesh.axes}})
+    return replace(domain, variables=tuple(v for v in domain.variables if v.name not in mesh.names))
+
+
+def _put_together(made: Source, mesh: Mesh, specs: Specs, parts: Partitioned, env: Mapping[Symbol, int], sizes: Sizes) -> Device:
+    local = localised(made.program, parts, {**env, **{symbol(name): size for name, size in sizes.items()}})
     fixed = made.fixed or (f"a sharding uses a part of the axis {', '.join(sorted(local.parts))}" if local.parts else "")
-    return _finished(Device(mesh, local.program, made, specs, parts, local, fixed, env))
+    return _finished(Device(mesh, local.program, made, specs, parts, local, fixed))
 
 
 def _partitioned(made: Source, mesh: Mesh, specs: Specs, env: Mapping[Symbol, int], sizes: Sizes) -> Partitioned:

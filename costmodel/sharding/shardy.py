@@ -6,7 +6,7 @@ What is read is kept in records of our own: an :class:`Operation` a line of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -81,11 +81,13 @@ _COLLECTIVES = frozenset(f"sdy.{kind}" for kind in ("all_gather", "all_reduce", 
 
 @dataclass(frozen=True, eq=False)
 class Partitioned:
-    """A module after Shardy: its arguments, its results, and every operation in order."""
+    """A module after Shardy: its arguments, its results, and every operation in order; the marks of those that XLA may partition
+    otherwise (:func:`costmodel.sharding.choices.decide`)."""
 
     arguments: tuple[Tensor, ...]
     results: tuple[Tensor, ...]
     operations: tuple[Operation, ...]
+    doubted: frozenset[str] = frozenset()
 
     def marked(self) -> dict[str, list[Operation]]:
         """The program's own operations by mark."""
@@ -139,9 +141,9 @@ def _partition(module: Any) -> Partitioned:
                 write_out(op, mlir)
         reorder(module, mlir)
         run(_PROPAGATE)
-        decide(module, mlir)
+        doubted = decide(module, mlir)
         run(*_RESHARD)
-        return _Reader(mlir, module).read()
+        return replace(_Reader(mlir, module).read(), doubted=doubted)
 
 
 class _Reader:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 from sympy import Symbol
 
@@ -29,12 +30,30 @@ def witness(domain: Domain, multiple: int) -> dict[Symbol, int]:
                          "a program is partitioned: loosen a bound, or give that dimension as an integer")
 
 
+def near(domain: Domain, env: Mapping[Symbol, int], multiple: int) -> dict[Symbol, int] | None:
+    """Values close to those of a point, and above: multiples that differ from each other; None where the domain has none there."""
+    made: dict[Symbol, int] = {}
+    taken: set[int] = set()
+    for v in domain.ordered:
+        value = env[symbol(v.name)]
+        factor = next(f for f in count(-(-value // multiple)) if f not in taken)
+        taken.add(factor)
+        made[symbol(v.name)] = multiple * factor
+        if not _within(v, made):
+            return None
+    return made if all(evaluate(r.difference, made) >= 0 for r in domain.relations) else None
+
+
+def _within(v: Variable, env: Mapping[Symbol, int]) -> bool:
+    whole = env[symbol(v.name)] * evaluate(v.divisor, env)
+    return whole >= v.lower and (v.upper is None or whole <= v.upper)
+
+
 def _point(variables: Sequence[Variable], factors: Iterable[int], multiple: int) -> dict[Symbol, int] | None:
     env: dict[Symbol, int] = {}
     for v, factor in zip(variables, _endless(list(factors)), strict=False):
-        env[symbol(v.name)] = value = multiple * factor
-        whole = value * evaluate(v.divisor, env)
-        if whole < v.lower or (v.upper is not None and whole > v.upper):
+        env[symbol(v.name)] = multiple * factor
+        if not _within(v, env):
             return None
     return env
 

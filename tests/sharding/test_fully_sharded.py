@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import costmodel as cm
-from costmodel.bench.mesh.judge import judge_over_mesh
+from costmodel.bench.mesh.judge import judge_over_mesh, sent
 from costmodel.sharding.rules import rules
 from zoo.llama import LLAMA_7B, Llama
 
@@ -22,13 +22,13 @@ BOTH = P(("data", "model"))
 SMALL = replace(LLAMA_7B, layers=1, width=64, heads=8, kv_heads=8, hidden=192, vocabulary=256)
 
 
-def step(remat):
+def step(remat, config=SMALL, verify=False):
     b, s = cm.dims("b s", where="8 | b, 8 | s")
     tokens = cm.spec((b, s), "int32")
     loss = lambda y, t: optax.softmax_cross_entropy_with_integer_labels(y, t).mean()  # noqa: E731
-    return cm.analyze_training(Llama(SMALL), tokens, loss=loss, targets=(tokens,), optimizer=optax.adamw(1e-3), mesh=MESH,
+    return cm.analyze_training(Llama(config), tokens, loss=loss, targets=(tokens,), optimizer=optax.adamw(1e-3), mesh=MESH,
                                data_sharding=BOTH, param_shardings=rules(["*kernel=data+model; *embedding=data+model"]),
-                               remat=remat, verify=False)
+                               remat=remat, verify=verify)
 
 
 @pytest.mark.parametrize(("remat", "times"), [("none", 2), ("full", 3)])
@@ -44,6 +44,38 @@ def test_a_training_step_sends_its_weights_and_gradients_and_no_activations(rema
     judged = judge_over_mesh(cost, {"b": 8, "s": 64})
     assert judged.wire_ratio == pytest.approx(1, abs=1e-3) and judged.argument == judged.theirs.argument
     assert not judged.doubtful
+
+
+# What XLA sends where parameters outweigh the tokens' features, where these outweigh some of them, and where all but the logits.
+WIDE = replace(SMALL, vocabulary=4096)
+SENT = {(8, 8): 3357991, (16, 8): 3489031, (16, 16): 3485895, (64, 64): 6065479}
+
+
+@pytest.fixture(scope="module")
+def wide():
+    return step("none", WIDE)
+
+
+@pytest.mark.parametrize("sizes", SENT)
+def test_the_partitioner_weighs_parameters_against_features(wide, sizes):
+    """Without verification, too, and in a sweep: it shares other dimensions where they outweigh the other ones."""
+    found = wide.at(b=sizes[0], s=sizes[1])
+    assert sum(total for _, total in sent(found, "xla-cpu").values()) == SENT[sizes]
+    assert set(found.cost.symbols) == set(wide.symbols)  # in closed form
+    assert wide.sweep(metrics=("wire_bytes",), b=[sizes[0]], s=[sizes[1]]).wire_bytes.item() == found.wire_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", SENT)
+def test_xla_does(wide, sizes):
+    assert judge_over_mesh(wide, {"b": sizes[0], "s": sizes[1]}).theirs.wire == SENT[sizes]
+
+
+@pytest.mark.slow
+def test_verified_points_send_the_same(wide):
+    verified = step("none", WIDE, verify=True)
+    for b, s in SENT:
+        assert verified.at(b=b, s=s).wire_bytes() == wide.at(b=b, s=s).wire_bytes()
 
 
 def test_a_lookup_keeps_the_batch_before_a_kernel_that_is_shared_along_features():

@@ -79,6 +79,14 @@ case(lambda x: x.max((0, 1)), ((n, d, 8),), (ROWS,), P(), all_reduce=80)
 case(lambda x: on(on(x, "data", "model").T, "data", "model"), ((n, d),), (ROWS,), ROWS, collective_permute=4096, all_to_all=2048)
 case(lambda x: jnp.sort(x, axis=0), ((n, d),), (ROWS,), ROWS, all_to_all=4096)
 case(looped, ((n, d), (d, n), (n, d)), (P("model"), P(None, "model"), P("model")), P("model"), all_gather=73728)
+# Rows of a table that devices share along the same axes: the rows go to the table's devices, or the table to the rows', whichever
+# needs less memory; of equal ones the indices turn the scale.
+both, places = P(("data", "model")), cm.spec((n,), "int32")
+case(lambda i, u: jnp.zeros((128, 128)).at[i].add(u), (places, (n, 128)), (both, both), both, all_gather=28896)
+case(lambda i, u: jnp.zeros((64, 128)).at[i].add(u), (places, (n, 128)), (both, both), both, all_reduce=57344)
+case(lambda t, i, u: t.at[i].add(u), ((64, 128), places, (n, 128)), (both, both, both), both, all_gather=28672, all_reduce=57344)
+case(lambda t, i: t[i], ((128, 128), places), (both, both), both, all_gather=224, all_reduce=57344)
+case(lambda t, i: t[i], ((64, 128), places), (both, both), both, all_gather=28672)
 
 
 def cost_of(name: str) -> cm.Cost:
@@ -99,6 +107,12 @@ def test_xla_says_so(name):
     cost = cost_of(name)
     found = judge_over_mesh(cost, {symbol: size for symbol, size in POINT.items() if symbol in cost.symbols})
     assert {kind: total for kind, (_, total) in found.theirs.collectives.items()} == CASES[name][-1]
+
+
+def test_a_table_that_other_devices_have_copies_of_is_doubted():
+    with pytest.warns(UserWarning, match="scatter-add at .*other devices have copies"):
+        cm.analyze(lambda i, u: jnp.zeros((128, 128)).at[i].add(u), places, (n, 128), mesh={"data": 2, "model": 4},
+                   in_shardings=(P("data"), P("data")), out_shardings=P("data"))
 
 
 def test_a_sum_along_a_shared_dimension_is_doubted():

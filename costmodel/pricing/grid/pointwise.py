@@ -108,6 +108,21 @@ def _traced(cost: Symbolic, points: Points) -> Iterator[Part]:
             yield from on_boundaries(cost, bounds, points.some(members))
 
 
+def over_a_mesh(cost: Symbolic, points: Points) -> tuple[Part, ...]:
+    """Where on these points of a sharded program the partitioner sends something else. It is asked once for all points at which
+    arrays weigh alike."""
+    found: list[Part] = []
+    assert cost.sharded is not None
+    for members in _alike(list(cost.sharded.weights.at(points.env)), len(points)):
+        some = points.some(members)
+        there = cost.at(**some.at(0)).cost
+        if cost.origin.partitioned_at(some.internal(0)) is None or there.symbols != cost.symbols:
+            found += each(cost, some)
+        elif there is not cost:
+            found.append(Part(there, some))
+    return tuple(found)
+
+
 def on_boundaries(cost: Symbolic, bounds: list[Expr], points: Points) -> Iterator[Part]:
     """What holds at points on the same boundaries, where it is another program than the cost's."""
     fixed = _fixed(cost, bounds, points) if len(points) > 1 and cost.fitted is None else {}

@@ -16,7 +16,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.axes import Grid
 from costmodel.pricing.grid.boundaries import OnAxes, Place, Places, Zeros, or_unverified, other_orders, part_of, zeros
-from costmodel.pricing.grid.pointwise import Part, Points, at_points, each, on_boundaries
+from costmodel.pricing.grid.pointwise import Part, Points, at_points, each, on_boundaries, over_a_mesh
 from costmodel.program.regions import Signature
 from costmodel.symbolic.forms import symbol
 
@@ -30,8 +30,12 @@ def elsewhere(cost: Symbolic, grid: Grid) -> tuple[Part, ...]:
     regions = cost.origin.compared
     if not cost.origin.looks_again:
         regions.doubt([cost.condition(d) for d in _met(cost, grid)])
-        return ()
-    if cost.sharded is not None:  # a partitioner is asked point by point: see Symbolic.at
+    if cost.sharded is not None:
+        if grid.count > MOST:
+            raise CostModelError(f"what the partitioner sends is told point by point, and this grid has {grid.count:,}: sweep "
+                                 f"at most {MOST:,} points of a sharded program")
+        return over_a_mesh(cost, _points(grid, np.arange(grid.count)))
+    if not cost.origin.looks_again:
         return ()
     if cost.fitted is not None and regions.checked:
         if grid.count > MOST:
