@@ -77,8 +77,8 @@ def _primitives(jaxpr: Any) -> Iterator[tuple[str, Any]]:
                     yield from _primitives(getattr(inner, "jaxpr", inner))
 
 
-def _timed(kernel: Kernel, equations: Sequence[Raw], known: Mapping[Value, float], primitives: Mapping[str, Any], call: float,
-           repeat: int) -> float | None:
+def _timed(kernel: Kernel, equations: Sequence[Raw], known: Mapping[Value, float | complex], primitives: Mapping[str, Any],
+           call: float, repeat: int) -> float | None:
     """Seconds of one run; None where it cannot run alone."""
     made = {v for r in equations for v in r.outs}
     free = list(dict.fromkeys(v for r in equations for v in r.ins if v not in made))

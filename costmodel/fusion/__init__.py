@@ -6,8 +6,8 @@ eager framework's kernels, the files ``xla_*`` what compilers do.
 """
 
 from costmodel.fusion.kernel import Kernel
-from costmodel.fusion.registry import Policy, plan, policies, policy, register
+from costmodel.fusion.registry import Policy, plan, policies, policy, register, rewritten
 
 # What other rooms may use.
 __all__ = ["Kernel", "Policy", "compiler", "conversions", "graph", "kernel", "plan", "policies", "policy", "predicates", "register",
-           "registry"]
+           "registry", "rewritten"]

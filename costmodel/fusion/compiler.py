@@ -36,6 +36,10 @@ class Fusion:
 
     producer:           (graph, producer, consumer, operand) -> whether the consumer's kernel may compute that operand itself.
     duplication:        (graph, producer) -> whether a producer may be computed in several kernels, instead of being written once.
+    on_all_paths:       (graph, producer) -> whether it may also be if every path from it to its users can be in one kernel.
+    users:              (graph, producer) -> by how many operations that a kernel may compute apart from each other it is used.
+    freely:             (graph, producer) -> whether it may be in the one kernel of all of its users, even where a path to one of
+                        them leads outside.
     epilogue:           (graph, contraction or window, consumer, operand) -> whether its kernel may go on with that only use.
     epilogue_chain:     (graph, equations) -> whether a contraction's kernel may go on with all of these.
     reduction_diamond:  (graph, reduction) -> whether a reduction may share a kernel with what uses its result.
@@ -49,6 +53,9 @@ class Fusion:
 
     producer: Callable[[Graph, Equation, Equation, int], bool] = _anything
     duplication: Callable[[Graph, Equation], bool] = _nothing
+    on_all_paths: Callable[[Graph, Equation], bool] = _nothing
+    users: Callable[[Graph, Equation], int] = lambda graph, e: len(graph.consumers(e))
+    freely: Callable[[Graph, Equation], bool] = _anything
     epilogue: Callable[[Graph, Equation, Equation, int], bool] = _nothing
     epilogue_chain: Callable[[Graph, Iterable[Equation]], bool] = _anything
     reduction_diamond: Callable[[Graph, Equation], bool] = _nothing
@@ -66,13 +73,13 @@ def compiler(*, name: str, summary: str, fusion: Fusion, fresh: Callable[[Equati
     """A policy of what a compiler fuses. ``fresh`` says which results stand in memory in another shape than the program's, which no
     later kernel may have, ``workspace`` what arrays a kernel needs beside, in bytes, ``looped`` what runs as a loop over its
     results, ``reserves_results`` whether the memory of results is taken before the program runs."""
-    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), buffer_sharing=lambda e: not fresh(e),
-                  workspace=workspace, looped=looped, reserves_results=reserves_results)
+    return Policy(name=name, summary=summary, kernels=lambda table: grown(table, fusion), passes=fusion.passes,
+                  buffer_sharing=lambda e: not fresh(e), workspace=workspace, looped=looped, reserves_results=reserves_results)
 
 
 def grown(table: CostTable, fusion: Fusion) -> tuple[Kernel, ...]:
-    """The kernels of a program, in an order in which they can run."""
-    graph = Graph(fusion.passes(table))
+    """The kernels of a program after the passes, in an order in which they can run."""
+    graph = Graph(table)
     kernels = _Growth(graph, fusion).kernels()
     return _borders(graph, _together(graph, fusion, kernels) if fusion.multi_output else kernels)
 
@@ -98,6 +105,7 @@ class _Growth:
     def __init__(self, graph: Graph, fusion: Fusion) -> None:
         self.graph, self.fusion, self.library = graph, fusion, fusion.library_calls(graph)
         self.homes: dict[Equation, list[_Growing]] = {}
+        self.alone: set[Equation] = set()  # what no kernel computes but its own, as others would read more by it
 
     def kernels(self) -> list[_Growing]:
         made: list[_Growing] = []
@@ -132,20 +140,72 @@ class _Growth:
         if _is_anchor(e) and e not in self.library and not all(
                 k.anchor is None and self.fusion.epilogue_chain(self.graph, k.members) for k in found):
             return None
-        if len(found) > 1 and not _is_cheap(e) and not (loop(e) and self.fusion.duplication(self.graph, e)):
-            return None
-        return found
+        if e in self.library or _is_cheap(e) or (self._repeatable(e) if len(found) > 1 else self._joins(e)):
+            return found
+        return None
 
     def _besides_writing(self, e: Equation) -> list[_Growing]:
         """The kernels that compute ``e`` themselves although it is written for another one."""
-        if not loop(e) or not self.fusion.duplication(self.graph, e):
+        if not self._repeatable(e):
             return []
         found = self._of(consumer for consumer, operand in self.graph.users(e) if self._allowed(e, consumer, operand))
         return [kernel for kernel in found if self._fits(e, kernel)]
 
+    def _repeatable(self, e: Equation) -> bool:
+        """Whether several kernels may compute an equation."""
+        if not loop(e) or (self.fusion.emissions is not None and self.fusion.emissions(e) == 1):
+            return False
+        if self.fusion.duplication(self.graph, e):
+            return True
+        if self.fusion.on_all_paths(self.graph, e) and self._goes_everywhere(e):
+            return True
+        self.alone.add(e)
+        return False
+
+    def _joins(self, e: Equation) -> bool:
+        """Whether the one kernel of all users of an equation may compute it."""
+        fusion, graph = self.fusion, self.graph
+        if not loop(e) or fusion.users(graph, e) == 1 or fusion.freely(graph, e) or (
+                fusion.on_all_paths(graph, e) and self._goes_everywhere(e)):
+            return True
+        self.alone.add(e)
+        return False
+
+    def _goes_everywhere(self, e: Equation) -> bool:
+        """Whether an equation can be computed in all of its users, and on all paths to them (XLA,
+        InstructionFusion::ComputeGloballyUnfusible and CanFuseOnAllPaths)."""
+        graph = self.graph
+        if graph.is_result(e) or not all(self._allowed(e, *use) for use in graph.users(e)):
+            return False
+        users = graph.consumers(e)
+        last = max((graph.index[user] for user in users), default=-1)
+        after, pending = {e}, [e]  # what depends on it, up to its last user
+        while pending:
+            new = [user for user in graph.consumers(pending.pop()) if user not in after and graph.index[user] <= last]
+            after.update(new)
+            pending += new
+        between, pending = {e}, users  # of these what one of its users depends on
+        while pending:
+            user = pending.pop()
+            for operand, v in enumerate(user.ins):
+                maker = graph.maker(v)
+                if maker is None or maker is e or maker not in after or (user, operand) not in graph.uses(v):
+                    continue
+                if maker in self.alone or not self._allowed(maker, user, operand) or (
+                        self.fusion.once(maker) and self.fusion.users(graph, maker) > 1):
+                    return False
+                if maker not in between:
+                    between.add(maker)
+                    pending.append(maker)
+        return True
+
     def _fits(self, e: Equation, kernel: _Growing) -> bool:
-        """Whether a kernel's code would not have the equation too often."""
-        limit = self.fusion.emissions
+        """Whether a kernel's code would not have the equation too often, and would not read at other places what it changes in
+        place (XLA, InstructionFusion::ShouldFuseInPlaceOp)."""
+        graph, limit = self.graph, self.fusion.emissions
+        if not arithmetic(e) and any(graph.name(root.ins[0]) in map(graph.name, e.ins)
+                                     for root in kernel.roots if graph.updates_in_place(root)):
+            return False
         if self.fusion.once(e) and (self._is_repeated(e, kernel) or (dear(e) and self._is_spread(e, kernel))):
             return False
         return limit is None or self._emitted(e, kernel) <= limit(e)

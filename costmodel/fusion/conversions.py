@@ -9,14 +9,15 @@ from sympy import Expr
 
 from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
-from costmodel.rules.params import Along, Convolution, Largest, Places
+from costmodel.rules.branches import Branch
+from costmodel.rules.params import Along, Convolution, Largest, Permutation, Places, Reduction
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, ceil_div, minimum
 
 _TILE = 16  # elements of a line
 _COPY, _ELEMENTWISE, _WINDOW, _VIEW = (traits_of(trait) for trait in (Trait.COPY, Trait.ELEMENTWISE, Trait.WINDOW, Trait.VIEW))
-_MOVE, _SORT, _CONSTANT = (traits_of(trait) for trait in (Trait.MOVE, Trait.SORT, Trait.CONSTANT))
+_MOVE, _SORT, _CONSTANT, _JOIN = (traits_of(trait) for trait in (Trait.MOVE, Trait.SORT, Trait.CONSTANT, Trait.CONCATENATE))
 
 
 def copied(user: Equation, ins: tuple[Value, ...], made: Value, read: tuple[Expr, ...], traits: frozenset[Trait]) -> Equation:
@@ -121,17 +122,27 @@ def several_tiles(length: Expr) -> Expr:
 
 
 def located(table: CostTable) -> CostTable:
-    """The program with the places of each scatter written as it wants them: with a place for each batched dimension, and constants
-    in memory; and with its updates, where they are cheaply computed for others, too, or in another order (XLA,
+    """The program with a place for each batched dimension joined to those of each gather and scatter; and with a scatter's places
+    and constants in memory, and its updates, where they are cheaply computed for others, too, or in another order (XLA,
     BatchedGatherScatterNormalizer and ScatterSimplifier)."""
-    if not any(Trait.SCATTER in e.traits for e in table):
+    if not any(e.has(Trait.SCATTER, Trait.GATHER) for e in table):
         return table
     graph = Graph(table)
+    joined: dict[tuple[Value, Array, tuple[int, ...], Branch], Value] = {}
     equations: list[Equation] = []
     for e in table:
+        if isinstance(e.params, Places) and len(e.ins) >= 2:
+            places = e.ins[1]
+            whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
+            if e.params.batched and e.work.read[1] is not ZERO:
+                key = graph.name(places), whole, e.loops, e.branch
+                if key not in joined:
+                    joined[key] = Value(whole)
+                    equations.append(copied(e, (places,), joined[key], (e.work.read[1],), _JOIN))
+                e = replace(e, ins=(e.ins[0], joined[key], *e.ins[2:]),
+                            work=replace(e.work, read=(e.work.read[0], whole.size, *e.work.read[2:])))
         if Trait.SCATTER in e.traits and isinstance(e.params, Places) and len(e.ins) == 3:
             old, places, updates = e.ins
-            whole = Array((*places.array.shape[:-1], places.array.shape[-1] + e.params.batched), places.array.dtype)
             if e.params.batched or e.work.read[1] is ZERO:
                 places = _moved(equations, e, 1, whole)
             made = graph.maker(updates)
@@ -207,6 +218,31 @@ def put_back(table: CostTable) -> CostTable:
         elif e not in nowhere:
             equations.append(e)
     return replace(table, equations=tuple(equations))
+
+
+def moved_units(table: CostTable) -> CostTable:
+    """The program in which a transposition that only moves dimensions of 1 is a copy where it moves them past another such
+    dimension that stays between others, as softmax of a single head does: XLA's LayoutAssignment gives its operand another layout
+    then, and not where all dimensions of 1 move or stand outside (found by experiment with jax 0.10). What a reduction gave has
+    any layout."""
+    root = views(table)
+    reduced = {out for e in table if isinstance(e.params, Reduction) for out in e.outs}
+
+    def copy(e: Equation) -> Equation:
+        size = e.outs[0].array.size
+        return replace(e, traits=_COPY, params=None, work=Work((), (size,), (size,)))
+
+    return replace(table, equations=tuple(copy(e) if _moves_past_ones(e) and root(e.ins[0]) not in reduced else e for e in table))
+
+
+def _moves_past_ones(e: Equation) -> bool:
+    if not isinstance(e.params, Permutation) or Trait.VIEW not in e.traits:
+        return False
+    shape, axes = e.ins[0].array.shape, e.params.axes
+    long = [d != 1 for d in shape]
+    before = {axis: sum(long[:axis]) for axis, several in enumerate(long) if not several}
+    after = {axis: sum(long[d] for d in axes[:place]) for place, axis in enumerate(axes) if not long[axis]}
+    return any(before[axis] == after[axis] and 0 < before[axis] < sum(long) for axis in before)
 
 
 def as_is(table: CostTable) -> CostTable:

@@ -122,8 +122,12 @@ def almost_unary(graph: Graph, e: Equation) -> bool:
 
 
 def folds(producer: Equation, consumer: Equation) -> bool:
-    """A transposition is a matter of how a product reads its operand (XLA, TransposeFolding)."""
-    return Trait.TRANSPOSE in producer.traits and product(consumer)
+    """A transposition is a matter of how a product reads its operand (XLA, TransposeFolding), if that is a matrix, or a batch of
+    them: what has more dimensions is brought into another shape first (DotDecomposer)."""
+    if Trait.TRANSPOSE not in producer.traits or not isinstance(consumer.params, Contraction):
+        return False
+    made, sides = producer.outs[0], zip(consumer.ins, consumer.params.contracting, consumer.params.batch, strict=False)
+    return all(len(summed) == 1 and len(made.array.shape) - len(batch) <= 2 for v, summed, batch in sides if v is made)
 
 
 def dear(e: Equation) -> bool:

@@ -30,7 +30,8 @@ class Policy:
 
     name:           what ``bytes``, ``kernels``, device files and the command line call it.
     summary:        one line that says whose behaviour it is.
-    kernels:        the kernels of a program, in an order in which they can run. Structure only: it never looks at sizes.
+    passes:         the program as it is when kernels are chosen: what a compiler changes before.
+    kernels:        the kernels of that, in an order in which they can run. Structure only: it never looks at sizes.
     buffer_sharing: whether a later elementwise kernel may write over an equation's result that nobody reads any more; None: never,
                     as in eager frameworks.
     workspace:      bytes of each array that an equation's kernel needs beside what it reads and writes, while it runs.
@@ -41,6 +42,7 @@ class Policy:
     name: str
     summary: str
     kernels: Callable[[CostTable], tuple[Kernel, ...]]
+    passes: Callable[[CostTable], CostTable] = lambda table: table
     buffer_sharing: Callable[[Equation], bool] | None = None
     workspace: Callable[[Equation], tuple[Expr, ...]] = lambda e: ()
     looped: Callable[[Equation], bool] = lambda e: False
@@ -106,8 +108,14 @@ def policies() -> tuple[str, ...]:
     return (*own, *(name for name in _registry if name not in _ORDER))
 
 
+def rewritten(table: CostTable, name: str) -> CostTable:
+    """The table after a policy's passes; computed once a table."""
+    chosen = policy(name)
+    return table.remember(("passes", chosen), lambda: chosen.passes(table))
+
+
 def plan(table: CostTable, name: str) -> tuple[Kernel, ...]:
     """The table's kernels under a policy, in program order; computed once a table."""
     chosen = policy(name)
     with collector.paused():
-        return table.remember(("kernels", chosen), lambda: chosen.kernels(table))
+        return table.remember(("kernels", chosen), lambda: chosen.kernels(rewritten(table, name)))

@@ -9,6 +9,7 @@ from costmodel.fusion.conversions import (
     every_pair,
     hoisted,
     located,
+    moved_units,
     only_transposes,
     put_back,
     relaid,
@@ -20,9 +21,11 @@ from costmodel.fusion.conversions import (
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.layouts import row_major_in_loops
+from costmodel.fusion.merging import merged
 from costmodel.fusion.predicates import (
     almost_unary,
     chooses,
+    computes,
     dear,
     finds_places,
     folds,
@@ -30,25 +33,28 @@ from costmodel.fusion.predicates import (
     loop,
     not_as_matrices,
     not_channels_last,
-    product,
     rejoins,
 )
 from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
+from costmodel.fusion.widening import widened
 from costmodel.fusion.windows import located_windows
 from costmodel.fusion.ynnpack import clusters
 from costmodel.rules.params import Along, Contraction
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import CostTable, Equation, is_floating
+from costmodel.rules.work import CostTable, Equation
 
+_NEGATION = frozenset({"neg"})
 _WORD = 4  # bytes of a float that holds narrower ones
 
 
 def _producer(graph: Graph, producer: Equation, consumer: Equation, operand: int) -> bool:
     """Loops fuse into loops. A contraction's, a window's and a reduction's operands are written first: a reduction that the library
     does not have goes over windows of 32 elements, and then over their results (XLA, TreeReductionRewriter). What joins lines is a
-    kernel of its own (XLA, CpuInstructionFusion)."""
+    kernel of its own (XLA, CpuInstructionFusion), and so is what is transposed by how a product reads it."""
+    if Trait.TRANSPOSE in consumer.traits and any(folds(consumer, user) for user in graph.consumers(consumer)):
+        return False
     if joins_lines(producer) or joins_lines(consumer) or (chooses(producer) and len(graph.users(producer)) > 1):
         return False
     return folds(producer, consumer) or loop(consumer) or finds_places(consumer) or Trait.CUMULATIVE in consumer.traits
@@ -68,12 +74,32 @@ def _emissions(e: Equation) -> int:
 def _duplication(graph: Graph, e: Equation) -> bool:
     """Not what is expensive, nor what would read more; but what has one use goes where that goes, however often, and to be a result
     is a use (XLA, InstructionFusion::ComputeGloballyUnfusible)."""
-    return not dear(e) and (almost_unary(graph, e) or (len(graph.consumers(e)) == 1 and not graph.is_result(e)))
+    alone = _users(graph, e) == 1 and not graph.is_result(e)
+    return not _once(e) and (alone or _reads_one(graph, e))
+
+
+def _reads_one(graph: Graph, e: Equation) -> bool:
+    """Whether computing an equation again reads one large array. A conjugate is put together from two parts."""
+    return almost_unary(graph, e) and not _conjugates(e)
+
+
+def _conjugates(e: Equation) -> bool:
+    return Trait.COMPOSED in e.traits and computes(e, _NEGATION)
+
+
+def _users(graph: Graph, e: Equation) -> int:
+    """Operations that use an equation: a conjugate uses both parts of what it is of."""
+    return sum(2 if _conjugates(user) else 1 for user in graph.consumers(e))
+
+
+def _on_all_paths(graph: Graph, e: Equation) -> bool:
+    """Whatever is not expensive."""
+    return not _once(e)
 
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(table)))))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(merged(table))))))))))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
     return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
 
@@ -88,21 +114,15 @@ def _fresh(e: Equation) -> bool:
 
 def _workspace(e: Equation) -> tuple[Expr, ...]:
     """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
-    What is no loop over elements computes 16-bit types in 32 bits (XLA, FloatNormalization with the processor's FloatSupport):
-    products and convolutions get copies of their operands, and give their result, in these; what is written for others is so. Of
-    bfloat16 a sort and a loop that reads parts of an array are given a copy in 32 bits, too."""
+    Of bfloat16 a loop that reads parts of an array is given a copy in 32 bits."""
     if in_two_words(e):
         return tuple(word.bytes for word in e.outs)
-    narrow = [v.array.size for v in dict.fromkeys((*e.ins, *e.outs)) if is_floating(v.array.dtype) and v.array.bits == 16]
-    if product(e) or Trait.CONVOLUTION in e.traits:
-        return tuple(_WORD * size for size in narrow)
-    wider = tuple(_WORD // 2 * size for size in narrow) if e.has(Trait.SCATTER, Trait.CUMULATIVE) else ()
-    if e.has(Trait.SORT, Trait.SCAN_READ):  # in place there, and for the whole loop here
+    if Trait.SCAN_READ in e.traits:  # for the whole loop
         return tuple(_WORD * v.array.size for v in e.ins if v.array.dtype == "bfloat16")
     if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):
-        return wider
+        return ()
     several = several_tiles(e.ins[0].array.shape[e.params.axis])
-    return (*wider, *(several * v.bytes for v in e.outs))
+    return tuple(several * v.bytes for v in e.outs)
 
 
 XLA_CPU = register(compiler(
@@ -110,4 +130,4 @@ XLA_CPU = register(compiler(
     looped=in_two_words, reserves_results=True,
     fusion=Fusion(producer=_producer, duplication=_duplication, emissions=_emissions, once=_once, epilogue=transposed,
                   epilogue_chain=only_transposes, reduction_diamond=rejoins, passes=_passes, library_calls=clusters,
-                  rematerialisation=True)))
+                  rematerialisation=True, on_all_paths=_on_all_paths, users=_users, freely=_reads_one)))

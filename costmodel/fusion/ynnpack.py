@@ -11,24 +11,60 @@ from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import arithmetic, computes, product
 from costmodel.rules.params import Reduction, Window
 from costmodel.rules.traits import Trait
-from costmodel.rules.work import Equation
+from costmodel.rules.work import Equation, Value
 from costmodel.symbolic.forms import ZERO
 
 LIMIT = 64
-# What the library computes, as operations of elementwise equations; ``mac`` are its products and convolutions.
-_OPERATIONS = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "exp", "neg", "abs", "mac"})
-_REDUCTIONS = frozenset({"add", "max", "min"})
+# What the library computes, as operations of elementwise equations (XLA, GetYnnUnaryOpMap and GetYnnBinaryOpMap); ``mac`` are its
+# products and convolutions.
+_OPERATIONS = frozenset({
+    "add", "add_any", "sub", "mul", "div", "max", "min", "pow", "neg", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt",
+    "exp", "expm1", "log", "log1p", "logistic", "erf", "tanh", "mac"})
+# Of which types (XLA, IsElementwiseOpSupportedByYnn), and of which a reduction (IsReduceLikeOpSupportedByYnn).
+_TYPES = frozenset({"float64", "float32", "bfloat16", "int8", "uint8"})
+_SUMMED = frozenset({"float64", "float32"})
+_COMPARED = frozenset({"float64", "float32", "float16", "bfloat16", "int8", "uint8"})
+_REDUCTIONS = {"add": _SUMMED, "max": _COMPARED, "min": _COMPARED}
+_OF_STATISTICS = frozenset({"sqrt", "rsqrt", "log"})
+_DIVISION = frozenset({"div"})
+_COMPARISONS = frozenset({"max", "min"})
 _CLAMPS = {"max": frozenset({"min"}), "min": frozenset({"max"})}
 
 
 def clusters(graph: Graph) -> dict[Equation, int]:
     """Equations that share a kernel -> its number. Seeds later in the program come first."""
     found: dict[Equation, int] = {}
+    few = _on_few(graph)
     for seed in reversed(graph.equations):
         if seed not in found and _seeds(seed):
-            for e in _grown(graph, seed, found):
+            for e in _grown(graph, seed, found, few):
                 found[e] = graph.index[seed]
     return found
+
+
+def _on_few(graph: Graph) -> set[Equation]:
+    """Arithmetic on numbers and on what reductions left, of at most two dimensions. XLA hands none on fewer than 4 096 elements to
+    the library (IsInstructionPreferredByYnn), and policies do not look at sizes: so many are taken to have fewer, lines of
+    attention to have more. So are roots and logarithms of more dimensions: statistics of normalisations, of pixels for one. Where
+    nothing else is left of the program it may be many: with its reduction it is one kernel of the library, or one loop. What is
+    divided by so few is multiplied by their reciprocals (XLA, AlgebraicSimplifier), which are arithmetic on them."""
+    left: set[Equation] = set()  # arithmetic on what reductions left
+    for e in graph.equations:
+        makers = [graph.maker(v) for v in e.ins if v.array.shape]
+        if arithmetic(e) and all(made is not None and (made in left or isinstance(made.params, Reduction)) for made in makers):
+            left.add(e)
+    last: set[Equation] = set()
+    for e in reversed(graph.equations):
+        if e in left and e.outs[0].array.size != 1 and all(user in last for user in graph.consumers(e)):
+            last.add(e)
+    few = {e for e in left - last if _in_two_dimensions(e.outs[0]) or computes(e, _OF_STATISTICS)}
+    return few | {e for e in graph.equations if arithmetic(e) and computes(e, _DIVISION) and len(e.ins) == 2
+                  and _in_two_dimensions(e.ins[1]) and e.ins[1].array.size != e.outs[0].array.size
+                  and (made := graph.maker(e.ins[1])) is not None and (made in left or isinstance(made.params, Reduction))}
+
+
+def _in_two_dimensions(value: Value) -> bool:
+    return sum(d != 1 for d in value.array.shape) <= 2
 
 
 def _seeds(e: Equation) -> bool:
@@ -36,21 +72,26 @@ def _seeds(e: Equation) -> bool:
 
 
 def _reduces(e: Equation) -> bool:
-    return isinstance(e.params, Reduction) and e.params.operation in _REDUCTIONS
+    return isinstance(e.params, Reduction) and e.ins[0].array.dtype in _REDUCTIONS.get(e.params.operation, ())
+
+
+def compares_apart(e: Equation) -> bool:
+    """Whether the library finds the greatest or the least of each of windows that do not overlap, of 16 bits as they are."""
+    return _separate_windows(e) and computes(e, _COMPARISONS)
 
 
 def _separate_windows(e: Equation) -> bool:
     """Pooling whose windows do not overlap."""
-    return isinstance(e.params, Window) and not e.params.overlap
+    return isinstance(e.params, Window) and not e.params.overlap and e.ins[0].array.dtype in _COMPARED
 
 
-def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int]) -> list[Equation]:
+def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int], few: set[Equation]) -> list[Equation]:
     inside = {seed: None}
     pending, size = [seed], _instructions(seed)
     while pending:
         e = pending.pop(0)
         for near in (*_producers(graph, e), *_only_use(graph, e)):
-            if (near in inside or near in taken or near.loops != seed.loops or not _has(graph, near)
+            if (near in inside or near in taken or near in few or near.loops != seed.loops or not _has(graph, near)
                     or size + _instructions(near) > LIMIT):
                 continue
             users = graph.users(near)
@@ -68,18 +109,25 @@ def _producers(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _only_use(graph: Graph, e: Equation) -> list[Equation]:
+    """The one use of a result that may be drawn in: not of what a reduction gives in 16 bits, which is widened first."""
+    if isinstance(e.params, Reduction) and e.outs[0].array.dtype == "bfloat16":
+        return []
     users = graph.consumers(e)
     return users if len(users) == 1 and not graph.is_result(e) else []
 
 
 def _has(graph: Graph, e: Equation) -> bool:
-    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not."""
+    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not. A power is products,
+    which it has; what they multiply is mostly used elsewhere, too, as XLA computes it once (HloCSE), so that it is not drawn in."""
     if arithmetic(e) and any(computes(e, frozenset({name})) for name in _CLAMPS):
         other = _CLAMPS[e.work.ops[0][0].name]
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
-    if arithmetic(e) or product(e) or Trait.CONVOLUTION in e.traits:
-        return computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits
+    if arithmetic(e):
+        computed = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits)
+        return computed and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
+    if product(e) or Trait.CONVOLUTION in e.traits:
+        return computes(e, _OPERATIONS)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
 
 

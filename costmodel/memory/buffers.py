@@ -24,7 +24,7 @@ from functools import cached_property
 from sympy import Add
 
 from costmodel.errors import CostModelError
-from costmodel.fusion import Kernel, Policy, plan
+from costmodel.fusion import Kernel, Policy, plan, rewritten
 from costmodel.fusion import policy as policy_named
 from costmodel.fusion.predicates import arithmetic
 from costmodel.rules.traits import Trait
@@ -88,7 +88,7 @@ class Memory:
     parts: frozenset[Content]  # made with others by one kernel, or by a loop or ``cond``
     branches: tuple[tuple[Content, Content], ...]  # (a branch's result, the result)
     choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
-    copied: tuple[Content, ...]  # copies of inputs that are changed in place
+    changed: tuple[tuple[Content, Content], ...]  # those of ``updates`` that leave the rest of old as it is
     looped: frozenset[int]  # kernels that run as a loop over what they make
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
@@ -107,7 +107,8 @@ def memory(table: CostTable, policy: str, donate: tuple[str, ...] = ()) -> Memor
                              f"{did_you_mean(unknown[0], ORIGINS)} choose from "
                              f"{', '.join(o for o in ORIGINS if o not in ('literal', 'equation'))}")
     chosen = policy_named(policy)
-    return table.remember(("memory", chosen, donate), lambda: _Reader(table, plan(table, policy), donate, chosen).memory())
+    return table.remember(("memory", chosen, donate),
+                          lambda: _Reader(rewritten(table, policy), plan(table, policy), donate, chosen).memory())
 
 
 class _Reader:
@@ -115,7 +116,7 @@ class _Reader:
 
     def __init__(self, table: CostTable, kernels: tuple[Kernel, ...], donate: tuple[str, ...], policy: Policy) -> None:
         self.table, self.kernels, self.policy = table, kernels, policy
-        # A policy may have moved an equation, or put in a copy: its kernels know better where things are made.
+        # A framework's kernels may copy an operand: what makes that is no equation of the table.
         computed = [e for k in kernels for e in (*k.again, *k.equations)]
         self.maker: dict[Value, Equation] = {out: e for e in (*table, *computed) for out in e.outs}
         self.shows: dict[Value, Value] = {out: into for e in table if Trait.VIEW in e.traits and Trait.LOOP_CARRY not in e.traits
@@ -124,7 +125,7 @@ class _Reader:
         self.next: dict[Value, list[tuple[int, Content]]] = {}  # what a loop hands on -> (loop, its place), innermost first
         self.updates: list[tuple[Content, Content]] = []
         self.possible: list[tuple[Content, Content]] = []
-        self.copied: list[Content] = []
+        self.changed: list[tuple[Content, Content]] = []
         self.branches: list[tuple[Content, Content]] = []
         self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
@@ -148,7 +149,7 @@ class _Reader:
         parts = (c for c in contents if c.opens is not None or c in joined or (
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
-                      tuple(self.branches), tuple(self.choices), tuple(self.copied),
+                      tuple(self.branches), tuple(self.choices), tuple(self.changed),
                       frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))))
 
     def _workspaces(self) -> Iterator[Content]:
@@ -260,9 +261,8 @@ class _Reader:
                 if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
-                    self.updates.append((read, self.contents[e.outs[0]]))
-                    if not read.given_up:
-                        self.copied.append(self.contents[e.outs[0]])
+                    self.changed.append((read, self.contents[e.outs[0]]))
+                    self.updates.append(self.changed[-1])
                 if Trait.SORT in e.traits and position < len(e.outs):
                     self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None

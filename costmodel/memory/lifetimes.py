@@ -46,8 +46,6 @@ class Lifetimes:
                 first, last = self.span.get(loop, (step, step))
                 self.span[loop] = min(first, step), max(last, step)
         self.interval = {c: self._interval(c) for c in held.contents}
-        if early:
-            self._copied()
         self.home = {c: c for c in held.contents}
         self.members = {c: [c] for c in held.contents}
         self.busy = {key: last for key, (_, last) in self.interval.items()}
@@ -75,10 +73,12 @@ class Lifetimes:
         return first, max(first, last)
 
     def _copied(self) -> None:
-        """An input that is changed in place and may not be is copied as soon as anything may run."""
-        for new in self.held.copied:
-            first, last = self.interval[new]
-            self.interval[new] = min(first, self._start(new)), last
+        """What is changed in place and may not be, as it is read afterwards or is an input that the caller keeps, is copied as soon
+        as it is there."""
+        for old, new in self.held.changed:
+            if self.home[old] is not self.home[new]:
+                first, last = self.interval[new]
+                self.interval[new] = min(first, max(self._start(new), self.interval[old][0])), last
 
     def _made(self, c: Content, maker: int) -> int:
         """The step at which memory is first needed for what a kernel writes: its own, if it is not filled before."""
@@ -99,6 +99,8 @@ class Lifetimes:
     def places(self) -> list[list[Content]]:
         """The contents of each place in memory."""
         self._share()
+        if self.early:
+            self._copied()
         return list(self.members.values())
 
     def _share(self) -> None:

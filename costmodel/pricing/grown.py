@@ -24,7 +24,7 @@ from costmodel.program.fit.growth import DEPTHS, interpolated
 from costmodel.program.fit.refusal import FitError
 from costmodel.program.regions import Regions
 from costmodel.program.verify import concrete
-from costmodel.rules.work import CostTable
+from costmodel.rules.work import CostTable, Value
 from costmodel.surface import said
 from costmodel.symbolic.domain import Domain
 from costmodel.symbolic.forms import evaluate, symbol
@@ -255,12 +255,13 @@ def _generic(table: CostTable) -> CostTable:
     """The program with ``*`` for every integer in a module's path and in a parameter's."""
     made = {v: replace(v, name="/".join(map(_without_integers, v.name.split("/")))) for v in table.inputs}
 
-    def values(vs: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(made.get(v, v) for v in vs)
+    def value(v: Value) -> Value:
+        return made.get(v, v)
 
-    equations = tuple(replace(e, path=tuple(map(_without_integers, e.path)), ins=values(e.ins), outs=values(e.outs)) for e in table)
-    carried = tuple((made.get(a, a), made.get(b, b)) for a, b in table.carried)
-    return replace(table, equations=equations, inputs=values(table.inputs), outputs=values(table.outputs), carried=carried)
+    equations = tuple(replace(e.of_values(value), path=tuple(map(_without_integers, e.path))) for e in table)
+    carried = tuple((value(a), value(b)) for a, b in table.carried)
+    return replace(table, equations=equations, inputs=tuple(map(value, table.inputs)), outputs=tuple(map(value, table.outputs)),
+                   carried=carried)
 
 
 def _without_integers(part: str) -> str:

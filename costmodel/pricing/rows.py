@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import NamedTuple
+from operator import mul
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from costmodel import collector
 from costmodel.pricing.sides import shared_path, with_branches
 from costmodel.pricing.times import RUNS_ON, Times, runs_as, unit_of
 from costmodel.pricing.workload import Counts, Workload
@@ -80,25 +82,25 @@ class RooflineRow(NamedTuple):
 
 def together(label: str, rows: Iterable[RooflineRow]) -> RooflineRow:
     """All runs of all rows as one row, run once."""
-    rows = tuple(row for row in rows if not row.branch)
+    rows = [row for row in rows if not row.branch]
+    times = [row.times for row in rows]
+
+    def whole(of_a_run: Iterable[Any]) -> Any:
+        return sum(map(mul, of_a_run, times))
+
     busy: dict[str, float] = {}
     longest: dict[str, tuple[float, str]] = {}
-    for row in rows:
+    for row, runs in zip(rows, times, strict=True):
         for resource, seconds in row.busy:
-            busy[resource] = busy.get(resource, 0.0) + seconds * row.times
+            busy[resource] = busy.get(resource, 0.0) + seconds * runs
         for unit, dtype in row.dtypes:
-            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * row.times, dtype))
-    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), sum(r.flops * r.times for r in rows),
-                       sum(r.int_ops * r.times for r in rows), sum(r.bytes * r.times for r in rows), tuple(busy.items()),
-                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), sum(r.lower * r.times for r in rows),
-                       sum(r.upper * r.times for r in rows), sum(r.warm * r.times for r in rows),
-                       predicted=_sum((r.predicted, r.times) for r in rows))
-
-
-def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
-    """Σ seconds · runs; None where one of them is not known."""
-    found = list(parts)
-    return None if any(s is None for s, _ in found) else sum((s or 0.0) * times for s, times in found)
+            longest[unit] = max(longest.get(unit, (0.0, "")), (dict(row.busy).get(unit, 0.0) * runs, dtype))
+    predicted = [row.predicted for row in rows]
+    return RooflineRow(label, f"{len(rows)} kernels" if len(rows) != 1 else rows[0].kind, (), whole([r.flops for r in rows]),
+                       whole([r.int_ops for r in rows]), whole([r.bytes for r in rows]), tuple(busy.items()),
+                       tuple((unit, dtype) for unit, (_, dtype) in longest.items()), whole([r.lower for r in rows]),
+                       whole([r.upper for r in rows]), whole([r.warm for r in rows]),
+                       predicted=None if None in predicted else whole(predicted))
 
 
 def compulsory(label: str, rows: Iterable[RooflineRow], moved: float, bandwidth: float, launch: float) -> RooflineRow:
@@ -113,27 +115,27 @@ def compulsory(label: str, rows: Iterable[RooflineRow], moved: float, bandwidth:
                           predicted=None)
 
 
+@collector.paused()
 def rows_of(work: Workload, counts: Counts, times: Times) -> tuple[RooflineRow, ...]:
     """A row a kernel, at a point, those of branches below the row that counts."""
     longest: list[dict[str, tuple[float, str]]] = [{} for _ in work.kernels]
-    for kind, kernels, seconds in times.by_kind:
-        unit = unit_of(times.device, RUNS_ON[kind.engine])
-        for i, each in zip(kernels.tolist(), seconds[:, 0].tolist(), strict=True):
-            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (each, runs_as(times.device, kind)))
+    for kind, kernels, each in times.by_kind:
+        unit, dtype = unit_of(times.device, RUNS_ON[kind.engine]), runs_as(times.device, kind)
+        for i, seconds in zip(kernels.tolist(), each[:, 0].tolist(), strict=True):
+            longest[i][unit] = max(longest[i].get(unit, (0.0, "")), (seconds, dtype))
     resources = {"memory": times.memory, "launch": np.full_like(times.memory, times.launch), **times.units}
     columns = [a[:, 0].tolist() for a in (counts.flops, counts.int_ops, counts.bytes, times.lower, times.upper, times.warm,
                                           counts.times, times.predicted)]
     busy, levels = (list(zip(*(a[:, 0].tolist() for a in each.values()), strict=True)) for each in (resources, times.levels))
     rows = []
-    for i, (kernel, cells) in enumerate(zip(work.kernels, zip(*columns, strict=True), strict=True)):
+    for i, ((label, kind_of, path, phase), cells) in enumerate(zip(work.names, zip(*columns, strict=True), strict=True)):
         flops, int_ops, crossing, lower, upper, warm, runs, predicted = cells
-        label, path = work.names[i]
         rows.append(RooflineRow(
-            label, kernel.kind, path, flops, int_ops, crossing,
+            label, kind_of, path, flops, int_ops, crossing,
             tuple([(name, s) for name, s in zip(resources, busy[i], strict=True) if s or name == "memory"]),
             tuple([(unit, dtype) for unit, (_, dtype) in longest[i].items()]), lower, upper, warm,
-            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs,
-            kernel.main.phase, predicted=predicted if times.stands else None))
+            tuple([(name, s) for name, s in zip(times.levels, levels[i], strict=True) if s != inf]) if levels else (), runs, phase,
+            "", predicted if times.stands else None))
     sides, branches = list(zip(work.sides.of, rows, strict=True)), work.sides.branches
     return tuple(with_branches(sides, branches, lambda found: _branching(found, branches),
                                lambda on, row: row._replace(branch=told(on))))

@@ -97,7 +97,8 @@ class Times:
         if self.stands is None:
             return np.full_like(self.memory, np.nan)
         found = self.stands.calibration
-        reached = np.array([found.of(kind) for kind in self.kinds])[:, None]
+        of_kind = {kind: found.of(kind) for kind in set(self.kinds)}
+        reached = np.array([of_kind[kind] for kind in self.kinds])[:, None]
         busy = sum(self.units.values(), self.memory) / reached + found.launch.value
         return busy if self.likely is None else np.where(np.isnan(self.likely), busy, self.likely)
 

@@ -191,7 +191,10 @@ def _not_above_zero(end: Expr) -> Expr:
 
 def _as_view(r: Raw) -> Raw:
     """Movement whose result has the operand's elements in their order is a view."""
-    return replace(r, primitive="reshape", params={}) if r.jax in _STILL and _STILL[r.jax](r) else r
+    if r.jax not in _STILL or not _STILL[r.jax](r):
+        return r
+    # Where dimensions of 1 were moved from tells what layout a compiler may give the result.
+    return replace(r, primitive="reshape", params=r.params if r.jax == "transpose" else {})
 
 
 def _same_size(r: Raw) -> bool:

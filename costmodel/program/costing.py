@@ -43,7 +43,7 @@ class Costing:
         if folded:
             nothing = _Costed(_nothing(r), "shape constant", "free", detail(r), _FOLDED)
             return _equation(index, r, nothing, nothing.work, nothing.status)
-        key = (r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), _key(r.params))
+        key = (r.primitive, tuple(v.array for v in r.ins), tuple(v.array for v in r.outs), parameter_key(r.params))
         costed = self._known.get(key)
         if costed is None:
             costed = self._known[key] = self._cost(r)
@@ -91,7 +91,7 @@ class _Costed:
 _PLAIN = frozenset({int, str, bool, float, type(None)})
 
 
-def _key(parameter: Any) -> Hashable:
+def parameter_key(parameter: Any) -> Hashable:
     """A parameter as a dictionary's key. Dimensions are compared as expressions, for jax's own equality may run its decision
     procedure; what cannot be hashed is itself alone."""
     if type(parameter) in _PLAIN:
@@ -99,9 +99,9 @@ def _key(parameter: Any) -> Hashable:
     if compat.is_symbolic(parameter):
         return internal(parameter)
     if isinstance(parameter, tuple | list):
-        return (type(parameter), *map(_key, parameter))
+        return (type(parameter), *map(parameter_key, parameter))
     if isinstance(parameter, Mapping):
-        return tuple((name, _key(value)) for name, value in parameter.items())
+        return tuple((name, parameter_key(value)) for name, value in parameter.items())
     try:
         hash(parameter)
     except TypeError:

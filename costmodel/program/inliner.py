@@ -33,7 +33,7 @@ CALLS = frozenset({
 })
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call", "callee", "fwd_jaxpr")
 
-_REAL = ("bool", "int", "uint", "float", "bfloat")
+_NUMBERS = ("bool", "int", "uint", "float", "bfloat", "complex")
 
 # What an operation's other operand may be without changing anything.
 _NEUTRAL = {"mul": 1, "add": 0}
@@ -60,7 +60,7 @@ class Inliner:
         self.carried: list[tuple[Value, Value]] = []
         self.conds: list[Cond] = []
         self.zeros: set[Value] = set()
-        self.literals: dict[Value, float] = {}
+        self.literals: dict[Value, float | complex] = {}
         self.integers: dict[Value, Expr] = {}
         self.iterations: list[Expr] = []
         self.run_time: list[Variable] = []
@@ -89,8 +89,8 @@ class Inliner:
         """A literal, or a constant of a closed jaxpr."""
         made = Value(self.array(var), Origin.LITERAL)
         dtype = made.array.dtype
-        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(_REAL):
-            self.literals[made] = float(value)
+        if value is not None and np.ndim(value) == 0 and dtype != "float0" and dtype.startswith(_NUMBERS):
+            self.literals[made] = complex(value) if dtype.startswith("complex") else float(value)
             if value == 0:
                 self.zeros.add(made)
             if dtype.startswith(("int", "uint")):

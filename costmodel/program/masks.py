@@ -4,7 +4,8 @@ jax writes attention densely: it computes every score, replaces those outside th
 zero, and multiplies the zeros. A kernel that knows the mask (flash, splash) skips them. Here each equation that such a kernel would
 run on part of its elements gets that part; :meth:`costmodel.Cost.skip_masked` counts by it.
 
-A band is found from comparisons of places (iotas and what is added to them). From there two facts go through the program:
+A band is found from comparisons of places (iotas, what is added to them, differences and distances of two). From there two facts go
+through the program:
 
 * forwards, which values are zero, or lowest, outside a band (``select`` of zeros or of very low numbers, a product with what is
   zero there, the exponential of what is lowest there);
@@ -13,16 +14,18 @@ A band is found from comparisons of places (iotas and what is added to them). Fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from sympy import Expr, Rational
+from sympy import Expr, Integer
 
+from costmodel.program.bands import Band, Place
 from costmodel.program.raw import Raw, RawProgram
 from costmodel.rules.work import Array, Part, Value
-from costmodel.symbolic.forms import ONE, ZERO, at_least_zero, minimum, surely_nonnegative
+from costmodel.symbolic.forms import ONE, ZERO
 
 _COMPARISONS = {"ge": (None, 0), "gt": (None, -1), "le": (0, None), "lt": (1, None)}
+_MIRRORED = {"ge": "le", "gt": "lt", "le": "ge", "lt": "gt"}
 _STILL = frozenset({"convert_element_type", "copy", "stop_gradient", "reduce_precision", "optimization_barrier"})
 _MOVES = frozenset({"reshape", "squeeze", "expand_dims", "transpose", "broadcast_in_dim", *_STILL})
 _PRODUCTS = frozenset({"mul", "and", "div"})
@@ -33,92 +36,14 @@ _LOOPS = frozenset({"add", "sub", "max", "min", "neg", "exp", "exp2", "tanh", "i
                     "select_n", *_PRODUCTS, *_STILL})
 
 
-@dataclass(frozen=True)
-class Place:
-    """Integers that are the index along an axis plus ``shift``; without an axis they are all ``shift``."""
-
-    axis: int | None
-    shift: Expr
-
-
-@dataclass(frozen=True)
-class Band:
-    """Elements (…, i, …, j, …) of an array, i along axis ``row`` and j along ``column``, with low ≤ j - i ≤ high."""
-
-    row: int
-    column: int
-    low: Expr | None
-    high: Expr | None
-
-    def moved(self, axes: Mapping[int, int]) -> Band | None:
-        """The band where axis a has become axis ``axes[a]``."""
-        if self.row not in axes or self.column not in axes:
-            return None
-        row, column = axes[self.row], axes[self.column]
-        if row < column:
-            return Band(row, column, self.low, self.high)
-        return Band(column, row, _minus(self.high), _minus(self.low))
-
-    def outside(self) -> Band | None:
-        """What is not in it, where that is a band."""
-        if self.low is None and self.high is not None:
-            return replace(self, low=self.high + 1, high=None)
-        if self.high is None and self.low is not None:
-            return replace(self, low=None, high=self.low - 1)
-        return None
-
-    def both(self, other: Band | None) -> Band:
-        """What is in this band and in the other; of bands along other axes, in this one."""
-        if other is None or (self.row, self.column) != (other.row, other.column):
-            return self
-        return replace(self, low=_minus(_least(_minus(self.low), _minus(other.low))), high=_least(self.high, other.high))
-
-    def count(self, rows: Expr, columns: Expr) -> Expr:
-        """How many (i, j) there are in a matrix.
-
-        >>> from costmodel.symbolic.forms import symbol
-        >>> Band(0, 1, None, ZERO).count(symbol("s"), symbol("s"))
-        s**2/2 + s/2
-        """
-        below = rows * columns if self.high is None else _up_to(self.high, rows, columns)
-        return (below - (ZERO if self.low is None else _up_to(self.low - 1, rows, columns))).expand()
-
-
-def _least(bound: Expr | None, other: Expr | None) -> Expr | None:
-    """The lesser of two upper bounds, if it is known which; None is no bound."""
-    if bound is None or other is None:
-        return other if bound is None else bound
-    return other if surely_nonnegative(bound - other) else bound
-
-
-def _minus(bound: Expr | None) -> Expr | None:
-    return None if bound is None else -bound
-
-
-def _up_to(bound: Expr, rows: Expr, columns: Expr) -> Expr:
-    """How many (i, j) have j - i ≤ bound: row i meets as many columns as there are up to i + bound. From the diagonal on they are
-    all but those that have i - j ≤ -bound - 1, which is shorter to write."""
-    if surely_nonnegative(bound):
-        return rows * columns - _clipped(columns - bound - 1, rows) + _clipped(-bound - 1, rows)
-    return _clipped(rows + bound, columns) - _clipped(bound, columns)
-
-
-def _clipped(last: Expr, columns: Expr) -> Expr:
-    """The sum over m ≤ last of the columns up to the m-th: of m, at least none and at most all."""
-    some = at_least_zero(last)
-    if surely_nonnegative(columns - last):
-        return some * (some + 1) * Rational(1, 2)
-    inner = minimum(some, columns)
-    return inner * (inner + 1) * Rational(1, 2) + at_least_zero(last - columns) * columns
-
-
 @dataclass
 class _Known:
     """Facts about values of one program.
 
     places: of integers.
     zero:   the band outside of which a value is zero (or false).
-    sharp:  the band outside of which it is zero, and inside nowhere.
+    sharp:  the band in which it is 1 (or true); outside it is zero.
+    holes:  the band in which it is zero; outside it is 1 (or true).
     low:    the band outside of which it is so low that its exponential is zero.
     unused: the band outside of which nobody uses it.
     """
@@ -127,14 +52,15 @@ class _Known:
     places: dict[Value, Place] = field(default_factory=dict)
     zero: dict[Value, Band] = field(default_factory=dict)
     sharp: dict[Value, Band] = field(default_factory=dict)
+    holes: dict[Value, Band] = field(default_factory=dict)
     low: dict[Value, Band] = field(default_factory=dict)
     unused: dict[Value, Band | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = self.program.literals.items()
         self.zeros = {v for v, number in numbers if number == 0}
-        self.true = {v for v, number in numbers if number != 0}
-        self.lowest = {v for v, number in numbers if number <= _LOWEST}
+        self.ones = {v for v, number in numbers if number == 1}
+        self.lowest = {v for v, number in numbers if isinstance(number, float) and number <= _LOWEST}
         self.places.update((v, Place(None, number)) for v, number in self.program.integers.items())
         self.places.update((v, Place(0, ZERO)) for v in self.program.ranges)
 
@@ -152,19 +78,24 @@ class _Known:
             pass
         elif r.jax in ("add", "sub"):
             self._summed(r, out)
+        elif r.jax == "abs" and r.ins[0] in self.places:
+            self.places[out] = replace(self.places[r.ins[0]], distance=True)
         elif r.jax == "select_n" and len(r.ins) == 3:
             self._selected(*r.ins, out)
         elif r.jax in _PRODUCTS:
             found = [self.zero[v] for v in (r.ins[:1] if r.jax == "div" else r.ins) if v in self.zero]
             self._note(self.zero, out, found)
+            self._joined(self.sharp, r, out)
+            if r.jax == "mul" and set(r.ins) & self.lowest:  # (1 - mask) * -1e9
+                self._note(self.low, out, [self.holes[v] for v in r.ins if v in self.holes])
+        elif r.jax == "or":
+            self._joined(self.holes, r, out)
         elif r.jax in ("exp", "exp2"):
             self._note(self.zero, out, [self.low[v] for v in r.ins if v in self.low])
         elif r.jax in ("ne", "gt") and r.ins[1] in self.zeros:
-            self._alike((self.zero, self.sharp), r.ins[0], out)
-        elif r.jax == "not" or (r.jax == "eq" and r.ins[1] in self.zeros):
-            rest = self.sharp[r.ins[0]].outside() if r.ins[0] in self.sharp else None
-            if rest is not None:
-                self.zero[out] = self.sharp[out] = rest
+            self._alike((self.zero, self.sharp, self.holes), r.ins[0], out)
+        elif (r.jax == "not" and out.array.dtype == "bool") or (r.jax == "eq" and r.ins[1] in self.zeros):
+            self._tells(out, self.holes.get(r.ins[0]), self.sharp.get(r.ins[0]))
         elif r.jax == "dot_general":
             self._multiplied(r, out)
         elif r.jax == "max":
@@ -175,6 +106,22 @@ class _Known:
             if value in fact:
                 fact[out] = fact[value]
 
+    def _tells(self, out: Value, inside: Band | None, outside: Band | None) -> None:
+        """Note that a value is 1 in a band and else zero, or 1 outside of one and else zero; of a half plane that is the same."""
+        inside = outside.outside() if inside is None and outside is not None else inside
+        outside = inside.outside() if outside is None and inside is not None else outside
+        if inside is not None:
+            self.zero[out] = self.sharp[out] = inside
+        if outside is not None:
+            self.holes[out] = outside
+
+    def _joined(self, fact: dict[Value, Band], r: Raw, out: Value) -> None:
+        """Of what is 1 where both operands are, or zero where both are: the band of both, if it is one."""
+        if len(r.ins) == 2 and r.jax != "div" and all(v in fact for v in r.ins):
+            both = fact[r.ins[0]].exactly_both(fact[r.ins[1]])
+            if both is not None:
+                self._tells(out, *((both, None) if fact is self.sharp else (None, both)))
+
     def _note(self, facts: dict[Value, Band], out: Value, bands: list[Band]) -> None:
         if bands:
             found = bands[0]
@@ -183,51 +130,61 @@ class _Known:
             facts[out] = found
 
     def _moved(self, r: Raw, value: Value, out: Value) -> None:
-        for same in (self.zeros, self.true, self.lowest):
+        for same in (self.zeros, self.ones, self.lowest):
             if value in same:
                 same.add(out)
         axes = _axes(r)
         place = self.places.get(value)
-        if place is not None:
-            axis = None if place.axis is None else axes.get(place.axis)
-            if place.axis is None or axis is not None:
-                self.places[out] = Place(axis, place.shift)
-        for facts in (self.zero, self.low, self.sharp):
+        moved = None if place is None else place.moved(axes)
+        if moved is not None:
+            self.places[out] = moved
+        for facts in (self.zero, self.low, self.sharp, self.holes):
             band = facts[value].moved(axes) if value in facts else None
             if band is not None:
                 facts[out] = band
 
     def _compared(self, r: Raw, out: Value) -> bool:
         left, right = (self.places.get(v) for v in r.ins)
-        if left is None or right is None or left.axis is None or right.axis is None or left.axis == right.axis:
+        if left is None or right is None:
             return False
-        # i + a ≥ j + b is j - i ≤ a - b; with > one less, with ≤ and < from below.
-        low, high = _COMPARISONS[r.jax]
-        difference = (left.shift - right.shift).expand()
-        band = Band(left.axis, right.axis, None if low is None else difference + low, None if high is None else difference + high)
-        found = band.moved({left.axis: left.axis, right.axis: right.axis})
-        if found is not None:
-            self.zero[out] = self.sharp[out] = found
+        compared, across = r.jax, left.minus(right)
+        if right.distance and not left.distance:
+            compared, left, right = _MIRRORED[r.jax], right, left
+        if left.distance and right == Place(None, right.shift):
+            # |i - j + s| ≤ m is s - m ≤ j - i ≤ s + m; with < one less; > and ≥ are what that leaves.
+            most = right.shift - 1 if compared in ("lt", "ge") else right.shift
+            band = left.between(-most, most)
+            self._tells(out, *((band, None) if compared in ("le", "lt") else (None, band)))
+        elif across is not None:
+            # i + a ≥ j + b is j - i ≤ a - b; with > one less, with ≤ and < from below.
+            low, high = _COMPARISONS[compared]
+            self._tells(out, across.between(*(None if bound is None else Integer(bound) for bound in (low, high))), None)
         return True
 
     def _summed(self, r: Raw, out: Value) -> None:
         left, right = (self.places.get(v) for v in r.ins)
-        if left is not None and right is not None and (right.axis is None or (left.axis is None and r.jax == "add")):
-            sign = 1 if r.jax == "add" else -1
-            self.places[out] = Place(left.axis if right.axis is None else right.axis, (left.shift + sign * right.shift).expand())
+        if r.jax == "sub" and r.ins[0] in self.ones:
+            self._tells(out, self.holes.get(r.ins[1]), self.sharp.get(r.ins[1]))
+        if left is not None and right is not None and not right.distance:
+            place = left.minus(right if r.jax == "sub" else Place(right.less, -right.shift, right.axis))
+            if place is not None:
+                self.places[out] = place
         low = [self.low[v] for v in (r.ins if r.jax == "add" else r.ins[:1]) if v in self.low]
         self._note(self.low, out, low)
 
     def _selected(self, which: Value, no: Value, yes: Value, out: Value) -> None:
         inside = self.zero.get(which)
-        outside = self.sharp[which].outside() if which in self.sharp else None
+        outside = self.holes.get(which)
         for fixed, band in ((no, inside), (yes, outside)):
             if band is not None and fixed in self.zeros:
                 self.zero[out] = band
-                if {no, yes} & self.true and which in self.sharp:
-                    self.sharp[out] = band
             if band is not None and fixed in self.lowest:
                 self.low[out] = band
+        exact = (self.sharp.get(which), self.holes.get(which))
+        if no in self.zeros and yes in self.ones:
+            self._tells(out, *exact)
+        elif yes in self.zeros and no in self.ones:
+            self._tells(out, *reversed(exact))
 
     def _multiplied(self, r: Raw, out: Value) -> None:
         for side, value in enumerate(r.ins[:2]):
@@ -260,7 +217,7 @@ class _Known:
             return None
         if r.jax == "select_n" and len(r.ins) == 3 and i > 0:
             inside = self.zero.get(r.ins[0])
-            outside = self.sharp[r.ins[0]].outside() if r.ins[0] in self.sharp else None
+            outside = self.holes.get(r.ins[0])
             return wanted or (outside if i == 1 else inside)
         others = [v for j, v in enumerate(r.ins) if j != i]
         by_others = [self.zero[v] for v in others if v in self.zero] if r.jax == "mul" else (

@@ -106,7 +106,7 @@ class RawProgram:
     run_time: tuple[Variable, ...] = ()
     relations: tuple[Relation, ...] = ()
     integers: Mapping[Value, Expr] = field(default_factory=dict)
-    literals: Mapping[Value, float] = field(default_factory=dict)
+    literals: Mapping[Value, float | complex] = field(default_factory=dict)
     ranges: frozenset[Value] = frozenset()
     mesh: Mapping[str, int] = field(default_factory=dict)
     axes: tuple[Variable, ...] = ()

@@ -26,7 +26,7 @@ from costmodel.text import shown
 if TYPE_CHECKING:
     from costmodel.program.fit.result import Fit
 
-FORMAT = "costmodel-cost-7"
+FORMAT = "costmodel-cost-8"
 MAX_TEXT = 2_500_000  # characters; the largest model of the zoo has 650 000
 MOST_SIDES = 1024  # of a branch: what a damaged file may ask for
 
@@ -175,7 +175,7 @@ class _Writer:
         return [e.primitive, list(e.path), e.phase, self.expr(e.times), [self.value(v) for v in e.ins],
                 [self.value(v) for v in e.outs], work, e.detail, e.rule, e.status, list(e.loops),
                 sorted(e.traits), self.params(e.params), [list(side) for side in e.branch],
-                None if e.part is None else [self.expr(e.part.kept), self.expr(e.part.all)]]
+                None if e.part is None else [self.expr(e.part.kept), self.expr(e.part.all)], [self.value(v) for v in e.same]]
 
     def params(self, params: Params | None) -> list[Any] | None:
         if params is None:
@@ -246,7 +246,7 @@ class _Reader:
 
     def equation(self, index: int, e: list[Any]) -> Equation:
         primitive, path, phase, times, ins, outs, (ops, read, written), detail, rule, *rest = e
-        status, loops, traits, params, branch, part = rest
+        status, loops, traits, params, branch, part, same = rest
         work = Work(tuple((_refer(self.kinds, k), _refer(self.exprs, d), _refer(self.exprs, v)) for k, d, v in ops),
                     tuple(_refer(self.exprs, x) for x in read), tuple(_refer(self.exprs, x) for x in written))
         if (len(read), len(written)) != (len(ins), len(outs)):
@@ -256,7 +256,7 @@ class _Reader:
                         _one_of((*STATUSES, "unknown"), status),
                         tuple(map(_integer, loops)), frozenset(Trait(_one_of(tuple(Trait), trait)) for trait in traits),
                         self.params(params, tuple(len(self.values[v].array.shape) for v in (*ins, *outs))),
-                        tuple(_side(side) for side in branch), self.part(part))
+                        tuple(_side(side) for side in branch), self.part(part), self.values_at(same))
 
     def part(self, stored: Any) -> Part | None:
         if stored is None:

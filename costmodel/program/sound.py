@@ -58,7 +58,9 @@ def _order(table: CostTable) -> None:
     made: dict[Value, Equation | None] = dict.fromkeys(table.inputs)
     used: set[Value] = set()
     for e in table:
-        used.update(e.ins)
+        used.update((*e.ins, *e.same))
+        if e.same and [v.array for v in e.same] != [v.array for v in e.outs]:
+            raise ValueError(f"equation {e.index} is said to be equal to what has another shape")
         for out in e.outs:
             if out in made:
                 raise ValueError(f"equation {e.index} makes a value that is an input or was made before")

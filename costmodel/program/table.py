@@ -15,6 +15,7 @@ from costmodel.program.dead import remove_dead
 from costmodel.program.domain import domain_of
 from costmodel.program.masks import with_masked_parts
 from costmodel.program.raw import Raw, RawProgram
+from costmodel.program.same import with_same
 from costmodel.rules.branches import Branches
 from costmodel.rules.work import CostTable, Value
 from costmodel.symbolic.domain import Domain
@@ -40,8 +41,9 @@ def with_equations(program: RawProgram, *, branches: Branches = Branches.MAX,
     folded, constants = shape_constants(program.equations, results, program.carried)
     costing = Costing(domain, unknown)
     written = {v: Value(v.array, Origin.LITERAL) for v in constants if not v.array.shape}
-    equations = tuple(costing.equation(i, r if r in folded else _with(r, written), folded=r in folded, constants=constants)
-                      for i, r in enumerate(program.equations))
+    costed = [costing.equation(i, r if r in folded else _with(r, written), folded=r in folded, constants=constants)
+              for i, r in enumerate(program.equations)]
+    equations = with_same(program, costed, program.equations)
     removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
     axes = tuple((v.name, v.default or 1) for v in program.axes)
     table = CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches, axes)

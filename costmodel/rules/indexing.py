@@ -13,7 +13,7 @@ _SCATTERS = {"scatter-add": "add", "scatter_add": "add", "scatter-sub": "sub", "
              "scatter_mul": "mul", "scatter-min": "min", "scatter_min": "min", "scatter-max": "max", "scatter_max": "max"}
 
 
-@rule("gather", traits="gather", status="free", why="moves data, computes nothing")
+@rule("gather", traits="gather", status="free", why="moves data, computes nothing", params=Places.of)
 @rule("dynamic_slice", traits=("indexed", "move"), status="free", why="moves data, computes nothing")
 def gather(eqn: Eqn, **_) -> Work:
     """Reads one operand element per output element, each of them once, and the indices.

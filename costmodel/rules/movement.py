@@ -16,10 +16,11 @@ _VIEW: dict[str, Any] = {"status": "free", "why": "a view: the same elements und
 _MOVE: dict[str, Any] = {"status": "free", "why": "moves data, computes nothing"}
 
 
-@rule("reshape", "squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
+@rule("squeeze", "expand_dims", "stop_gradient", "copy_p", "optimization_barrier", "sharding_constraint", "pvary",
       "name", "device_put", "random_wrap", "random_unwrap", "random_clone", "shard_view", "dce_sink", "freeze", "free_ref",
       "to_edtype", "from_edtype", "layout_constraint", "relayout", "reshard", "shard_alike", "pin", "unpin", "stage", "tie",
       "xla_metadata_value", traits="view", **_VIEW)
+@rule("reshape", traits="view", params=Permutation.if_known, **_VIEW)
 @rule("loop_carry", traits="loop carry", **_VIEW)
 def view(eqn: Eqn, **_) -> Work:
     """

@@ -156,6 +156,11 @@ class Permutation(Params):
         """From jax's parameters of the primitive."""
         return cls(_axes(params["permutation"]))
 
+    @classmethod
+    def if_known(cls, params: Mapping[str, Any]) -> Permutation | None:
+        """Of a view, if it is a transposition that moves dimensions of 1 only."""
+        return cls.of(params) if "permutation" in params else None
+
     def fits(self, ins: Sequence[int], outs: Sequence[int]) -> bool:
         """Each axis of the operand is there once."""
         return len(ins) >= 1 and sorted(self.axes) == list(range(ins[0]))
@@ -240,7 +245,7 @@ class Collective(Params):
         return cls(axes, devices, tuple(_extents(pair) for pair in partners or ()))
 
 
-Family = Callable[[Mapping[str, Any]], Params]
+Family = Callable[[Mapping[str, Any]], Params | None]
 FAMILIES: dict[str, type[Params]] = {
     family.__name__: family for family in (Contraction, Convolution, Window, Reduction, Along, Permutation, Broadcast, Slice,
                                            Places, Largest, Collective)}

@@ -113,7 +113,7 @@ def retype(table: CostTable, types: Types) -> CostTable:
             return replace(k, dtype=dtype, accumulate=k.accumulate and dtype)
 
         work = replace(e.work, ops=tuple((kind(k), dense, valid) for k, dense, valid in e.work.ops))
-        return replace(e, ins=tuple(map(value, e.ins)), outs=tuple(map(value, e.outs)), work=work)
+        return replace(e.of_values(value), work=work)
 
     return replace(table, equations=tuple(map(equation, table.equations)), inputs=tuple(map(value, table.inputs)),
                    outputs=tuple(map(value, table.outputs)), carried=tuple((value(a), value(b)) for a, b in table.carried))

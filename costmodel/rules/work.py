@@ -142,8 +142,9 @@ class Part:
 class Equation:
     """One costed equation. ``path`` is its module, ``phase`` is "" or "backward", ``times`` how often it runs, ``status`` one of
     exact, bounded, free, ``loops`` the numbers of the loops whose body it is in and ``branch`` the sides of each ``cond`` that it
-    is on, outermost first. ``traits`` say what it is and ``params`` are its family's parameters: passes ask for these. ``detail``
-    and ``rule``, the parameters and the rule's name, are text for people, and nothing else."""
+    is on, outermost first. ``traits`` say what it is and ``params`` are its family's parameters: passes ask for these. ``same``
+    are earlier values that its results are equal to, if there are such. ``detail`` and ``rule``, the parameters and the rule's
+    name, are text for people, and nothing else."""
 
     index: int
     primitive: str
@@ -161,10 +162,15 @@ class Equation:
     params: Params | None = None
     branch: Branch = ()
     part: Part | None = None
+    same: tuple[Value, ...] = ()
 
     def has(self, *traits: Trait) -> bool:
         """Whether it has one of these traits."""
         return not self.traits.isdisjoint(traits)
+
+    def of_values(self, value: Callable[[Value], Value]) -> Equation:
+        """The same equation of other values."""
+        return replace(self, ins=tuple(map(value, self.ins)), outs=tuple(map(value, self.outs)), same=tuple(map(value, self.same)))
 
     def runs_with(self, other: Equation) -> bool:
         """Whether it runs in the same loops, on the same branch, and as often."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from costmodel import _jax_compat as compat
 from costmodel.sharding import marks
+from costmodel.sharding.modules import CONTROL
 
 Axes = tuple[str, ...]
 Names = list[Axes]  # the axes that each dimension is sharded along
@@ -121,12 +122,13 @@ class _Choices:
     def block(self, block: Any) -> None:
         for o, after in pairwise([*block.operations, None]):
             op = o.operation
-            for region in op.regions:
+            name = op.name
+            for region in op.regions if name in CONTROL else ():
                 for inner in region.blocks:
                     self.block(inner)
-            if op.name in self.rules:
+            if name in self.rules:
                 self.after = after
-                self.rules[op.name](op)
+                self.rules[name](op)
 
     # -- reading ---------------------------------------------------------------------------------------------------------------
 
@@ -288,7 +290,7 @@ class _Choices:
         """XLA may have devices that hold the same of both take parts of it (``GroupShardingOnReplicatedDim``)."""
         used = {axis for names in (table, rows) for axes in names for axis in axes}
         if any(size > 1 for axis, size in self.sizes.items() if axis not in used):
-            self.doubted.add(marks.read(op, self.mlir))
+            self.doubted.add(marks.read(op.attributes, self.mlir))
 
     def _bytes(self, value: Any) -> int:
         of = self.mlir.ir.RankedTensorType(value.type)

@@ -66,6 +66,7 @@ class _Localiser:
         self.align = Alignment(program, parts, env)
         self.result = Local(program)
         self.local: dict[Value, Value] = {}
+        self.arrays: dict[tuple[Array, Sharding], Array] = {}  # a deep network has few different ones
         self.tensors: dict[Value, Tensor] = {}
         self.makers: dict[Value, tuple[Raw, Operation | None]] = {}
         self.resharded: dict[Tensor, Value] = {}
@@ -113,14 +114,17 @@ class _Localiser:
         return Mul(*map(self.axis, axes))
 
     def array(self, array: Array, sharding: Sharding) -> Array:
-        """What a device holds of an array."""
-        if len(sharding) != len(array.shape):
+        """What a device holds of an array; the array itself, where that is all of it."""
+        if len(sharding) != len(array.shape) or not any(sharding):
             return array
-        return Array(tuple((d / self.count(axes)).expand() if axes else d for d, axes in zip(array.shape, sharding, strict=True)),
-                     array.dtype)
+        if (array, sharding) not in self.arrays:
+            dims = zip(array.shape, sharding, strict=True)
+            self.arrays[array, sharding] = Array(tuple((d / self.count(axes)).expand() if axes else d for d, axes in dims),
+                                                 array.dtype)
+        return self.arrays[array, sharding]
 
     def _set(self, v: Value, sharding: Sharding, tensor: Tensor | None) -> Value:
-        made = self.local[v] = replace(v, array=self.array(v.array, sharding))
+        made = self.local[v] = Value(self.array(v.array, sharding), v.origin, v.name)
         if tensor is not None:
             self.tensors[v] = tensor
         return made
@@ -323,16 +327,11 @@ class _Localiser:
 
     def _params(self, r: Raw, ins: Sequence[Value], outs: Sequence[Value]) -> Mapping[str, Any]:
         """Parameters that repeat a shape, as the device has it."""
-        whole = {v.array.shape: mine.array.shape for v, mine in zip((*r.ins, *r.outs), (*ins, *outs), strict=True)
-                 if v.array.shape != mine.array.shape}
-        if not whole or r.shard is not None:
+        sized = [name for name in _SIZES if r.params.get(name) and isinstance(r.params[name], tuple)]
+        if not sized or r.shard is not None or all(v.array is mine.array or v.array.shape == mine.array.shape for v, mine
+                                                   in zip((*r.ins, *r.outs), (*ins, *outs), strict=True)):
             return r.params
-        made = dict(r.params)
-        for name in ("shape", "new_sizes", "sizes", "limit_indices", "slice_sizes"):
-            sizes = r.params.get(name)
-            if isinstance(sizes, tuple) and sizes:
-                made[name] = _local_sizes(tuple(map(internal, sizes)), r, ins, outs, name)
-        return made
+        return {**r.params, **{name: _local_sizes(tuple(map(internal, r.params[name])), r, ins, outs, name) for name in sized}}
 
     # -- windows over sharded dimensions ---------------------------------------------------------------------------------------
 
@@ -366,6 +365,10 @@ _NOWHERE = Raw("", {}, (), (), At().path, At().phase, At().times)
 # When a device runs what goes with equation i: at i + one of these, so that an equation's results are sent on before what the next
 # one needs is.
 _SENT_FIRST, _BORDERS, _HANDED_ON = -0.5, -0.25, 0.1
+
+
+# Parameters that are shapes.
+_SIZES = ("shape", "new_sizes", "sizes", "limit_indices", "slice_sizes")
 
 
 def _shared_loops(reader: Raw, maker: Raw | None) -> tuple[int, ...]:

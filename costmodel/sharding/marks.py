@@ -19,11 +19,11 @@ def write(module: Any, mlir: compat.Mlir) -> None:
     _Writer(module, mlir).write()
 
 
-def read(op: Any, mlir: compat.Mlir) -> str:
-    """The mark of an operation, "" for none."""
-    if MARKS not in op.attributes:
+def read(attributes: Any, mlir: compat.Mlir) -> str:
+    """The mark among an operation's attributes, "" for none."""
+    if MARKS not in attributes:
         return ""
-    marks = mlir.ir.DictAttr(op.attributes[MARKS])
+    marks = mlir.ir.DictAttr(attributes[MARKS])
     return str(mlir.ir.StringAttr(marks[MARK]).value) if MARK in marks else ""
 
 
@@ -42,7 +42,7 @@ class _Writer:
     def _block(self, block: Any, around: str) -> None:
         for o in block.operations:
             op = o.operation
-            mark = _of_location(op) or around
+            mark = _of_location(op.location) or around
             if mark:
                 if mark not in self.attributes:
                     self.attributes[mark] = self.mlir.ir.DictAttr.get({MARK: self.mlir.ir.StringAttr.get(mark)})
@@ -71,7 +71,9 @@ class _Writer:
         return made
 
 
-def _of_location(op: Any) -> str:
-    """The innermost mark among the scopes of an operation."""
-    _, scope, mark = str(op.location).partition('"(')[0].rpartition(f"{MARK}=")
+def _of_location(location: Any) -> str:
+    """The innermost mark among the scopes of an operation. A name is read as such, where a location is one: its text is printed
+    at five times the cost."""
+    name = getattr(location, "name_str", None)
+    _, scope, mark = (str(location).partition('"(')[0] if name is None else name).rpartition(f"{MARK}=")
     return mark.partition("/")[0].rstrip('")') if scope else ""

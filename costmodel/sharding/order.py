@@ -7,7 +7,7 @@ first (``HloComputation::MakeInstructionPostOrder``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from costmodel import _jax_compat as compat
@@ -32,22 +32,29 @@ def _regions(op: Any, argument: type) -> None:
 
 def _block(block: Any, argument: type) -> None:
     operations = [o.operation for o in block.operations]
-    last = operations[-1]
     for op in operations:
         _regions(op, argument)
-    needed = _needed(last, set(operations), argument)
-    if needed == operations:
+    places = {op: place for place, op in enumerate(operations)}
+    order = _needed([[places[maker] for maker in _makers(op, argument) if maker in places] for op in operations])
+    if order == list(range(len(operations))):
         return
-    live = set(needed)
-    for op in (*needed[:-1], *(op for op in operations if op not in live)):
-        op.move_before(last)
+    live = set(order)
+    for place in (*order[:-1], *(place for place in range(len(operations)) if place not in live)):
+        operations[place].move_before(operations[-1])
 
 
-def _needed(last: Any, inside: set[Any], argument: type) -> list[Any]:
-    """The operations of a block that its last one needs, and that one, in post-order."""
-    order: list[Any] = []
+def _makers(op: Any, argument: type) -> list[Any]:
+    """The operations that make what an operation takes, in the order in which it takes it."""
+    owners = [v.owner for v in _operands(op) if not isinstance(v, argument)]
+    return [getattr(owner, "operation", owner) for owner in owners]
+
+
+def _needed(takes: Sequence[Sequence[int]]) -> list[int]:
+    """The operations of a block that its last one needs, and that one, in post-order: each by its place, with the places of what it
+    ``takes``."""
+    order: list[int] = []
     begun, ended = set(), set()
-    pending = [last]
+    pending = [len(takes) - 1]
     while pending:
         op = pending.pop()
         if op in ended:
@@ -58,9 +65,7 @@ def _needed(last: Any, inside: set[Any], argument: type) -> list[Any]:
             continue
         begun.add(op)
         pending.append(op)
-        makers = (v.owner.operation if hasattr(v.owner, "operation") else v.owner for v in _operands(op)
-                  if not isinstance(v, argument))
-        pending += [maker for maker in reversed(list(makers)) if maker in inside and maker not in begun]
+        pending += [maker for maker in reversed(takes[op]) if maker not in begun]
     return order
 
 

@@ -155,6 +155,7 @@ class _Reader:
                           if o.operation.name == "func.func"}
         self.tensors: dict[Any, Tensor] = {}
         self.known: dict[Any, Sharding] = {}
+        self.listed: dict[Any, list[Any]] = {}
         self.operations: list[Operation] = []
         self.around: Operation | None = None
 
@@ -179,39 +180,40 @@ class _Reader:
         return self._operands(operations[-1].operation)
 
     def _operands(self, op: Any) -> tuple[Tensor, ...]:
-        found = tuple(self.tensors[v] for v in op.operands)
+        found = tuple([self.tensors[v] for v in op.operands])
         for tensor in found:
             tensor.uses += 1
         return found
 
     def _operation(self, op: Any) -> None:
-        if op.name == "func.call":
+        name, attributes = op.name, op.attributes
+        if name == "func.call":
             self._call(op)
             return
-        made = Operation(op.name, marks.read(op, self.mlir), self._operands(op), around=self.around)
-        self._regions(op, made)
-        shardings = self._shardings(op, len(op.results))
-        made.results = tuple(self._new(v, s, made, i) for i, (v, s) in enumerate(zip(op.results, shardings, strict=True)))
-        made.axes = self._reduced(op)
+        made = Operation(name, marks.read(attributes, self.mlir), self._operands(op), around=self.around)
+        if name in CONTROL:  # the regions of reductions and sorts say nothing of sharding
+            self._regions(op, made)
+        results = op.results
+        shardings = self._of_results(name, attributes, len(results))
+        made.results = tuple([self._new(v, s, made, i) for i, (v, s) in enumerate(zip(results, shardings, strict=True))])
+        made.axes = self._reduced(attributes)
         self.operations.append(made)
 
     def _call(self, op: Any) -> None:
         block = self.functions[self.mlir.ir.FlatSymbolRefAttr(op.attributes["callee"]).value].regions[0].blocks[0]
         self.tensors.update(zip(block.arguments, self._operands(op), strict=True))
-        shardings = self._shardings(op, len(op.results))
+        shardings = self._of_results(op.name, op.attributes, len(op.results))
         for v, result, sharding in zip(op.results, self._block(block), shardings, strict=True):
             self.tensors[v] = result
             result.sharding = result.sharding if sharding is None else self._sharding(sharding, len(result.shape))
 
     def _regions(self, op: Any, made: Operation) -> None:
-        """The regions of loops, branches and manual computations; those of reductions and sorts say nothing of sharding."""
-        if op.name not in CONTROL:
-            return
+        """The regions of loops, branches and manual computations."""
         stated = "in_shardings" if op.name == "sdy.manual_computation" else "sdy.sharding"
         outer, self.around = self.around, made
         for region in op.regions:
             block = region.blocks[0]
-            shardings = self._shardings(op, len(block.arguments), stated)
+            shardings = self._per_value(op.attributes, stated, len(block.arguments))
             seen = tuple(self._new(v, s, None, i) for i, (v, s) in enumerate(zip(block.arguments, shardings, strict=True)))
             for tensor in seen:
                 tensor.loop = made
@@ -224,13 +226,18 @@ class _Reader:
         tensor = self.tensors[value] = Tensor(shape, self._sharding(sharding, len(shape)), maker, index)
         return tensor
 
-    def _shardings(self, op: Any, count: int, name: str = "sdy.sharding") -> Sequence[Any]:
-        if "out_sharding" in op.attributes:
-            return [op.attributes["out_sharding"]]
-        stated = "out_shardings" if op.name == "sdy.manual_computation" and name == "sdy.sharding" else name
-        if stated not in op.attributes:
+    def _of_results(self, name: str, attributes: Any, count: int) -> Sequence[Any]:
+        if "out_sharding" in attributes:
+            return [attributes["out_sharding"]]
+        return self._per_value(attributes, "out_shardings" if name == "sdy.manual_computation" else "sdy.sharding", count)
+
+    def _per_value(self, attributes: Any, name: str, count: int) -> Sequence[Any]:
+        if name not in attributes:
             return [None] * count
-        found = list(self.mlir.sdy.TensorShardingPerValueAttr(op.attributes[stated]).shardings)
+        stated = attributes[name]
+        if stated not in self.listed:
+            self.listed[stated] = list(self.mlir.sdy.TensorShardingPerValueAttr(stated).shardings)
+        found = self.listed[stated]
         return found if len(found) == count else [None] * count
 
     def _sharding(self, stated: Any, rank: int) -> Sharding:
@@ -252,12 +259,12 @@ class _Reader:
         part = self.mlir.sdy.SubAxisInfoAttr(part)
         return Axis(axis.name, int(part.size), int(part.pre_size))
 
-    def _reduced(self, op: Any) -> tuple[Axis, ...]:
+    def _reduced(self, attributes: Any) -> tuple[Axis, ...]:
         """The axes of a reduction of Shardy's. Its list of axes has no bindings: names stand between quotes, a part of an axis as
         ``:(before)size`` behind its name."""
-        if "reduction_axes" not in op.attributes:
+        if "reduction_axes" not in attributes:
             return ()
-        _, *parts = str(op.attributes["reduction_axes"]).split('"')
+        _, *parts = str(attributes["reduction_axes"]).split('"')
         return tuple(_axis_in_text(name, rest) for name, rest in zip(parts[::2], parts[1::2], strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -93,7 +93,14 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     """
     if not isinstance(cost, Symbolic):
         raise CostModelError("the largest value is asked of formulas: max_fit(cost, ...), with the other symbols in at={...}")
-    line, room, expr = line_of(cost, symbol, at or {}), capacity(memory), bytes_used(cost, uses)
+    return largest(cost, symbol, memory, at or {}, str(uses),
+                   lambda there: bytes_used(cost if isinstance(uses, Expr) else there, uses))
+
+
+def largest(cost: Symbolic, symbol: str, memory: int | str | Hardware, at: Mapping[str, int], uses: str,
+            bytes_of: Callable[[Symbolic], Expr]) -> Fit:
+    """:func:`max_fit` of what a function says that a program takes, in internal symbols; ``uses`` is what people call it."""
+    line, room, expr = line_of(cost, symbol, at), capacity(memory), bytes_of(cost)
     used = line.along(expr)
     if line.unknown not in used.free_symbols:
         raise CostModelError(f"{uses} does not depend on {symbol}: it takes {size(int(used))} whatever {symbol} is")
@@ -109,16 +116,31 @@ def max_fit(cost: Symbolic, symbol: str, memory: int | str | Hardware, *, at: Ma
     else:
         above = first_true(lambda i: evaluate(used, {line.unknown: i}) > room, line.first, line.last)
         answer = above - 1 if above is not None else line.first + 2**DOUBLINGS if line.last is None else line.last
-    after = None if line.last is not None and answer >= line.last else max(answer + 1, line.first)
 
-    here = _bytes_at(line.point(answer), expr) if answer >= line.first else None
-    there = _bytes_at(line.point(after), expr) if after is not None else None
+    def taken(i: int) -> int:
+        """Bytes at a value, of the program that the model is there."""
+        point = line.point(i)
+        return _bytes_at(point, expr if point.cost is cost else bytes_of(point.cost))
+
+    def around() -> tuple[int | None, int | None, int | None]:
+        """The value after the answer, and the bytes at both."""
+        after = None if line.last is not None and answer >= line.last else max(answer + 1, line.first)
+        return after, taken(answer) if answer >= line.first else None, None if after is None else taken(after)
+
+    after, here, there = around()
+    another = line.another(answer, after)
+    if another:  # the formula is not that of the program there: each value is asked by itself
+        above = first_true(lambda i: taken(i) > room, line.first, line.last)
+        limit = line.last if above is None else above - 1
+        if limit is not None:
+            answer, formula = limit, None
+            after, here, there = around()
     if not ((here is None or here <= room) and (there is None or there > room)):
         raise CostModelError(f"{uses} is not monotone in {symbol}: it takes {here} B at {line.value(answer)} and {there} B at the "
                              "next value; give another use")
     smaller = [] if here is None else sorted({max(answer // part, line.first) for part in (4, 2)} - {answer})
     return Fit(symbol, room, None if here is None else line.value(answer), here, None if after is None else line.value(after),
-               there, formula, grows(used), tuple((line.value(i), _bytes_at(line.point(i), expr)) for i in smaller))
+               there, formula, grows(used) and not another, tuple((line.value(i), taken(i)) for i in smaller))
 
 
 @dataclass(frozen=True)

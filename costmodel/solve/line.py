@@ -41,6 +41,10 @@ class Line:
         """The cost there, verified as :meth:`Symbolic.at` does."""
         return self.cost.at(**{**self.at, self.name: self.value(i)})
 
+    def another(self, *steps: int | None) -> bool:
+        """Whether the model is another program than the line's at one of these steps: its formulas do not hold there."""
+        return any(i is not None and i >= self.first and self.point(i).cost is not self.cost for i in steps)
+
     def between(self, low: int, high: int) -> list[int]:
         """The values from ``low`` to ``high``, both included. Raises DomainError where there is none."""
         least, most = max(self.first, -(-low // self.step)), high // self.step

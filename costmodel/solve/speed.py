@@ -12,6 +12,7 @@ from math import fsum
 from sympy import Expr
 
 from costmodel.errors import CostModelError
+from costmodel.fusion import plan
 from costmodel.hardware import Hardware, MissingPeak, available, load
 from costmodel.pricing import communication
 from costmodel.pricing.core import Point, Symbolic
@@ -94,14 +95,18 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
         how = "faster than {0}: throughput tends to 0" if an_item else "less than {0}: throughput has no limit"
         raise CostModelError(f"the time of {cost.name} grows {how.format(symbol)}")
 
-    def throughput(i: int) -> float:
-        return rate(line.value(i), _program_seconds(line, i, found, policy, "lower"))
+    def throughput(i: int, there: bool) -> float:
+        return rate(line.value(i), _program_seconds(line, i, found, policy, "lower", there))
 
-    i = first_true(lambda i: throughput(i) >= (1 - within) / an_item, line.first, line.last)
+    def first(there: bool) -> int | None:
+        return first_true(lambda i: throughput(i, there) >= (1 - within) / an_item, line.first, line.last)
+
+    i = first(there=False)
+    if there := line.another(i):
+        i = first(there)
     if i is None:
         return Saturation(symbol, None, None, 1 / an_item, within)
-    line.point(i)
-    return Saturation(symbol, line.value(i), throughput(i), 1 / an_item, within)
+    return Saturation(symbol, line.value(i), throughput(i, there), 1 / an_item, within)
 
 
 def _seconds_an_item(line: Line, device: Hardware, policy: str) -> float:
@@ -197,24 +202,35 @@ def max_batch(cost: Symbolic, symbol: str, device: str | Hardware, latency: floa
     found, longest = _device(device), seconds_of(latency)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
 
-    def seconds(i: int) -> float:
-        return _program_seconds(line, i, found, policy, bound)
+    def seconds(i: int, there: bool) -> float:
+        return _program_seconds(line, i, found, policy, bound, there)
 
-    over = first_true(lambda i: seconds(i) > longest, line.first, line.last)
-    if over is None and line.last is None:
-        raise CostModelError(f"the time of {cost.name} does not grow with {symbol} beyond {longest:g} s")
-    last = over - 1 if over is not None else line.last
-    answer = last if last is not None and last >= line.first else None
-    for i in filter(None, (answer, over)):
-        line.point(i)
-    return Within(symbol, longest, None if answer is None else line.value(answer), None if answer is None else seconds(answer),
-                  None if over is None else line.value(over), None if over is None else seconds(over))
+    def ends(there: bool) -> tuple[int | None, int | None]:
+        """The last step within the latency, and the next one."""
+        over = first_true(lambda i: seconds(i, there) > longest, line.first, line.last)
+        if over is None and line.last is None:
+            raise CostModelError(f"the time of {cost.name} does not grow with {symbol} beyond {longest:g} s")
+        last = over - 1 if over is not None else line.last
+        return last if last is not None and last >= line.first else None, over
+
+    answer, over = ends(there=False)
+    if there := line.another(answer, over):
+        answer, over = ends(there)
+    taken = [(None, None) if i is None else (line.value(i), seconds(i, there)) for i in (answer, over)]
+    return Within(symbol, longest, *taken[0], *taken[1])
 
 
-def _program_seconds(line: Line, i: int, device: Hardware, policy: str, bound: str) -> float:
-    """A time bound of the whole program, unverified: what a search asks on its way."""
-    env = line.cost.domain.bind({**line.at, line.name: line.value(i)})
-    return whole_time(price(workload(line.cost.program, policy).at(env), device), bound)
+def _program_seconds(line: Line, i: int, device: Hardware, policy: str, bound: str, there: bool) -> float:
+    """A time bound of the whole program: of the program that the model is ``there``, verified, or by the line's formulas, which a
+    search asks on its way."""
+    if there:
+        point = line.point(i)
+        program, env = point.program, point.env
+    else:
+        program, env = line.cost.program, line.cost.domain.bind({**line.at, line.name: line.value(i)})
+    if not plan(program, policy):
+        return 0.0  # it hands its inputs on
+    return whole_time(price(workload(program, policy).at(env), device), bound)
 
 
 def _device(device: str | Hardware) -> Hardware:

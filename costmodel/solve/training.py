@@ -15,7 +15,7 @@ from costmodel.pricing.rate import BATCH, counts_examples
 from costmodel.pricing.roofline import roofline
 from costmodel.rules.work import DONATED_BY_TRAINING, CostTable, total
 from costmodel.sheets import Column, Drawn, Facts, Line, Result, Sheet, heads
-from costmodel.solve.fits import Fit, max_fit
+from costmodel.solve.fits import Fit, largest
 from costmodel.symbolic.forms import Expr
 from costmodel.text import si
 
@@ -112,8 +112,8 @@ def largest_batch(cost: Symbolic, memory: int | str | Hardware, at: Mapping[str,
     if not isinstance(cost, Symbolic):
         raise CostModelError("the largest batch is asked of formulas: largest_batch(cost, …), with the other symbols in at={…}")
     symbol = batch_symbol(cost)
-    uses = cost.evaluate(liveness.live_peak(cost.program, policy, "program", DONATED_BY_TRAINING))
-    return max_fit(cost, symbol, memory, at={name: value for name, value in at.items() if name != symbol}, uses=uses)
+    return largest(cost, symbol, memory, {name: value for name, value in at.items() if name != symbol}, "live_peak",
+                   lambda there: liveness.live_peak(there.program, policy, "program", DONATED_BY_TRAINING))
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,21 @@ _Powers = dict[tuple[int, ...], Fraction]
 
 def _powers(expr: Expr, unknowns: tuple[Expr, ...]) -> _Powers | None:
     """An expression as a polynomial in unknowns and their inverses; None where it is none."""
+    places: dict[Expr, int] = {unknown: place for place, unknown in enumerate(unknowns)}
+    terms = _monomials(expr, places)
+    if terms is not None:
+        return terms
+    # A product of sums; unknowns that are forms are not to be expanded inside.
     names = {unknown: sympy.Dummy() for unknown in unknowns}
-    places = {name: place for place, name in enumerate(names.values())}
+    return _monomials(sympy.expand(expr.xreplace(names)), {name: places[unknown] for unknown, name in names.items()})
+
+
+def _monomials(expr: Expr, places: Mapping[Expr, int]) -> _Powers | None:
+    """A sum of products of unknowns, each with its place among the exponents; None where it is no such sum as it stands."""
     terms: _Powers = {}
-    for term in Add.make_args(sympy.expand(expr.xreplace(names))):
+    for term in Add.make_args(expr):
         coefficient, product = term.as_coeff_Mul()
-        exponents = [0] * len(unknowns)
+        exponents = [0] * len(places)
         for factor in Mul.make_args(product):
             base, exponent = factor.as_base_exp()
             if base in places and exponent.is_Integer:
@@ -195,10 +204,11 @@ def undominated(args: Iterable[Expr]) -> list[Expr]:
     """``args`` without duplicates, and without those that another one is never below, whatever values the symbols take."""
     unique = sorted(set(args), key=sympy.default_sort_key)
     samples = _samples(unique) if len(unique) > 2 else {arg: [] for arg in unique}
+    terms = {arg: arg.as_coefficients_dict() for arg in unique}
 
     def dominates(greater: Expr, smaller: Expr) -> bool:
         # Numbers refute most pairs at a thousandth of the cost of a proof, and never decide that one dominates.
-        return all(map(operator.ge, samples[greater], samples[smaller])) and _covers(greater, smaller)
+        return all(map(operator.ge, samples[greater], samples[smaller])) and _covers(terms[greater], terms[smaller])
 
     kept: list[Expr] = []
     for arg in unique:
@@ -208,18 +218,22 @@ def undominated(args: Iterable[Expr]) -> list[Expr]:
     return kept
 
 
-def _covers(greater: Expr, smaller: Expr) -> bool:
+# A sum: its terms without their coefficients, and these.
+_Terms = Mapping[Expr, Expr]
+
+
+def _covers(greater: _Terms, smaller: _Terms) -> bool:
     """True if greater ≥ smaller follows term by term or, where their difference is a sum of functions of one symbol each, from a
     period of each."""
-    difference = greater - smaller
-    return _covers_by_term(difference) or (all(len(term.free_symbols) < 2 for term in Add.make_args(difference))
-                                           and _bound_by_dimension(difference, {}) >= 0)
+    # Not subtracted by sympy, which sorts and counts the terms of each of some hundreds of pairs anew.
+    difference = {term: greater.get(term, 0) - smaller.get(term, 0) for term in {**greater, **smaller}}
+    return _covers_by_term(difference) or (all(len(term.free_symbols) < 2 for term, c in difference.items() if c)
+                                           and _bound_by_dimension(Add(*(c*term for term, c in difference.items())), {}) >= 0)
 
 
-def _covers_by_term(total: Expr) -> bool:
-    """True if total ≥ 0: what is negative in it is taken out of positive terms that are it times factors ≥ 1. Sound where it is
+def _covers_by_term(difference: _Terms) -> bool:
+    """True if a sum is ≥ 0: what is negative in it is taken out of positive terms that are it times factors ≥ 1. Sound where it is
     itself a form ≥ 0, and much cheaper than expanding a shifted polynomial."""
-    difference = total.as_coefficients_dict()
     positive = {term: c for term, c in difference.items() if c > 0}
     for term, coefficient in difference.items():
         missing = -coefficient

@@ -13,7 +13,7 @@ from test_random_programs import BRIEF, PROGRAMS, SIZES, N, analyzed, run
 
 import costmodel as cm
 from costmodel.errors import CostModelError
-from costmodel.fusion import plan, policies
+from costmodel.fusion import plan, policies, rewritten
 from costmodel.rules.work import CostTable
 from costmodel.symbolic.forms import evaluate, symbol
 
@@ -84,10 +84,10 @@ def test_kernels_of_a_gpu(name):
 
 
 def test_softmax_is_one_pass_where_its_line_is_kept():
-    n, d = cm.dims("n d")
-    cost = cm.analyze(lambda x: jax.nn.softmax(x), cm.spec((n, d)))
+    b, h, n, d = cm.dims("b h n d")
+    cost = cm.analyze(lambda x: jax.nn.softmax(x), cm.spec((b, h, n, d)))
     for policy in ("xla-cpu", "xla-gpu", "ideal"):
-        assert cost.bytes(policy) == 8 * symbol("n") * symbol("d")
+        assert cost.bytes(policy) == 8 * symbol("b") * symbol("h") * symbol("n") * symbol("d")
 
 
 def test_a_gather_reads_what_it_takes():
@@ -236,7 +236,10 @@ def test_every_operation_belongs_to_one_kernel(program):
     cost = analyzed(run(program))
     for policy in policies():
         counted = sum(e.work.count(lambda _: True) * e.times for k in cost.kernels(policy) for e in k.equations)
-        assert (counted - cost.program.sum(lambda e: e.work.count(lambda _: True))).expand() == 0
+        # A compiler computes once what the program has twice, and not what changes nothing.
+        assert (counted - rewritten(cost.program, policy).sum(lambda e: e.work.count(lambda _: True))).expand() == 0
+        if policy != "xla-cpu":
+            assert (counted - cost.program.sum(lambda e: e.work.count(lambda _: True))).expand() == 0
 
 
 @BRIEF

@@ -24,7 +24,6 @@ def test_the_stored_programs_are_those_that_the_generator_draws():
 # seeds: one for each thing that was mended, with its ratio before.
 @pytest.mark.parametrize(("seed", "within"), [
     (282, 0.01),  # argmax computes its operand: 1.95
-    (118, 0.01),  # zeros are made where a loop reads them: 1.94
     (286, 0.01),  # the diagonal of a matrix is a gather: 1.99
     (186, 0.01),  # an input that is returned is copied: 0.50
     (32, 0.01),  # what is sliced often is not computed each time: 0.50
@@ -40,6 +39,16 @@ def test_the_stored_programs_are_those_that_the_generator_draws():
     (353, 0.01),  # random bits are counted from the start, and made after what is ready: 0.86
     (112, 0.01),  # what no operand is needed for is there before a loop: 0.86
     (367, 0.06),  # the places of a pool's largest elements are numbers for each dimension: 0.57
+    (256, 0.01),  # what is padded is written once: 0.65
+    (11, 0.01),  # so is what is gathered: 0.73
+    (394, 0.02),  # bfloat16 is pooled in 32 bits: 0.52
+    (345, 0.01),  # what is rounded to bfloat16 is not computed twice: 0.80
+    (185, 0.01),  # a number's arithmetic is none of the library: 3.00
+    (118, 0.01),  # an expression that the program has twice is computed once: 0.73
+    (447, 0.01),  # a quotient that is conjugated is written: 0.23
+    (217, 0.01),  # a product does not transpose an array of three dimensions itself: 0.68
+    (265, 0.01),  # dimensions of 1 that move past one that stays are a copy: 0.69
+    (5, 0.01),  # what is changed in place is not read by the same kernel: 0.86
 ])
 def test_single_programs(seed, within):
     (found,) = (f for f in stored() if f.seed == seed)
@@ -47,7 +56,7 @@ def test_single_programs(seed, within):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "inside", "below"), [(True, 0.815, 0.081), (False, 0.745, 0.117)])
+@pytest.mark.parametrize(("first", "inside", "below"), [(True, 0.844, 0.056), (False, 0.796, 0.079)])
 def test_shares_of_many_programs(first, inside, below):
     """Wanted were 80 % within ±10 %, and 5 % below 0.9."""
     chosen = [f for f in stored() if (f.seed < READ) is first]

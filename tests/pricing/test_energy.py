@@ -107,7 +107,12 @@ def test_rows_add_exactly_and_arithmetic_is_the_same_under_every_policy(step: cm
     for rows in (energy.by("kernel"), energy.by("module"), energy.by("module", depth=1), energy.by("phase")):
         assert sum(row.total for row in rows) == energy.total
     assert energy.total == energy.arithmetic + energy.movement == sum(energy.parts.values())
-    assert energy.arithmetic == at.energy(HOROWITZ, policy="unfused").arithmetic
+    unfused = at.energy(HOROWITZ, policy="unfused")
+    if policy == "xla-cpu":  # which leaves out what changes nothing: a gradient times one
+        assert energy.parts["arithmetic", "float32 mac"] == unfused.parts["arithmetic", "float32 mac"]
+        assert energy.arithmetic < unfused.arithmetic
+    else:
+        assert energy.arithmetic == unfused.arithmetic
     assert energy.movement == at.bytes(policy) * table().byte()
     assert 0 < energy.arithmetic < energy.movement
 

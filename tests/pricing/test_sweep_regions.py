@@ -7,6 +7,7 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -75,3 +76,12 @@ def test_a_second_sweep_traces_nothing():
     first = cost.sweep(rows=range(1, 5), width=range(1, 5), hardware="lecture")
     met = len(traces)
     assert first.identical(cost.sweep(rows=range(1, 5), width=range(1, 5), hardware="lecture")) and len(traces) == met
+
+
+def test_a_region_whose_forms_do_not_reach_all_of_its_points_is_asked_point_by_point():
+    """Least squares have one program where the shorter side is 1, of which the forms at (1, 1) do not hold at (2, 1)."""
+    m, n = cm.dims("m n")
+    cost = cm.analyze(lambda a, b: (jnp.linalg.pinv(a), jnp.linalg.lstsq(a, b)[0]), (m, n), (m, 2))
+    found = cost.sweep(m=[1, 2, 5], n=[1, 4], metrics=["flops"])
+    assert {(i, j): int(found.flops.sel(m=i, n=j)) for i in (1, 2, 5) for j in (1, 4)} == {
+        (i, j): cost.at(m=i, n=j).flops for i in (1, 2, 5) for j in (1, 4)}

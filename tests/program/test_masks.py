@@ -109,6 +109,63 @@ def test_a_sliding_window(window):
         assert cost.at(s=s).macs == 2 * B * HEADS * WIDTH * causal(s, window)
 
 
+def places(q):
+    return jnp.arange(q.shape[1])[:, None], jnp.arange(q.shape[1])[None, :]
+
+
+def by_distance_behind(q, k, v):
+    i, j = places(q)
+    return softly(jnp.where((i >= j) & (i - j < 4), scored(q, k), -1e9), v)
+
+
+def by_distance(q, k, v):
+    i, j = places(q)
+    return softly(jnp.where(jnp.abs(i - j) <= 3, scored(q, k), -1e9), v)
+
+
+def by_distance_away(q, k, v):
+    i, j = places(q)
+    return softly(jnp.where(4 <= jnp.abs(j - i), -jnp.inf, scored(q, k)), v)
+
+
+def either_is_masked(q, k, v):
+    i, j = places(q)
+    return softly(jnp.where((j > i) | (i - j >= 4), -1e9, scored(q, k)), v)
+
+
+def not_both(q, k, v):
+    i, j = places(q)
+    return softly(jnp.where(~((j <= i) & (j + 4 > i)), -1e9, scored(q, k)), v)
+
+
+def one_less_times_lowest(q, k, v):
+    kept = jnp.tril(jnp.ones((q.shape[1],) * 2)) * jnp.triu(jnp.ones((q.shape[1],) * 2), k=-3)
+    return softly(scored(q, k) + (1. - kept) * -1e9, v)
+
+
+def times_lowest(q, k, v):
+    return softly(scored(q, k) + (1 - lower(q)) * -1e9, v)
+
+
+def band(s: int, low: int, high: int) -> int:
+    away = np.arange(s)[None, :] - np.arange(s)[:, None]
+    return int(((low <= away) & (away <= high)).sum())
+
+
+WRITTEN = {by_distance_behind: (-3, 0), by_distance: (-3, 3), by_distance_away: (-3, 3), either_is_masked: (-3, 0),
+           not_both: (-3, 0), one_less_times_lowest: (-3, 0), times_lowest: (-31, 0)}
+
+
+@pytest.mark.parametrize("attention", WRITTEN, ids=lambda f: f.__name__)
+def test_bands_as_people_write_them(attention):
+    """As differences and distances of places, as what is masked and as what is kept, and added as (1 - kept) · -1e9."""
+    cost = cm.analyze(attention, *inputs()).skip_masked()
+    step = cm.analyze(jax.grad(lambda *qkv: (attention(*qkv) ** 2).sum(), argnums=(0, 1, 2)), *inputs()).skip_masked()
+    for s in LENGTHS:
+        pairs = B * HEADS * WIDTH * band(s, *WRITTEN[attention])
+        assert (cost.at(s=s).macs, step.at(s=s).macs) == (2 * pairs, 6 * pairs)
+
+
 @given(shift=st.integers(-6, 6), rows=st.integers(2, 9), columns=st.integers(2, 9),
        comparison=st.sampled_from(["greater_equal", "greater", "less_equal", "less"]), rows_first=st.booleans())
 def test_any_band_is_counted_as_numpy_counts_it(shift, rows, columns, comparison, rows_first):
@@ -140,7 +197,19 @@ def returned(q, k, v):
     return softly(jnp.where(lower(q) > 0, scores, -1e9), v), scores
 
 
-@pytest.mark.parametrize(("attention", "products"), [(no_mask, 0), (by_data, 0), (not_low, 0), (returned, 1)],
+def bits_turned(q, k, v):
+    """Of 0 and 1 as integers, ~ makes -1 and -2: neither is false."""
+    kept = jnp.tril(jnp.ones((q.shape[1],) * 2, "int32"))
+    return softly(jnp.where(~kept != 0, scored(q, k), -1e9), v)
+
+
+def twos(q, k, v):
+    """1 - 2 is no zero: what is added is 1e9 inside."""
+    return softly(scored(q, k) + (1. - 2 * lower(q)) * -1e9, v)
+
+
+@pytest.mark.parametrize(("attention", "products"), [(no_mask, 0), (by_data, 0), (not_low, 0), (bits_turned, 0), (twos, 0),
+                                                     (returned, 1)],
                          ids=lambda x: getattr(x, "__name__", ""))
 def test_what_something_else_needs_is_computed(attention, products):
     """``not_low`` weighs the pairs outside its mask, too, but its scores there are thrown away: that is its first product. Scores

@@ -32,24 +32,31 @@ class Evaluated:
         self.data = exported.data
         self.forms = [evaluate(e, env) for e in exported.forms]
         self.lines = [evaluate(e, env) for e in exported.lines]
-        self.dtype, floating = dtype, set(self.data["floating"])
-        self.bits = [self.data["bits"][dtype if dtype and name in floating else name] for name in self.data["dtypes"]]
+        self.dtype, self.copied = dtype, [(form, self._bits(place, dtype)) for form, place in self.data["copied"]]
+
+    def _bits(self, place: int, wanted: str) -> int:
+        name = self.data["dtypes"][place]
+        return self.data["bits"][wanted if wanted and name in self.data["floating"] else name]
+
+    def _plan(self, policy: str) -> tuple[dict[str, Any], str]:
+        """The plan in the type, and what its floating-point types are to be read as."""
+        own = self.data["policies"][policy]
+        return (own["types"][self.dtype], "") if self.dtype in own["types"] else (own, self.dtype)
 
     def bytes(self, policy: str) -> Any:
-        total = sum(2 * self.forms[form] * self.bits[dtype] for form, dtype in self.data["copied"])
-        for _, _, main, _, crossing, *_ in self.data["policies"][policy]["kernels"]:
-            bits = sum(self.forms[crossing[i]] * self.bits[crossing[i + 1]] for i in range(0, len(crossing), 2))
+        plan, wanted = self._plan(policy)
+        total = sum(2 * self.forms[form] * bits for form, bits in self.copied)
+        for _, _, main, _, crossing, *_ in plan["kernels"]:
+            bits = sum(self.forms[crossing[i]] * self._bits(crossing[i + 1], wanted) for i in range(0, len(crossing), 2))
             total += bits * self.forms[self.data["equations"][main][1]]
         return Fraction(total, 8)
 
     def live_peak(self, policy: str, donated: bool = False) -> Any:
-        plan = self.data["policies"][policy]
-        held = "half" if self.data["bits"].get(self.dtype) == 16 else "wide"
-        rows = plan[held if self.dtype and held in plan else "buffers"][donated]
+        plan, wanted = self._plan(policy)
+        rows = plan["buffers"][donated]
         buffers = [rows[i:i + 5] for i in range(0, len(rows), 5)]
-        steps = range(len(self.data["policies"][policy]["kernels"]))
-        held = ([self.forms[form] * self.bits[dtype] for form, dtype, _, first, last in buffers if first <= step <= last]
-                for step in steps)
+        held = ([self.forms[form] * self._bits(place, wanted) for form, place, _, first, last in buffers if first <= step <= last]
+                for step in range(len(plan["kernels"])))
         return max(Fraction(sum(sizes), 8) for sizes in held)
 
     def macs(self) -> Any:
@@ -91,7 +98,7 @@ def case(request: Any, cost_of: Any) -> tuple[cm.Cost, dict[str, int], Exported]
     return cost, point, export(cost, FEW, point, ())
 
 
-@pytest.mark.parametrize("dtype", ["", "bfloat16", "int8"])
+@pytest.mark.parametrize("dtype", ["", "bfloat16", "float16", "int8"])
 def test_kernels_and_buffers_add_up_to_the_metrics(case, dtype):
     """In the type that was traced and in others, under every policy."""
     cost, point, exported = case

@@ -419,3 +419,33 @@ def test_a_latency_that_reads_as_the_time_is_told_too():
 def test_a_time_that_reads_as_the_latency_has_more_digits():
     found = solve.Within("n", 10e-3, 547, 9.99991e-3, 548, 10.00003e-3)
     assert "n = 547: 9.9999 ms of 10 ms" in str(found) and "n = 548 takes 10.00003 ms" in str(found)
+
+
+def test_what_fits_is_asked_of_the_program_that_runs_there():
+    """An einsum of three operands is contracted in another order where s is large: the first program's formula does not hold."""
+    n, s = cm.dims("n s")
+
+    def attend(q, k, v):
+        return jnp.einsum("bqd,bkd,bkv->bqv", q, k, v) / jnp.einsum("bqd,bkd->bq", q, k)[..., None]
+
+    cost = cm.analyze(attend, (n, s, 8), (n, s, 8), (n, s, 8))
+    held = {value: cost.at(n=3, s=value).live_peak() for value in range(1, 64)}
+    for room in (5_000, 10_096, 20_716):
+        found = solve.max_fit(cost, "s", room, at={"n": 3})
+        assert found.answer == max(value for value, bytes_ in held.items() if bytes_ <= room)
+        assert (found.used, found.next_used) == (held[found.answer], held[found.next])
+
+
+def attention_of_three():
+    """An einsum of three operands is contracted in another order where s is large: the first program's formula does not hold."""
+    n, s = cm.dims("n s")
+    return cm.analyze(lambda q, k, v: jnp.einsum("bqd,bkd,bkv->bqv", q, k, v), (n, s, 8), (n, s, 8), (n, s, 8))
+
+
+@pytest.mark.parametrize("bound", ["upper", "lower"])
+def test_what_is_within_a_latency_is_asked_of_the_program_that_runs_there(bound):
+    cost, device = attention_of_three(), cm.hardware.load("h100-sxm")
+    seconds = {s: getattr(cost.at(n=64, s=s).roofline(device), bound) for s in range(1, 64)}
+    for latency in (seconds[9] * 1.001, seconds[20] * 1.001, seconds[40] * 1.001):
+        found = solve.max_batch(cost, "s", device, latency, at={"n": 64}, bound=bound)
+        assert found.answer == max(s for s, taken in seconds.items() if taken <= latency)

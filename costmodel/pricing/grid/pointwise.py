@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sympy import Expr, Symbol
 
-from costmodel.errors import CostModelError, TraceError
+from costmodel.errors import CostModelError, DomainError, TraceError
 from costmodel.pricing.core import Symbolic
 from costmodel.pricing.grid.boundaries import or_unverified
 from costmodel.pricing.workload import Formulas
@@ -215,17 +215,14 @@ def _outcome(test: Any, points: Points) -> np.ndarray:
 
 def _structure(points: Points, whole: Symbolic) -> Iterator[Part]:
     """The forms of another structure where it has some and there are points enough, else every point by itself."""
-    there = None
     if len(points) > 1 and not whole.alone:
         try:
             there = whole.region(**points.at(0))
-        except FitError:
-            there = None
-    if there is None:
-        yield from each(whole, points)
-    else:
-        yield Part(there, points.within(there.domain))
-        yield from _fitted(there, points, whole)
+            yield from (Part(there, points.within(there.domain)), *_fitted(there, points, whole))
+            return
+        except (FitError, DomainError):  # it has none, or they do not reach all of these points
+            pass
+    yield from each(whole, points)
 
 
 def _spread(count: int) -> list[int]:

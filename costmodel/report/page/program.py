@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from costmodel.fusion import Kernel, policies, policy
-from costmodel.memory.buffers import KINDS, memory
-from costmodel.memory.lifetimes import lifetimes
-from costmodel.memory.schedule import schedule
+from costmodel.fusion import Kernel, policies
+from costmodel.memory.buffers import KINDS
 from costmodel.pricing.communication import sent_by
 from costmodel.pricing.compulsory import handed_on
 from costmodel.pricing.core import Symbolic
@@ -19,12 +17,14 @@ from costmodel.pricing.overlap import beside
 from costmodel.pricing.products import matmul_of
 from costmodel.pricing.times import strictest
 from costmodel.pricing.workload import computed, needless
+from costmodel.report.page.devices import TYPES
 from costmodel.report.page.forms import Forms
 from costmodel.report.page.places import Places
+from costmodel.report.page.plans import Plan, crosses
 from costmodel.rules.branches import Branch
 from costmodel.rules.params import Collective
 from costmodel.rules.types import Types, retype
-from costmodel.rules.work import DONATED_BY_TRAINING, Array, CostTable, Equation, OpKind, Work, total
+from costmodel.rules.work import Array, CostTable, Equation, OpKind, Work, is_floating
 
 
 class Program:
@@ -70,47 +70,48 @@ class Program:
             "copied": [self._size(v.array) for v in handed_on(table)], "modules": list(self.modules), "labels": list(self.labels),
             "branches": [[list(side) for side in branch] for branch in self.branches],
             "kinds": [[k.name, k.engine, self.dtypes.of(k.dtype), strictest(k.precision)] for k in self.kinds],
-            "held": KINDS, "dtypes": list(self.dtypes), "exchanges": [_exchange(each) for each in self.exchanges],
+            "held": KINDS, "dtypes": list(self.dtypes), "traced": self._traced,
+            "exchanges": [_exchange(each) for each in self.exchanges],
         }
 
     def _policy(self, name: str) -> dict[str, Any]:
+        """Its plan as traced, and under ``types`` those of types in which it is another one than that with other widths."""
+        traced = Plan.of(self.cost.program, name)
+        plans = {dtype: Plan.of(table, name) for dtype, table in self._typed.items()}
+        return self._plan(traced) | {"types": {
+            dtype: self._plan(plan) for dtype, plan in plans.items() if plan.structure() != traced.structure(dtype)}}
+
+    @cached_property
+    def _typed(self) -> dict[str, CostTable]:
+        """The program in every type of the page that it is not in. Its equations have the places of those that they are made of."""
+        tables = {dtype: retype(self.cost.program, Types.of(dtype)) for dtype in TYPES if self._traced != [dtype]}
+        for table in tables.values():
+            self._equations.update(zip(table, map(self.equation, self.cost.program), strict=True))
+        return tables
+
+    @cached_property
+    def _traced(self) -> list[str]:
+        """The floating-point types that it is in."""
+        table = self.cost.program
+        values = (*table.inputs, *(v for e in table for v in (*e.ins, *e.outs)))
+        return list(dict.fromkeys(v.array.dtype for v in values if is_floating(v.array.dtype)))
+
+    def _plan(self, plan: Plan) -> dict[str, Any]:
         """Its kernels, as (kind, main primitive, main equation, all equations, sizes and types of what crosses its border, whether
         no lower bound has it, and of one product its kind of operation, m, n, k and batch), which of them can run beside those that
         send, and its buffers, as (size, type, kind, first, last step); the second ones are those with parameters and optimizer
-        donated. Where kernels need more in types of 16 bits, ``half`` are the buffers in those and ``wide`` in others that a reader
-        may choose."""
-        kernels, table = self.cost.kernels(name), self.cost.program
-        made: dict[str, Any] = {"kernels": [self._kernel(k) for k in kernels], "buffers": self._held(table, name),
-                                "beside": _beside(table, kernels) if self.exchanges else []}
-        needs = [total(size for e in each for size in policy(name).workspace(e)) for each in self._by_width]
-        if needs[0] != needs[1]:
-            made["wide"], made["half"] = (self._held(each, name) for each in self._by_width)
-        return made
-
-    @cached_property
-    def _by_width(self) -> tuple[CostTable, CostTable]:
-        """The program in a type of 32 bits, and in one of 16, in which kernels may need other memory beside their operands."""
-        return retype(self.cost.program, Types.of("float32")), retype(self.cost.program, Types.of("float16"))
-
-    def _held(self, table: CostTable, name: str) -> list[list[int]]:
-        """A program's buffers under a policy, and those with parameters and optimizer donated, if it has an optimizer."""
-        found = [self._buffers(table, name, ())]
-        if any(v.origin == "optimizer" for v in table.inputs):
-            found.append(self._buffers(table, name, DONATED_BY_TRAINING))
-        return found
+        donated."""
+        buffers = [[part for b in held for part in (*self._size(b.array), KINDS.index(b.kind), b.first, b.last)]
+                   for held in plan.buffers]
+        return {"kernels": [self._kernel(k) for k in plan.kernels], "buffers": buffers,
+                "beside": _beside(plan.table, plan.kernels) if self.exchanges else []}
 
     def _kernel(self, k: Kernel) -> list[Any]:
-        crossing = [part for v, elements in (*k.reads, *k.writes)
-                    for part in (self.forms.add(elements), self.dtypes.of(v.array.dtype))]
+        crossing = [part for array, elements in crosses(k) for part in (self.forms.add(elements), self.dtypes.of(array.dtype))]
         product = matmul_of(computed(k)) if k.kind == "dot" else None
         sizes = [] if product is None else [self.kinds.of(product.kind), *self.forms.all(product.sizes)]
         return [self.labels.of(k.kind), self.labels.of(k.main.primitive), self.equation(k.main),
                 [self.equation(e) for e in computed(k)], crossing, int(needless(k)), *([sizes] if sizes else [])]
-
-    def _buffers(self, table: CostTable, policy: str, donate: tuple[str, ...]) -> list[int]:
-        held = memory(table, policy, donate)
-        return [part for b in lifetimes(held, schedule(held, "program"))
-                for part in (*self._size(b.array), KINDS.index(b.kind), b.first, b.last)]
 
 
 def _exchange(params: Collective) -> list[Any]:

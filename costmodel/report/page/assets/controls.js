@@ -92,8 +92,7 @@ function fillChoices() {
   });
   byId("device").replaceChildren(...[...groups].map(([kind, found]) => html("optgroup", {label: kind}, ...found)));
   byId("device").value = state.device;
-  const traced = D.dtypes.filter((name) => FLOATING.has(name));
-  const as = `as traced${traced.length ? ` (${traced.join(", ")})` : ""}`;
+  const as = `as traced${D.traced.length ? ` (${D.traced.join(", ")})` : ""}`;
   options(byId("dtype"), [["", as], ...D.types.map((name) => [name, name])], state.dtype);
   options(byId("policy"), [["", "the device's policy"], ...Object.keys(D.policies).map((name) => [name, name])], state.policy);
   byId("donated").hidden = !Object.values(D.policies)[0].buffers[1];

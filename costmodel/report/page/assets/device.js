@@ -56,7 +56,7 @@ function priced(kernels, device, wanted, policy, sizes) {
     });
     if (bound === "lower") rows.forEach((row, i) => (row.taken = taken[i]));
   }
-  return {rows, total: whole(rows, stands, communicationOf(rows, sending, policy))};
+  return {rows, total: whole(rows, stands, communicationOf(rows, sending, planOf(policy, wanted)))};
 }
 
 // Seconds that a kernel is likely to take; of one whose product the device is calibrated for by that product's shape, of what is

@@ -92,10 +92,15 @@ function worksAt(v) {
 
 const branchOf = (equation) => D.branches[D.equations[equation][3]];
 
+// The kernels and buffers of a policy where floating-point types are priced in another one. Some policies have others in it, which
+// name its types themselves.
+const planOf = (policy, wanted) => D.policies[policy].types[wanted] ?? D.policies[policy];
+const planBits = (policy, wanted) => D.dtypes.map((_, i) => bitsOf(i, D.policies[policy].types[wanted] ? "" : wanted));
+
 // Kernels of a policy: what each does in one run. Exact until they meet a device.
 function kernelsAt(v, works, policy, wanted) {
-  const bits = D.dtypes.map((_, i) => bitsOf(i, wanted));
-  return D.policies[policy].kernels.map(([kind, primitive, main, equations, crossing, needless, product]) => {
+  const bits = D.dtypes.map((_, i) => bitsOf(i, wanted)), crossed = planBits(policy, wanted);
+  return planOf(policy, wanted).kernels.map(([kind, primitive, main, equations, crossing, needless, product]) => {
     const kinds = new Map(), sent = [];
     let done = 0n, moved = 0n;
     for (const e of equations) {
@@ -104,7 +109,7 @@ function kernelsAt(v, works, policy, wanted) {
       done = plus(done, work.done);
       for (const [k, count] of work.kinds) kinds.set(k, plus(kinds.get(k) ?? 0n, count));
     }
-    for (let i = 0; i < crossing.length; i += 2) moved = plus(moved, times(v[crossing[i]], bits[crossing[i + 1]]));
+    for (let i = 0; i < crossing.length; i += 2) moved = plus(moved, times(v[crossing[i]], crossed[crossing[i + 1]]));
     const module = D.modules[D.equations[main][2]];
     return {kind: D.labels[kind], primitive, name: module || D.labels[primitive], module, main, kinds, sent, done, bits: moved,
       needless, product: product && {kind: product[0], sizes: product.slice(1).map((i) => v[i])},
@@ -118,10 +123,9 @@ const policyBits = (v, kernels, wanted) => plus(
 
 // Live bits at every step of the schedule, by what they are held for, and the first step with most.
 function profileAt(v, policy, wanted, donate) {
-  const plan = D.policies[policy], held = wanted && plan.half ? (D.bits[wanted] === 16 ? plan.half : plan.wide) : plan.buffers;
-  const buffers = held[donate && held[1] ? 1 : 0];
-  const bits = D.dtypes.map((_, i) => bitsOf(i, wanted));
-  const steps = Math.max(1, D.policies[policy].kernels.length);
+  const plan = planOf(policy, wanted), bits = planBits(policy, wanted);
+  const buffers = plan.buffers[donate && plan.buffers[1] ? 1 : 0];
+  const steps = Math.max(1, plan.kernels.length);
   const change = D.held.map(() => new Array(steps + 1).fill(0n));
   for (let i = 0; i < buffers.length; i += 5) {
     const size = times(v[buffers[i]], bits[buffers[i + 1]]), row = change[buffers[i + 2]];
