@@ -87,6 +87,12 @@ case(lambda i, u: jnp.zeros((64, 128)).at[i].add(u), (places, (n, 128)), (both, 
 case(lambda t, i, u: t.at[i].add(u), ((64, 128), places, (n, 128)), (both, both, both), both, all_gather=28672, all_reduce=57344)
 case(lambda t, i: t[i], ((128, 128), places), (both, both), both, all_gather=224, all_reduce=57344)
 case(lambda t, i: t[i], ((64, 128), places), (both, both), both, all_gather=28672)
+# A place is reduced together with the value there: of both every device's are gathered, and reduced on each.
+case(lambda x: jnp.argmax(x, 1), ((n, d),), (ROWS,), None, all_gather=768)
+case(lambda x: jnp.argmax(x, 0), ((n, d),), (ROWS,), None, all_gather=256)
+case(lambda x: jnp.argmin(x), ((n, d),), (ROWS,), None, all_gather=12296)
+case(lambda x: (jnp.max(x, 1), jnp.argmax(x, 1)), ((n, d),), (ROWS,), None, all_reduce=192, all_gather=768)
+case(lambda x: jax.nn.one_hot(jnp.argmax(x, 1), 16), ((n, d),), (ROWS,), None, all_gather=768)
 
 
 def cost_of(name: str) -> cm.Cost:
