@@ -155,18 +155,15 @@ class _Growth:
         """Whether several kernels may compute an equation."""
         if not loop(e) or (self.fusion.emissions is not None and self.fusion.emissions(e) == 1):
             return False
-        if self.fusion.duplication(self.graph, e):
-            return True
-        if self.fusion.on_all_paths(self.graph, e) and self._goes_everywhere(e):
-            return True
-        self.alone.add(e)
-        return False
+        return self._goes(e, self.fusion.duplication)
 
     def _joins(self, e: Equation) -> bool:
         """Whether the one kernel of all users of an equation may compute it."""
-        fusion, graph = self.fusion, self.graph
-        if not loop(e) or fusion.users(graph, e) == 1 or fusion.freely(graph, e) or (
-                fusion.on_all_paths(graph, e) and self._goes_everywhere(e)):
+        return not loop(e) or self.fusion.users(self.graph, e) == 1 or self._goes(e, self.fusion.freely)
+
+    def _goes(self, e: Equation, anyway: Callable[[Graph, Equation], bool]) -> bool:
+        """Whether an equation may be computed where it is used; what may not is noted."""
+        if anyway(self.graph, e) or (self.fusion.on_all_paths(self.graph, e) and self._goes_everywhere(e)):
             return True
         self.alone.add(e)
         return False

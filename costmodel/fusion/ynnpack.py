@@ -49,9 +49,13 @@ def _on_few(graph: Graph) -> set[Equation]:
     nothing else is left of the program it may be many: with its reduction it is one kernel of the library, or one loop. What is
     divided by so few is multiplied by their reciprocals (XLA, AlgebraicSimplifier), which are arithmetic on them."""
     left: set[Equation] = set()  # arithmetic on what reductions left
+
+    def is_left(value: Value) -> bool:
+        made = graph.maker(value)
+        return made is not None and (made in left or isinstance(made.params, Reduction))
+
     for e in graph.equations:
-        makers = [graph.maker(v) for v in e.ins if v.array.shape]
-        if arithmetic(e) and all(made is not None and (made in left or isinstance(made.params, Reduction)) for made in makers):
+        if arithmetic(e) and all(is_left(v) for v in e.ins if v.array.shape):
             left.add(e)
     last: set[Equation] = set()
     for e in reversed(graph.equations):
@@ -59,8 +63,7 @@ def _on_few(graph: Graph) -> set[Equation]:
             last.add(e)
     few = {e for e in left - last if _in_two_dimensions(e.outs[0]) or computes(e, _OF_STATISTICS)}
     return few | {e for e in graph.equations if arithmetic(e) and computes(e, _DIVISION) and len(e.ins) == 2
-                  and _in_two_dimensions(e.ins[1]) and e.ins[1].array.size != e.outs[0].array.size
-                  and (made := graph.maker(e.ins[1])) is not None and (made in left or isinstance(made.params, Reduction))}
+                  and _in_two_dimensions(e.ins[1]) and e.ins[1].array.size != e.outs[0].array.size and is_left(e.ins[1])}
 
 
 def _in_two_dimensions(value: Value) -> bool:

@@ -343,8 +343,10 @@ class Symbolic(Priced):
         if self.sharded is None:
             return self
         there = self.sharded.there(env, ask=self.compared.checked)
-        if there is None or there is self.sharded:
-            return None if there is None else self
+        if there is self.sharded:
+            return self
+        if there is None:
+            return None
         if there not in self.known.over:
             with using(self.rules):
                 self.known.over[there] = self._of(there, there.made)

@@ -91,6 +91,7 @@ class Workload:
         products = ((i, matmul_of(computed(k))) for i, k in enumerate(kernels) if k.kind == "dot")
         self.products = tuple((i, product) for i, product in products if product is not None)
         self.sides = Sides(kernels, branches)
+        self.kinds = tuple(k.kind for k in self.kernels)
         # As rows show them: label, kind, module and phase.
         self.names = [("/".join(k.path) or k.main.primitive, k.kind, k.path, k.main.phase) for k in self.kernels]
         self.needless = np.array([[needless(k)] for k in self.kernels])
@@ -129,7 +130,7 @@ class Workload:
                     for (kind, kernels), start in zip(self._kinds.items(), ends, strict=False))
         sizes = len(floats) - 4 * len(self.products)
         return Counts(exact[0:head:4], exact[1:head:4], floats[2:head:4], exact[3:head:4], ops, self.sides,
-                      tuple([kind for _, kind, *_ in self.names]), self.policy, self.needless,
+                      self.kinds, self.policy, self.needless,
                       tuple(floats[sizes - len(self.sent):sizes, 0].tolist()),
                       tuple(map(tuple, floats[sizes:, 0].reshape(-1, 4).tolist())), self, dict(env))
 

@@ -108,6 +108,10 @@ def _of_rows(taken: Names, rows: Sequence[int], indices: Names, vector: int) -> 
     return [() if i == vector else next(along) for i in range(len(indices))]
 
 
+# A value of the module, its sharding, and dimensions of it.
+_Shared = tuple[Any, Names, Sequence[int]]
+
+
 class _Choices:
     """Applies the choices to a module's blocks."""
 
@@ -246,11 +250,7 @@ class _Choices:
         cut = [i for i in numbers.start_index_map if sizes[i] == 1]
         rows = [place for place in range(len(out)) if place not in list(numbers.offset_dims)]
         if indices is not None and (both := _in_both(operand, cut, new, rows)):
-            self._regroups(op, operand, new)
-            if self._keeps_the_operand(op.operands[0], op.operands[1], op.results[0]):
-                new, wanted = _without(both, new, rows), operand
-            else:
-                wanted = _without(both, operand, cut)
+            wanted, new = self._apart(op, both, (op.operands[0], operand, cut), (op.results[0], new, rows))
             self._operand(op, 0, operand, wanted)
             self._operand(op, 1, indices, _of_rows(new, rows, indices, numbers.index_vector_dim))
         if new != out:
@@ -269,22 +269,21 @@ class _Choices:
         new, made = scatter(out, updates, windows, kept), out
         cut, rows = list(numbers.scattered_dims_to_operand_dims), [place for place in range(len(new)) if place not in windows]
         if both := _in_both(out, cut, new, rows):
-            self._regroups(op, out, new)
-            if self._keeps_the_operand(op.results[0], op.operands[1], op.operands[2]):
-                new = _without(both, new, rows)
-            else:
-                made = _without(both, out, cut)
+            made, new = self._apart(op, both, (op.results[0], out, cut), (op.operands[2], new, rows))
         self._operand(op, 0, operand, made)
         self._operand(op, 2, updates, new)
         self._operand(op, 1, indices, _of_rows(new, rows, indices, numbers.index_vector_dim))
         if made != out:
             self._result(op, out, made)
 
-    def _keeps_the_operand(self, table: Any, indices: Any, rows: Any) -> bool:
-        """Whether rows of a table stay with the devices that have them, although devices share the rows that are taken along the
-        same axes: every device then has all rows, or sums in which it has a part. XLA tries both ways, and takes that of which the
+    def _apart(self, op: Any, both: set[str], table: _Shared, rows: _Shared) -> tuple[Names, Names]:
+        """The shardings of a table and of rows of it, of which only one keeps the axes along which devices share ``both``. Where
+        the table does, every device has all rows, or sums in which it has a part. XLA tries both ways, and takes that of which the
         greatest operation needs less memory (``EvaluatePartitionCost``): the rows and their indices, or the whole table."""
-        return self._bytes(rows) + self._bytes(indices) <= self._bytes(table)
+        self._regroups(op, table[1], rows[1])
+        if self._bytes(rows[0]) + self._bytes(op.operands[1]) <= self._bytes(table[0]):
+            return table[1], _without(both, *rows[1:])
+        return _without(both, *table[1:]), rows[1]
 
     def _regroups(self, op: Any, table: Names, rows: Names) -> None:
         """XLA may have devices that hold the same of both take parts of it (``GroupShardingOnReplicatedDim``)."""
