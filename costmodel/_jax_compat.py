@@ -1,4 +1,5 @@
-"""The only file that touches private jax, or changes what a library does. Tested on the oldest and the newest supported version.
+"""The only file that touches private jax, or changes what jax does (:mod:`costmodel._flax_compat`: what Flax does). Tested on the
+oldest and the newest supported version.
 
 Everything here is small and has one caller; what jax makes public moves out.
 """
@@ -16,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy as np
 from jax import export
 from jax._src import config as _config
 from jax._src import core as _core
@@ -124,12 +124,10 @@ def is_literal(atom: Any) -> bool:
 
 
 class _Mine(threading.local):
-    """What this thread asked for; ``shapes`` are those of the parameters that initialisers have given it,
-    ``equality`` and ``order`` are told what jax decides without knowing, ``answer`` decides instead; ``axes`` are the sizes that
-    axes of meshes have."""
+    """What this thread asked for; ``equality`` and ``order`` are told what jax decides without knowing, ``answer`` decides instead;
+    ``axes`` are the sizes that axes of meshes have."""
 
     symbolic_fans = False
-    shapes: dict[Any, tuple[Any, ...]] | None = None
     answer: Any = None
     equality: Callable[[Any, Any], None] | None = None
     order: Callable[[Sequence[Any], Mapping[str, Any]], None] | None = None
@@ -200,7 +198,7 @@ def in_this_thread(state: threading.local, name: str, value: Any) -> Iterator[No
         setattr(state, name, before)
 
 
-def _there(module: str) -> list[Any]:
+def there(module: str) -> list[Any]:
     """The module of that name; none where a version does not have it, and then its function is left as it is."""
     try:
         return [importlib.import_module(module)]
@@ -212,7 +210,7 @@ def _there(module: str) -> list[Any]:
 def initialisers_accept_symbolic_fans() -> Iterator[None]:
     """From jax 0.12 on, variance-scaling initialisers branch on the fan, which fails for symbolic widths. Values do not matter
     in an abstract initialisation, so the fan of a symbolic shape is 1 in this thread while it lasts."""
-    with standing_in(_there("jax._src.nn.initializers"), "_compute_fans", _one_if_symbolic), \
+    with standing_in(there("jax._src.nn.initializers"), "_compute_fans", _one_if_symbolic), \
             in_this_thread(_MINE, "symbolic_fans", True):
         yield
 
@@ -230,7 +228,7 @@ def _one_if_symbolic(original: Callable[..., Any]) -> Callable[..., Any]:
 def empty_slices_are_of_their_operand() -> Iterator[None]:
     """jax's indexing of an array with symbols gives zeros from nowhere where nothing is taken (``x[2:2]``), a slice where the same
     array has integers; and so do gradients. While this lasts it is a slice in both."""
-    with standing_in(_there("jax._src.numpy.indexing"), "_gather", _slicing_nothing):
+    with standing_in(there("jax._src.numpy.indexing"), "_gather", _slicing_nothing):
         yield
 
 
@@ -243,55 +241,6 @@ def _slicing_nothing(original: Callable[..., Any]) -> Callable[..., Any]:
         return jax.lax.reshape(jax.lax.slice_in_dim(arr, 0, 0, axis=0), found.shape)
 
     return gather
-
-
-@contextlib.contextmanager
-def initialisers_run_once() -> Iterator[None]:
-    """Linen's ``apply`` runs each initialiser again to check the shape of the parameter that it is given. While this lasts, the
-    shapes that ``init`` has found in this thread serve the check: of the same initialiser, with the same arguments, for the
-    parameter of the same path. Whatever is not known so is checked as ever."""
-    scopes = [module.Scope for module in _there("flax.core.scope") if hasattr(module, "Scope")]
-    with standing_in(scopes, "param", _remembering), in_this_thread(_MINE, "shapes", {}):
-        yield
-
-
-def _remembering(original: Callable[..., Any]) -> Callable[..., Any]:
-    from flax.core import meta
-
-    @functools.wraps(original)
-    def param(self: Any, name: str, init_fn: Callable[..., Any], *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
-        shapes, call = _MINE.shapes, _key((self.path, name, init_fn, args, tuple(kwargs.items())))
-        if shapes is None or call is None:
-            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
-        if not self.has_variable("params", name):
-            value = original(self, name, init_fn, *args, unbox=unbox, **kwargs)
-            shapes[call] = _shapes(value)
-            return value
-        value = self.get_variable("params", name)
-        if shapes.get(call) != _shapes(value):
-            return original(self, name, init_fn, *args, unbox=unbox, **kwargs)
-        self.reserve(name, "params")
-        return meta.unbox(value) if unbox else value
-
-    return param
-
-
-def _key(call: Any) -> Any:
-    """``call`` as a key, with tuples for the lists in it, such as shapes; None where a part has no hash, such as an array."""
-    def frozen(x: Any) -> Any:
-        if type(x) in (list, tuple):
-            return tuple(map(frozen, x))
-        hash(x)
-        return x
-
-    try:
-        return frozen(call)
-    except TypeError:
-        return None
-
-
-def _shapes(tree: Any) -> tuple[Any, ...]:
-    return tuple(np.shape(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def whole_tracebacks() -> contextlib.AbstractContextManager[None]:
@@ -348,7 +297,7 @@ def undecided_noted(equality: Callable[[Any, Any], None],
     """While it lasts, in this thread: ``equality(a, b)`` where a symbolic dimension is silently not equal to another dimension or
     an integer, and ``order(operands, options)`` where jax chooses the order of an einsum by :data:`STAND_IN` in place of every
     symbolic dimension."""
-    handlers = [vars(module)["_poly_einsum_handlers"] for module in _there("jax._src.numpy.einsum")
+    handlers = [vars(module)["_poly_einsum_handlers"] for module in there("jax._src.numpy.einsum")
                 if "_poly_einsum_handlers" in vars(module)]
     with standing_in([SymbolicDim], "__eq__", _noting_equality), in_this_thread(_MINE, "equality", equality), \
             in_this_thread(_MINE, "order", order):
@@ -466,7 +415,7 @@ def _noting_operation(original: Any) -> Any:
 @contextlib.contextmanager
 def axes_resized(sizes: Mapping[str, int]) -> Iterator[None]:
     """While it lasts, in this thread, the axes of the meshes that ``shard_map`` is traced over have these sizes."""
-    primitives = [type(module.shard_map_p) for module in _there("jax._src.shard_map") if hasattr(module, "shard_map_p")]
+    primitives = [type(module.shard_map_p) for module in there("jax._src.shard_map") if hasattr(module, "shard_map_p")]
     with standing_in(primitives, "bind_with_trace", _on_resized), in_this_thread(_MINE, "axes", dict(sizes)):
         yield
 

@@ -18,9 +18,9 @@ import costmodel
 ROOT = Path(costmodel.__file__).parent
 
 # The house, from the ground up: a file imports from its own room and from rooms below it, whenever and for whatever purpose.
-ROOMS = ("errors", "surface", "text", "files", "collector", "_jax_compat", "hardware", "symbolic", "pictures", "sheets", "trace",
-         "rules", "program", "fusion", "memory", "sharding", "pricing", "solve", "report", "face", "cost", "points", "finding",
-         "inputs", "models", "cache", "arguments", "bench", "cli", "__main__")
+ROOMS = ("errors", "surface", "text", "files", "collector", "_jax_compat", "_flax_compat", "hardware", "symbolic", "pictures",
+         "sheets", "trace", "rules", "program", "fusion", "memory", "sharding", "pricing", "solve", "report", "face", "cost",
+         "points", "finding", "inputs", "models", "cache", "arguments", "bench", "cli", "__main__")
 RANK = {name: rank for rank, name in enumerate(ROOMS)}
 
 

@@ -36,7 +36,7 @@ def concrete(domain: Domain, request: Traceable | None, env: Mapping[Any, int], 
         raise CostModelError("this cost was loaded from a file and has no model to trace again; verify before saving")
     from costmodel.program.walk import walk  # where there is nothing to trace, jax is not needed
 
-    table, left = walk(request.at(domain, env).run(), unknown="warn", branches=branches)
+    table, left = walk(request.again(domain, env).run(), unknown="warn", branches=branches)
     stuck = sorted(v.symbol for v in left.variables if v.is_dimension)
     if stuck:
         raise CostModelError(f"{', '.join(stuck)} cannot be replaced by an integer in {name}, so it cannot be verified: "

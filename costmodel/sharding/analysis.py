@@ -81,6 +81,10 @@ class Sharded:
         return replace(self, request=self.request.at(self._own(domain), env), mesh=self.mesh.where(sizes_in(env, self.mesh)),
                        known=self._known, found=None, whole=None)
 
+    def again(self, domain: Domain, env: Mapping[Symbol, int]) -> Sharded:
+        """As :meth:`at`."""
+        return self.at(domain, env)
+
     def run(self) -> Traced:
         """Raises CostModelError: what jax traces is the program of all devices, and none of them runs it."""
         raise CostModelError(f"this is what one device of the mesh {self.mesh} does, and the program runs on {self.mesh.devices}: "

@@ -41,6 +41,8 @@ class Asked(Protocol):
     def params(self) -> int | None: ...
     @property
     def kwargs(self) -> Mapping[str, Any]: ...
+    @property
+    def variables(self) -> Any: ...
     def split_kwargs(self) -> tuple[dict[str, Any], dict[str, Any]]: ...
 
 
@@ -107,8 +109,11 @@ def _linen(request: Asked) -> Pure:
     if given_twice:
         raise CostModelError(f"{', '.join(sorted(given_twice))} in kwargs is an argument of analyze itself")
     keys = {name: jax.eval_shape(lambda: jax.random.key(0)) for name in ("params", *request.rngs)}
-    init = functools.partial(model.init, method=request.method, **static)
-    variables = dict(jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, kw))
+    if request.variables is None:
+        init = functools.partial(model.init, method=request.method, **static)
+        variables = dict(jax.eval_shape(lambda keys, inputs, kw: init(keys, *inputs, **kw), keys, request.inputs, kw))
+    else:
+        variables = dict(request.variables)
     rngs = {name: keys[name] for name in request.rngs}
     params = variables.pop("params", {})
     mutable = list(request.mutable) if isinstance(request.mutable, tuple) else request.mutable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from jax.extend import core as jex_core
 from sympy import Expr
 
+from costmodel import _flax_compat as flax_compat
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards, TraceError
 from costmodel.surface import option, said
@@ -79,6 +81,8 @@ class Traceable(Protocol):
 
     def at(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
 
+    def again(self, domain: Domain, env: Mapping[Any, int]) -> Traceable: ...
+
     def where(self, values: Mapping[str, int]) -> Traceable: ...
 
     def run(self) -> Traced: ...
@@ -98,6 +102,8 @@ class Request:
     rngs: tuple[str, ...] = ()
     mutable: bool | str | tuple[str, ...] = False
     params: int | None = None
+    variables: Any = field(default=None, compare=False, repr=False)  # of a Linen module, believed to be what it is initialised with
+    shapes: flax_compat.Shapes = field(default_factory=dict, compare=False, repr=False)  # that its initialisers gave
 
     @property
     def kind(self) -> str:
@@ -135,7 +141,21 @@ class Request:
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
-        return self.guarded(self._trace)
+        if (found := self.believing(self._trace)) is not None:
+            return found
+        asked = self if self.variables is None else replace(self, variables=None)
+        return asked.guarded(asked._trace)
+
+    def believing(self, trace: Callable[[], Traced]) -> Traced | None:
+        """``trace()`` with the variables that it is believed to have; None where there are none, or where it is not shown that
+        initialisation would have given just these."""
+        if self.variables is None:
+            return None
+        with flax_compat.noting_what_is_read() as read, contextlib.suppress(TraceError):
+            found = self.guarded(trace)
+            if read.all_of(self.variables):
+                return found
+        return None
 
     def _trace(self) -> Traced:
         form = self.form
@@ -156,7 +176,8 @@ class Request:
         mistake is left as it is."""
         try:
             # Also while it is applied: Linen checks shapes with initialisers.
-            with guard.guarded(), compat.initialisers_accept_symbolic_fans(), compat.initialisers_run_once():
+            with guard.guarded(), compat.initialisers_accept_symbolic_fans(), \
+                    flax_compat.initialisers_run_once(self.shapes):
                 with compat.empty_slices_are_of_their_operand(), noted() as found:
                     return replace(trace(), orders=tuple(found.orders.values()), asked=tuple(found.differences))
         except guard.UsersMistake as mistake:
@@ -180,21 +201,36 @@ class Request:
         """The same request with every symbolic dimension replaced by its integer, in inputs and in the model's attributes."""
         return self._with(lambda dim: evaluate(internal(dim), env))
 
+    def again(self, domain: Domain, env: Mapping[Any, int]) -> Request:
+        """As :meth:`at`, of a model that was traced: initialisation, half of the time, is left out where the trace shows that its
+        variables are those of this request, with these sizes."""
+        there = self.at(domain, env)
+        if self.kind != "linen" or "_form" not in self.__dict__:
+            return there
+        variables = jax.tree.map(_sized(lambda dim: evaluate(internal(dim), env)), {"params": self.form.params, **self.form.others})
+        return replace(there, variables=variables, shapes=self.shapes)
+
     def where(self, values: Mapping[str, int]) -> Request:
         """The same request with integers for some of the internal variables, by name."""
         return self._with(lambda dim: compat.where(dim, dict(values)))
 
     def _with(self, instead: Callable[[Any], Any]) -> Request:
-        def dimension(x: Any) -> Any:
-            return instead(x) if compat.is_symbolic(x) else x
-
-        def leaf(x: Any) -> Any:
-            if isinstance(x, jax.ShapeDtypeStruct):
-                return jax.ShapeDtypeStruct(tuple(map(dimension, x.shape)), x.dtype)
-            return dimension(x)
-
+        leaf = _sized(instead)
         return Request(_substitute_model(self.model, leaf), jax.tree.map(leaf, self.inputs), self.method,
                        jax.tree.map(leaf, dict(self.kwargs)), self.rngs, self.mutable, self.params)
+
+
+def _sized(instead: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Of a leaf the same leaf with something else ``instead`` of each symbolic dimension."""
+    def dimension(x: Any) -> Any:
+        return instead(x) if compat.is_symbolic(x) else x
+
+    def leaf(x: Any) -> Any:
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(tuple(map(dimension, x.shape)), x.dtype)
+        return dimension(x)
+
+    return leaf
 
 
 def once(owner: Any, name: str, make: Callable[[], Any]) -> Any:

@@ -122,6 +122,10 @@ class Step:
         """The same step with integers for the symbolic dimensions."""
         return replace(self, forward=self.forward.at(domain, env), wanted=self._wanted(lambda asked: asked.at(domain, env)))
 
+    def again(self, domain: Any, env: Mapping[Any, int]) -> Step:
+        """As :meth:`at`, of a step that was traced; see :meth:`costmodel.trace.requests.Request.again`."""
+        return replace(self.at(domain, env), forward=self.forward.again(domain, env))
+
     def where(self, values: Mapping[str, int]) -> Step:
         """The same step with integers for some of the internal variables, by name."""
         return replace(self, forward=self.forward.where(values), wanted=self._wanted(lambda asked: asked.where(values)))
@@ -131,7 +135,10 @@ class Step:
 
     def run(self) -> Traced:
         """Trace. Raises TraceError with jax's reason and what to do next."""
-        return self.forward.guarded(self._trace)
+        if (found := self.forward.believing(self._trace)) is not None:
+            return found
+        step = self if self.forward.variables is None else replace(self, forward=replace(self.forward, variables=None))
+        return step.forward.guarded(step._trace)
 
     def _trace(self) -> Traced:
         form, state, targets = self.forward.form, self.state, self.targets

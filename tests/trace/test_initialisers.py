@@ -8,10 +8,12 @@ import flax.core
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from flax.core.scope import Scope
 
 import costmodel as cm
+from costmodel import _flax_compat as flax_compat
 from costmodel import _jax_compat as compat
 
 n, d = cm.dims("n d")
@@ -58,7 +60,7 @@ def test_flax_itself_runs_them_again():
 def counted_without(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> cm.Cost:
     """The cost with every check as flax makes it."""
     with monkeypatch.context() as patch:
-        patch.setattr(compat, "_remembering", lambda original: original)
+        patch.setattr(flax_compat, "_remembering", lambda original: original)
         return cm.analyze(model, (n, d))
 
 
@@ -120,8 +122,61 @@ class OfAnArray(nn.Module):
 def test_arrays_as_arguments_are_not_taken_for_each_other():
     with pytest.raises(cm.TraceError, match="ScopeParamShapeError"):
         cm.analyze(OfAnArray(), (n, 3))
-    assert compat._key(("w", [3, (n, 4)])) == ("w", (3, (n, 4)))
-    assert compat._key(("w", (jnp.ones(3),))) is None
+    assert flax_compat._key(("w", [3, (n, 4)])) == ("w", (3, (n, 4)))
+    assert flax_compat._key(("w", (jnp.ones(3),))) is None
+
+
+class Sized(nn.Module):
+    """What it initialises depends on the kind of number that its size is, which no symbol tells: ``how`` says what."""
+
+    how: str
+
+    @nn.compact
+    def __call__(self, x):
+        whole = isinstance(x.shape[0], int)
+        if self.how == "a parameter less" and not whole:
+            x = nn.Dense(3)(x)
+        if self.how == "a parameter more" and whole:
+            x = nn.Dense(3)(x)
+        if self.how == "a parameter's shape":
+            self.param("w", nn.initializers.ones, (4 + whole,))
+        if self.how == "a variable's shape":
+            self.variable("state", "v", lambda: jnp.ones(4 + whole))
+        if self.how == "a variable's shape, by argument":
+            self.variable("state", "v", jnp.ones, (4 + whole,))
+        if self.how == "a parameter while initialising" and self.is_initializing():
+            self.param("w", nn.initializers.ones, (4 + whole,))
+        if self.how == "a variable of a module less" and not whole:
+            nn.BatchNorm(use_running_average=True)(x)
+        return nn.Dense(5)(nn.BatchNorm(use_running_average=True)(x))
+
+
+@pytest.mark.parametrize("how", ["nothing", "a parameter less", "a parameter more", "a parameter's shape", "a variable's shape",
+                                 "a variable's shape, by argument", "a parameter while initialising",
+                                 "a variable of a module less"])
+def test_what_is_traced_again_has_what_it_is_initialised_with(how):
+    cost, plain = cm.analyze(Sized(how), (n, 3)), cm.analyze(Sized(how), (7, 3))
+    again = cost.request.again(cost.domain, cost.domain.bind({"n": 7})).run()
+    assert [(leaf.role, leaf.path) for leaf in again.leaves] == [(leaf.role, leaf.path) for leaf in plain.request.run().leaves]
+    assert str(again.jaxpr) == str(plain.request.run().jaxpr)
+
+
+@pytest.mark.parametrize("how", ["nothing", "a parameter less"])
+def test_a_point_is_not_initialised_again(how, monkeypatch):
+    """Unless it must be."""
+    cost = cm.analyze(Sized(how), (n, 3))
+    times = []
+    monkeypatch.setattr(Sized, "init", lambda self, *args, **kwargs: times.append(1) or nn.Module.init(self, *args, **kwargs))
+    assert cost.at(n=7).macs == 7*15
+    assert len(times) == (how != "nothing")
+
+
+def test_a_step_is_not_initialised_again_at_a_point(monkeypatch):
+    cost = cm.analyze_training(Sized("nothing"), (n, 3), loss=lambda y: (y**2).mean(), optimizer=optax.adamw(1e-3))
+    expected = cm.analyze_training(Sized("nothing"), (7, 3), loss=lambda y: (y**2).mean(), optimizer=optax.adamw(1e-3))
+    monkeypatch.delattr(nn.Module, "init")
+    there = cost.at(n=7)
+    assert (there.macs, there.flops, there.params) == (expected.macs, expected.flops, expected.params)
 
 
 @pytest.mark.parametrize("missing", ["a module", "a class", "a method"])
@@ -134,6 +189,6 @@ def test_without_what_it_stands_in_for_it_does_nothing(monkeypatch, missing):
         else:
             patch.delattr(Scope, "param")
         before = dict(vars(Scope))
-        with compat.initialisers_run_once(), compat.initialisers_accept_symbolic_fans():
+        with flax_compat.initialisers_run_once(), compat.initialisers_accept_symbolic_fans():
             assert vars(Scope) == before
     assert flax.core.Scope.param
