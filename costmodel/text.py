@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import math
 from collections.abc import Iterable, Sequence
@@ -21,19 +22,16 @@ def did_you_mean(name: object, among: Iterable[str], cutoff: float = 0.5) -> str
     return f" did you mean {' or '.join(known[each] for each in near)}?" if near else ""
 
 
-_PREFIXES = tuple((10.0**power, prefix) for power, prefix in (
-    (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12, "p")))
+_PREFIXES = ("", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P")  # the first: of what is smaller than all scales
+_SCALES = tuple(10.0**power for power in range(-12, 16, 3))
 
 
 def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 4.09 G, 51.2 µ."""
-    if value == 0 or math.isinf(value):
+    if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    size = abs(value)
-    for scale, prefix in _PREFIXES:
-        if size >= scale:
-            return f"{value / scale:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+    place = bisect.bisect_right(_SCALES, abs(value))
+    return f"{value / _SCALES[place - 1] if place else value:.3g} {_PREFIXES[place]}{unit}"
 
 
 def apart(value: float, limit: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -57,10 +57,15 @@ class Column(NamedTuple):
         """Name and unit, as programs have it."""
         return f"{self.name} [{self.unit}]" if self.unit else self.name
 
+    def all_shown(self, values: Iterable[Any]) -> list[str]:
+        """Cells for people."""
+        if self.style != "si":
+            return list(map(self.shown, values))
+        unit = self.unit  # most cells of most sheets are such floats
+        return [si(value, unit) if isinstance(value, float) else self.shown(value) for value in values]
+
     def shown(self, value: Any) -> str:
         """A cell for people, on one line whatever others chose to name; nothing for None."""
-        if self.style == "si" and isinstance(value, float):  # most cells of most sheets
-            return si(value, self.unit)
         if value is None:
             return ""
         if isinstance(value, str | Amount):

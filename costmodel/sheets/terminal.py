@@ -22,10 +22,9 @@ def text(sheet: Sheet, width: int | None = None) -> str:
 
 def _grid(sheet: Sheet, room: int) -> list[str]:
     heads = [[column.name, *([f"[{column.unit}]"] if column.unit and column.style != "si" else [])] for column in sheet.columns]
-    cell = [column.shown for column in sheet.columns[1:]]
-    body = [[" " * (2 * (not line.counts)) + shown(line.told), *[told(value) for told, value in zip(cell, line.cells, strict=True)]]
-            for line in sheet.lines]
-    columns = [[row[i] for row in body] for i in range(len(heads))]
+    columns = [[" " * (2 * (not line.counts)) + shown(line.told) for line in sheet.lines],
+               *[column.all_shown([line.cells[i] for line in sheet.lines]) for i, column in enumerate(sheet.columns[1:])]]
+    body = list(zip(*columns, strict=True))
     widths = [max(map(len, (*head, *column))) for head, column in zip(heads, columns, strict=True)]
     least = [_least(head, column, i == 0, sheet.columns[i].style in ("text", "exact"))
              for i, (head, column) in enumerate(zip(heads, columns, strict=True))]
