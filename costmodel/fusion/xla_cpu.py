@@ -38,6 +38,7 @@ from costmodel.fusion.predicates import (
 from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
 from costmodel.fusion.uniform import uniform
+from costmodel.fusion.widened_once import widened_once
 from costmodel.fusion.widening import widened
 from costmodel.fusion.windows import located_windows
 from costmodel.fusion.ynnpack import clusters
@@ -101,7 +102,7 @@ def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
     table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(merged(table))))))))))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
-    return relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))
+    return widened_once(relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e))))
 
 
 def _fresh(e: Equation) -> bool:

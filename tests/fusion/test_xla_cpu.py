@@ -201,3 +201,31 @@ def test_what_is_changed_in_place_is_not_read_elsewhere_by_the_same_kernel():
 
     part = "float32", 199 * 256
     assert ours(program, SQUARE)[part] == xla(program, SQUARE)[part] == 1
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x.sum(1),
+    lambda x: (x * x).sum(1),
+    lambda x: (x.sum(1), x + 1),
+    lambda x: ((x * x).sum(1), x + 1),
+    lambda x: ((x.reshape(-1) * x.reshape(-1)).sum(), x + 1),
+    lambda x: (x.sum(1), x[:, ::-1]),
+    lambda x: (x.sum(1), x[3:]),
+    lambda x: (x.sum(1), jnp.pad(x, 1)),
+    lambda x: (x.sum(1), jnp.concatenate([x, x])),
+    lambda x: (x.sum(1), x[PLACES]),
+    lambda x: (x.sum(1), x > 0),
+    lambda x: (x.sum(1), x.sum(0)),
+    lambda x: (x.sum(1), x.T),
+    lambda x: (x.sum(1), x.astype(jnp.int32)),
+    lambda x: (x.max(1), x + 1),
+    lambda x: (x.sum(1), jnp.sort(x, 1)),
+    lambda x: (x.sum(1), x @ x),
+    lambda x: x / x.sum(1, keepdims=True),
+    jax.nn.softmax,
+], ids=["alone", "squares", "and arithmetic", "squares and arithmetic", "reshaped and arithmetic", "reversed", "sliced", "padded",
+        "concatenated", "gathered", "compared", "twice", "transposed", "to integers", "greatest", "sorted", "product", "divided",
+        "softmax"])
+def test_bfloat16_is_widened_once_for_all_its_readers(f):
+    """The library is given an array in 32 bits that others widen, too."""
+    agree(f, array(256, 256, dtype="bfloat16"))
