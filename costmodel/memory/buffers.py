@@ -237,8 +237,11 @@ class _Reader:
         made = [c.maker for c in results if c.maker is not None and self.kernels[c.maker].main.branch != e.branch]
         # Without a kernel in any branch: before the first kernel that follows.
         follows = next((i for i, k in enumerate(self.kernels) if k.main.index > e.index), len(self.kernels) - 1)
-        joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, max(made, default=follows))
+        joined = self.contents[e.outs[0]] = Content(e.outs[0], e.loops, last := max(made, default=follows))
         self.branches += [(c, joined) for c in results]
+        for c in results:  # what a branch hands through is there until one was taken
+            if c.maker is not None and self.kernels[c.maker].main.branch == e.branch:
+                c.users.append((last, e.loops))
         index = self.content(e.ins[0], e.loops)
         self.choices += [(index, joined)] if index is not None else []
 
