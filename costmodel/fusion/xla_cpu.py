@@ -21,6 +21,7 @@ from costmodel.fusion.conversions import (
 from costmodel.fusion.exchanges import exchanged
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.layouts import row_major_in_loops
+from costmodel.fusion.masked import chosen
 from costmodel.fusion.merging import merged
 from costmodel.fusion.predicates import (
     almost_unary,
@@ -100,7 +101,7 @@ def _on_all_paths(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(merged(table))))))))))
+    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(chosen(merged(table)))))))))))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
     return widened_once(relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e))))
 

@@ -90,6 +90,7 @@ class Memory:
     choices: tuple[tuple[Content, Content], ...]  # (what a branch is chosen by, the result)
     changed: tuple[tuple[Content, Content], ...]  # those of ``updates`` that leave the rest of old as it is
     looped: frozenset[int]  # kernels that run as a loop over what they make
+    operands: tuple[tuple[Content, ...], ...]  # of each kernel, as a fusion has them: the last equation's first
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)  # schedules that were worked out
 
 
@@ -129,6 +130,7 @@ class _Reader:
         self.branches: list[tuple[Content, Content]] = []
         self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
+        self.operands: list[list[tuple[int, int, Content]]] = [[] for _ in kernels]  # (minus the equation's place, the operand's, it)
         for v in table.inputs:
             self.contents[v] = Content(v, given_up=v.origin in donate)
 
@@ -150,7 +152,8 @@ class _Reader:
             c.maker is not None and len(self.kernels[c.maker].writes) > 1))
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
                       tuple(self.branches), tuple(self.choices), tuple(self.changed),
-                      frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))))
+                      frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))),
+                      tuple(tuple(dict.fromkeys(c for *_, c in sorted(each, key=lambda found: found[:2]))) for each in self.operands))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -260,6 +263,7 @@ class _Reader:
                 if read is None:
                     continue
                 read.users.append((number, e.loops))
+                self.operands[number].append((-e.index, position, read))
                 maker = self.maker.get(source)
                 if maker is not None and maker.phase in ("", "recompute") and (maker.path, maker.phase) != (e.path, e.phase):
                     read.shown = True

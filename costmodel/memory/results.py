@@ -33,11 +33,7 @@ class _Group:
     bytes: Expr
     kind: str
     nested: bool
-
-    @property
-    def turn(self) -> tuple[bool, int]:
-        """Of two that are as large that in a loop or branch asks first, then that made first."""
-        return not self.nested, min((c.maker for c in self.members if c.maker is not None), default=0)
+    turn: int  # the first of its makers, in post-order
 
 
 def reserved(held: Memory, order: Sequence[int]) -> list[Buffer]:
@@ -46,7 +42,8 @@ def reserved(held: Memory, order: Sequence[int]) -> list[Buffer]:
     Twice: without the updates that a compiler may leave out, which says who meets whom; then with those of them that it makes."""
     possible = [pair for pair in held.updates if pair in held.possible]
     apart = Lifetimes(replace(held, updates=tuple(pair for pair in held.updates if pair not in held.possible)), order, early=True)
-    groups = [_group(held, members, apart) for members in apart.places()]
+    turns = _post_order(held)
+    groups = [_group(held, members, apart, turns) for members in apart.places()]
     home = {c: group for group in groups for c in group.members}
     met = {(old, new): apart.interval[new][0] for old, new in possible if home[old] is not home[new]}
     lent = _lend(groups, home, met)
@@ -66,7 +63,34 @@ def reserved(held: Memory, order: Sequence[int]) -> list[Buffer]:
     return found
 
 
-def _group(held: Memory, members: list[Content], apart: Lifetimes) -> _Group:
+def _post_order(held: Memory) -> dict[int, int]:
+    """The place of each kernel in an order in which operands come before who reads them, the first operand first; what a branch is
+    chosen by comes before what it is given (XLA, HloComputation::MakeInstructionPostOrder)."""
+    chosen = {joined: index for index, joined in held.choices}
+    given: dict[Content, list[Content]] = {}
+    for part, joined in held.branches:
+        given.setdefault(joined, []).append(part)
+    found: dict[int, int] = {}
+
+    def first(c: Content) -> list[Content]:
+        return [*([chosen[c]] if c in chosen else []), *given.get(c, ())]
+
+    for root in reversed(range(len(held.kernels))):
+        pending: list[tuple[int, bool]] = [(root, False)]
+        while pending:
+            k, done = pending.pop()
+            if k in found:
+                continue
+            if done:
+                found[k] = len(found)
+                continue
+            pending.append((k, True))
+            before = [o for c in held.operands[k] for o in (*first(c), c)]
+            pending += [(o.maker, False) for o in reversed(before) if o.maker is not None and o.maker not in found and o.maker < k]
+    return found
+
+
+def _group(held: Memory, members: list[Content], apart: Lifetimes, turns: dict[int, int]) -> _Group:
     spans: list[Span] = []
     for first, last in sorted(apart.interval[c] for c in members):
         if spans and first <= spans[-1][1] + 1:
@@ -74,7 +98,8 @@ def _group(held: Memory, members: list[Content], apart: Lifetimes) -> _Group:
         else:
             spans.append((first, last))
     nested = any(c.loops or c.opens is not None or (c.maker is not None and held.kernels[c.maker].branch) for c in members)
-    return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index), nested)
+    turn = min((turns[c.maker] for c in members if c.maker is not None), default=0)
+    return _Group(members, spans, members[0].value.bytes, min((c.kind for c in members), key=KINDS.index), nested, turn)
 
 
 def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> set[_Group]:
@@ -86,7 +111,7 @@ def _lend(groups: Sequence[_Group], home: dict[Content, _Group], met: Pairs) -> 
                                                  key=lambda g: size_at_reference(g.bytes))}
     asking = [g for g in groups if g.kind in ("activations", "temporaries")]
     place: dict[_Group, _Group] = {}
-    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), g.turn)):
+    for group in sorted(asking, key=lambda g: (-size_at_reference(g.bytes), not g.nested, g.turn)):
         near = [place.get(old, old) for old in over.get(group, ())]
         for result in dict.fromkeys([*(r for r in near if r in lenders), *lenders]):
             if _fits(group.bytes, result.bytes) and not any(_meet(group, other, over) for other in lenders[result]):
