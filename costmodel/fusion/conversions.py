@@ -10,7 +10,7 @@ from sympy import Expr
 from costmodel.fusion.graph import Graph, views
 from costmodel.fusion.predicates import almost_unary, arithmetic, dear, product
 from costmodel.rules.branches import Branch
-from costmodel.rules.params import Along, Convolution, Largest, Permutation, Places, Reduction
+from costmodel.rules.params import Along, Contraction, Convolution, Largest, Permutation, Places, Reduction
 from costmodel.rules.traits import Trait, traits_of
 from costmodel.rules.work import Array, CostTable, Equation, Value, Work, is_floating
 from costmodel.symbolic.forms import ONE, ZERO, FloorDiv, ceil_div, minimum
@@ -35,6 +35,28 @@ def relaid(table: CostTable, operands: Callable[[Equation], Iterable[int]]) -> C
             made = Value(value.array)
             equations.append(copied(e, (value,), made, (value.array.size,), _COPY))
             e = replace(e, ins=(*e.ins[:position], made, *e.ins[position + 1:]))
+        equations.append(e)
+    return replace(table, equations=tuple(equations))
+
+
+def each_way(table: CostTable) -> CostTable:
+    """The program in which a constant array that products sum over in different ways is there once for each: what repeats a number
+    is made transposed (XLA, AlgebraicSimplifier)."""
+    made = {out: e for e in table for out in e.outs if Trait.CONSTANT in e.traits and out.array.size != 1}
+    root = views(table)
+    known: dict[Value, dict[object, Value]] = {}  # by the axes that are summed, the array
+    equations: list[Equation] = []
+    for e in table:
+        for position, operand in enumerate(e.ins[:2] if isinstance(e.params, Contraction) else ()):
+            v = root(operand)
+            if v not in made or made[v].loops != e.loops or v.array != operand.array:
+                continue
+            ways = known.setdefault(v, {})
+            way = e.params.contracting[position], e.params.batch[position]  # type: ignore[union-attr]
+            if way not in ways:
+                ways[way] = Value(v.array) if ways else v
+                equations += [replace(made[v], outs=(ways[way],))] if ways[way] is not v else []
+            e = replace(e, ins=(*e.ins[:position], ways[way], *e.ins[position + 1:]))
         equations.append(e)
     return replace(table, equations=tuple(equations))
 

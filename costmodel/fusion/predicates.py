@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sympy import Add
+
 from costmodel.fusion.graph import Graph
 from costmodel.rules.params import Along, Broadcast, Contraction, Convolution, Reduction
 from costmodel.rules.traits import Trait
@@ -52,6 +54,11 @@ def takes(e: Equation) -> bool:
 def computes(e: Equation, names: frozenset[str]) -> bool:
     """Whether all its operations are of these kinds, and it has some."""
     return bool(e.work.ops) and all(kind.name in names for kind, _, _ in e.work.ops)
+
+
+def one_operation(e: Equation) -> bool:
+    """Whether an equation is one operation an element after all, as a square is."""
+    return Add(*(dense for _, dense, _ in e.work.ops)) == e.outs[0].array.size
 
 
 def product(e: Equation) -> bool:

@@ -6,6 +6,7 @@ from sympy import Expr
 
 from costmodel.fusion.compiler import Fusion, compiler
 from costmodel.fusion.conversions import (
+    each_way,
     every_pair,
     hoisted,
     located,
@@ -101,7 +102,8 @@ def _on_all_paths(graph: Graph, e: Equation) -> bool:
 
 def _passes(table: CostTable) -> CostTable:
     """Convolutions are brought into one layout (XLA, ConvCanonicalization)."""
-    table = sorted_first(tiled(uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(chosen(merged(table)))))))))))
+    table = uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(chosen(merged(table)))))))))
+    table = sorted_first(tiled(each_way(table)))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
     return widened_once(relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e))))
 
@@ -116,9 +118,12 @@ def _fresh(e: Equation) -> bool:
 
 def _workspace(e: Equation) -> tuple[Expr, ...]:
     """Random bits are made in a loop over two counters, which is given copies. Tiles of a cumulative operation are padded first.
-    Of bfloat16 a loop that reads parts of an array is given a copy in 32 bits."""
+    Of bfloat16 a loop that reads parts of an array is given a copy in 32 bits. What finds the place of the largest
+    finds that, too."""
     if in_two_words(e):
         return tuple(word.bytes for word in e.outs)
+    if finds_places(e):
+        return tuple(e.ins[0].array.bits * place.array.size / 8 for place in e.outs)
     if Trait.SCAN_READ in e.traits:  # for the whole loop
         return tuple(_WORD * v.array.size for v in e.ins if v.array.dtype == "bfloat16")
     if Trait.CUMULATIVE not in e.traits or not isinstance(e.params, Along):

@@ -8,7 +8,7 @@ it, and a stage of convolutions with the pooling that follows it.
 from __future__ import annotations
 
 from costmodel.fusion.graph import Graph
-from costmodel.fusion.predicates import arithmetic, computes, product
+from costmodel.fusion.predicates import arithmetic, computes, one_operation, product, vector_product
 from costmodel.rules.params import Reduction, Window
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
@@ -120,17 +120,18 @@ def _only_use(graph: Graph, e: Equation) -> list[Equation]:
 
 
 def _has(graph: Graph, e: Equation) -> bool:
-    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not. A power is products,
-    which it has; what they multiply is mostly used elsewhere, too, as XLA computes it once (HloCSE), so that it is not drawn in."""
+    """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not. A square is one
+    product, which it has; of other powers what they multiply is mostly used elsewhere, too, as XLA computes it once (HloCSE), so
+    that it is not drawn in. A product with a vector is a loop of XLA's own."""
     if arithmetic(e) and any(computes(e, frozenset({name})) for name in _CLAMPS):
         other = _CLAMPS[e.work.ops[0][0].name]
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
     if arithmetic(e):
-        computed = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and Trait.COMPOSED not in e.traits)
+        computed = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and (Trait.COMPOSED not in e.traits or one_operation(e)))
         return computed and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
     if product(e) or Trait.CONVOLUTION in e.traits:
-        return computes(e, _OPERATIONS)
+        return computes(e, _OPERATIONS) and not vector_product(e)
     return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
 
 

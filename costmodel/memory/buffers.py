@@ -21,12 +21,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sympy import Add
-
 from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, Policy, plan, rewritten
 from costmodel.fusion import policy as policy_named
-from costmodel.fusion.predicates import arithmetic
+from costmodel.fusion.predicates import arithmetic, one_operation
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import ORIGINS, Array, CostTable, Equation, Value
 from costmodel.text import did_you_mean
@@ -130,7 +128,8 @@ class _Reader:
         self.branches: list[tuple[Content, Content]] = []
         self.choices: list[tuple[Content, Content]] = []
         self.copies: list[Content] = []  # outputs that show an input which stays
-        self.operands: list[list[tuple[int, int, Content]]] = [[] for _ in kernels]  # (minus the equation's place, the operand's, it)
+        # Of each kernel (the equation's place, backwards; the operand's; what it is).
+        self.operands: list[list[tuple[int, int, Content]]] = [[] for _ in kernels]
         for v in table.inputs:
             self.contents[v] = Content(v, given_up=v.origin in donate)
 
@@ -153,7 +152,7 @@ class _Reader:
         return Memory(self.kernels, contents, tuple(carries), tuple(self.updates), frozenset(self.possible), frozenset(parts),
                       tuple(self.branches), tuple(self.choices), tuple(self.changed),
                       frozenset(i for i, k in enumerate(self.kernels) if any(map(self.policy.looped, k.equations))),
-                      tuple(tuple(dict.fromkeys(c for *_, c in sorted(each, key=lambda found: found[:2]))) for each in self.operands))
+                      tuple(tuple(dict.fromkeys(c for *_, c in sorted(each, key=lambda o: o[:2]))) for each in self.operands))
 
     def _workspaces(self) -> Iterator[Content]:
         """What kernels need beside what they read and write."""
@@ -269,7 +268,8 @@ class _Reader:
                     read.shown = True
                 if position == 0 and Trait.IN_PLACE in e.traits and e.outs[0] in self.contents:
                     self.changed.append((read, self.contents[e.outs[0]]))
-                    self.updates.append(self.changed[-1])
+                    if not self._reshaped(e, source):
+                        self.updates.append(self.changed[-1])
                 if Trait.SORT in e.traits and position < len(e.outs):
                     self._sorts(read, v.array, e.outs[position], number)
                 dying[read] = None
@@ -279,6 +279,16 @@ class _Reader:
                 if donated or ((self._may_be_overwritten(old) or self._alone(computed, old))
                                and _same_places(old.value.array, v.array) and self._pointwise(computed, old)):
                     self._may_take(old, self.contents[v], donated)
+
+    def _reshaped(self, e: Equation, source: Value) -> bool:
+        """Whether an update is of something in another shape, which XLA for processors copies first: repetition within a dimension
+        is one into a further dimension to it."""
+        maker = self.maker.get(source)
+        if not self.policy.reserves_results or Trait.UPDATE not in e.traits or maker is None:
+            return False
+        made, of = source.array.shape, maker.ins[0].array.shape if Trait.BROADCAST in maker.traits else ()
+        within = len(of) == len(made) and any(a not in (1, b) for a, b in zip(of, made, strict=True))
+        return within or made != e.ins[0].array.shape
 
     def _sorts(self, old: Content, array: Array, new: Value, kernel: int) -> None:
         """Compilers sort in place what nothing else reads (XLA, HloDataflowAnalysis::CanShareOperandBufferWithUser), and what is no
@@ -305,7 +315,7 @@ class _Reader:
         while users := {e: None for v in shaped for e in self.users.get(v, ())}:
             known = shaped | self.numbers
             if any(v.array.shape and self.root(v) not in known for e in users for v in e.ins) or not all(
-                    arithmetic(e) and (Trait.COMPOSED not in e.traits or _one_operation(e)) for e in users):
+                    arithmetic(e) and (Trait.COMPOSED not in e.traits or one_operation(e)) for e in users):
                 break
             left = [e for e in left if e not in users]
             shaped = {out for e in users if e in computed for out in e.outs}
@@ -359,8 +369,3 @@ class _Reader:
 
 def _same_places(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.bits == b.bits
-
-
-def _one_operation(e: Equation) -> bool:
-    """Whether an equation is one operation an element after all, as a square is."""
-    return Add(*(dense for _, dense, _ in e.work.ops)) == e.outs[0].array.size
