@@ -245,8 +245,7 @@ class _Growth:
         if not e.runs_with(consumer):
             return Trait.CONSTANT in e.traits
         if e in self.library or consumer in self.library:
-            return self.library.get(e) == self.library.get(consumer) or (_is_cheap(e) and (
-                e not in self.library or Trait.CONSTANT in e.traits))  # what a library repeats it writes
+            return self.library.get(e) == self.library.get(consumer) or _is_cheap(e)
         if loop(e):
             return fusion.producer(graph, e, consumer, operand)
         if contraction(e) or window(e):

@@ -16,8 +16,7 @@ _COPY, _VIEW = traits_of(Trait.COPY), traits_of(Trait.VIEW)
 def merged(table: CostTable) -> CostTable:
     """The program in which each result that is equal to an earlier value is another name of it (XLA, HloCSE and
     AlgebraicSimplifier), without what is needed for such results only. What is recomputed on purpose is merged, too: jax's barriers
-    are gone by then (XLA for processors, OptimizationBarrierExpander). What is made of nothing, as numbered places are, is made for
-    each reader."""
+    are gone by then (XLA for processors, OptimizationBarrierExpander)."""
     if not any(e.same for e in table):
         return table
     known = {*table.inputs, *table.made}
@@ -26,7 +25,7 @@ def merged(table: CostTable) -> CostTable:
     taken = {root(v) for v in table.inputs}  # what a result cannot be another name of
     equations: list[Equation] = []
     for e in table:
-        if not e.same or not e.ins or not known.issuperset(e.same):
+        if not e.same or not known.issuperset(e.same):
             equations.append(e)
             taken.update(root(out) for out in e.outs if out in results)
             continue

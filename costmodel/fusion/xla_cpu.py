@@ -39,6 +39,7 @@ from costmodel.fusion.predicates import (
 )
 from costmodel.fusion.random import in_two_words, two_words
 from costmodel.fusion.registry import register
+from costmodel.fusion.repeated import repeated
 from costmodel.fusion.uniform import uniform
 from costmodel.fusion.widened_once import widened_once
 from costmodel.fusion.widening import widened
@@ -105,7 +106,7 @@ def _passes(table: CostTable) -> CostTable:
     table = uniform(put_back(hoisted(exchanged(two_words(widened(moved_units(chosen(merged(table)))))))))
     table = sorted_first(tiled(each_way(table)))
     table = row_major_in_loops(located(located_windows(every_pair(table))))
-    return widened_once(relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e))))
+    return repeated(widened_once(relaid(table, lambda e: (*not_as_matrices(e), *not_channels_last(e)))))
 
 
 def _fresh(e: Equation) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from costmodel.fusion.graph import Graph
 from costmodel.fusion.predicates import arithmetic, computes, one_operation, product, vector_product
-from costmodel.rules.params import Reduction, Window
+from costmodel.rules.params import Broadcast, Contraction, Reduction, Window
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import Equation, Value
 from costmodel.symbolic.forms import ZERO
@@ -94,7 +94,7 @@ def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int], few: set[Eq
     while pending:
         e = pending.pop(0)
         for near in (*_producers(graph, e), *_only_use(graph, e)):
-            if (near in inside or near in taken or near in few or near.loops != seed.loops or not _has(graph, near)
+            if (near in inside or near in taken or near in few or near.loops != seed.loops or not computed(graph, near)
                     or size + _instructions(near) > LIMIT):
                 continue
             users = graph.users(near)
@@ -119,7 +119,7 @@ def _only_use(graph: Graph, e: Equation) -> list[Equation]:
     return users if len(users) == 1 and not graph.is_result(e) else []
 
 
-def _has(graph: Graph, e: Equation) -> bool:
+def computed(graph: Graph, e: Equation) -> bool:
     """Whether the library has the operation; max and min with literals are one clamp to XLA, which it has not. A square is one
     product, which it has; of other powers what they multiply is mostly used elsewhere, too, as XLA computes it once (HloCSE), so
     that it is not drawn in. A product with a vector is a loop of XLA's own."""
@@ -128,11 +128,16 @@ def _has(graph: Graph, e: Equation) -> bool:
         if any(_with_literal(near, other) for near in (*_only_use(graph, e), *_producers(graph, e))):
             return False
     if arithmetic(e):
-        computed = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and (Trait.COMPOSED not in e.traits or one_operation(e)))
-        return computed and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
+        given = Trait.COPY in e.traits or (computes(e, _OPERATIONS) and (Trait.COMPOSED not in e.traits or one_operation(e)))
+        return given and all(v.array.dtype in _TYPES for v in (*e.ins, *e.outs))
     if product(e) or Trait.CONVOLUTION in e.traits:
-        return computes(e, _OPERATIONS) and not vector_product(e)
-    return Trait.BROADCAST in e.traits or _reduces(e) or _separate_windows(e)
+        return computes(e, _OPERATIONS) and not (vector_product(e) and _sums(e))
+    return Trait.BROADCAST in e.traits or isinstance(e.params, Broadcast) or _reduces(e) or _separate_windows(e)
+
+
+def _sums(e: Equation) -> bool:
+    """Whether a product sums over more than one element: else it is elementwise arithmetic."""
+    return isinstance(e.params, Contraction) and any(e.ins[0].array.shape[axis] != 1 for axis in e.params.contracting[0])
 
 
 def _with_literal(e: Equation, names: frozenset[str]) -> bool:

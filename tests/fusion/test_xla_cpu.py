@@ -229,3 +229,48 @@ def test_what_is_changed_in_place_is_not_read_elsewhere_by_the_same_kernel():
 def test_bfloat16_is_widened_once_for_all_its_readers(f):
     """The library is given an array in 32 bits that others widen, too."""
     agree(f, array(256, 256, dtype="bfloat16"))
+
+
+def biggest(x: Any, axis: int) -> Any:
+    return jax.grad(lambda x: x.max(axis).sum())(x)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: biggest(x, 0),
+    lambda x: biggest(x, 1),
+    lambda x: (x > 0).astype(jnp.float32) * jnp.sin(x),
+    lambda x: ((x > 0).astype(jnp.float32) * jnp.sin(x)).sum(1),
+], ids=["greatest of columns", "greatest of rows", "masked", "sum of masked"])
+def test_a_product_with_a_mask_is_a_choice(f):
+    """Which the library does not make."""
+    agree(f, array(8192, 8192))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: (x**2).sum(),
+    lambda x: (x**2).sum(1),
+    lambda x: (x * x).mean(),
+    lambda x: ((x + 1)**2).sum(1),
+], ids=["all", "rows", "mean", "of a sum"])
+def test_a_square_is_summed_by_the_library(f):
+    agree(f, array(8192, 8192))
+
+
+@pytest.mark.parametrize(("shape", "other"), [
+    ((128, 64), (64, 96)), ((8192, 64), (64, 1)), ((8192, 64), (64,)), ((1, 64), (64, 8192)), ((128, 1), (1, 96)),
+    ((8, 128, 64), (8, 64, 96)), ((8, 1280, 64), (8, 64, 1))])
+def test_a_product_with_a_vector_is_none_of_the_library(shape, other):
+    """Which multiplies matrices, and then what follows is of the same kernel."""
+    agree(lambda a, b: ((a @ b)**2).sum(), array(*shape), array(*other))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x > x.max(),
+    lambda x: x > x.max(1, keepdims=True),
+    lambda x: jnp.where(x > 0, x.sum(1, keepdims=True), 0.0),
+    lambda x: jnp.sin(x - x.max(1, keepdims=True)),
+    lambda x: x % x.max(1, keepdims=True),
+    lambda x: (x > x.max(), x.max()),
+], ids=["number", "column", "chosen", "computed", "used often", "result"])
+def test_what_the_library_repeats_for_a_loop_is_written(f):
+    agree(f, array(8192, 8192))
