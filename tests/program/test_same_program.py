@@ -76,7 +76,7 @@ def test_what_runs_in_another_order_is_priced_as_it_runs():
     """jax transposes a gather earlier than a slice: the same equations, in an order in which another peak is held."""
     symbolic, concrete = cm.analyze(twice(choice), cm.spec((N, M))), cm.analyze(twice(choice), cm.spec((17, 23))).at()
     forms = symbolic.at_a_point(symbolic, {"n": 17, "m": 23}, symbolic.domain.bind({"n": 17, "m": 23}))
-    assert forms.live_peak("xla-cpu") != concrete.live_peak("xla-cpu")
+    assert forms.live_peak("eager") != concrete.live_peak("eager")
     for n, m in ((17, 23), (19, 11)):
         at, concrete = symbolic.at(n=n, m=m), cm.analyze(twice(choice), cm.spec((n, m))).at()
         for metric, option in metrics():
