@@ -62,6 +62,7 @@ class Part:
     kernels:   how many it has, products too.
     kept:      bytes that wait for its backward pass, without copies of parameters.
     params:    elements of parameters; ``gradients`` their bytes as they are summed over ``data``, once a step.
+    shared:    bytes that a device sends to sum gradients over ``model``, once a step: of what each has, of tokens of its own.
     """
 
     products: tuple[Product, ...]
@@ -71,6 +72,7 @@ class Part:
     kept: Any
     params: Any
     gradients: Any
+    shared: Any
 
 
 class Stages:
@@ -84,7 +86,8 @@ class Stages:
         self.stack, self.sequence_parallel, self.compiled = stack, sequence_parallel, compiled
         self.cost = stack.training(sequence_parallel)
         kept, params = self._by_home(self._residuals()), self._by_home(self._parameters())
-        self.forms = {name: _part(kernels, total(kept[name]), total(params[name])) for name, kernels in self._kernels.items()}
+        self.forms = {name: _part(kernels, total(kept[name]), total(params[name]), self._batch)
+                      for name, kernels in self._kernels.items()}
         for name, part in self.forms.items():
             if self._batch & {s.name for s in part.gradients.free_symbols}:
                 raise CostModelError(f"{stack.name} sends of every sequence over data in its part {name!r}, so that it cannot be "
@@ -176,15 +179,17 @@ def _whole_again(kernels: list[Kernel]) -> list[Kernel]:
     return [k for k in kernels if k.main.phase != Phase.RECOMPUTE] + forward
 
 
-def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
+def _part(kernels: list[Kernel], kept: Expr, params: Expr, batch: set[str]) -> Part:
     """A part of its kernels. What is sent over ``data`` are gradients, of each of which one of two devices sends as much as it
-    has."""
-    products, over_model, moved, gradients = [], [], [], []
+    has; so is what is sent over ``model`` whatever the ``batch``, and is summed over micro-batches before, as Megatron does."""
+    products, over_model, moved, gradients, shared = [], [], [], [], []
     for kernel in kernels:
         over = {axis for e in kernel.equations for axis in axes_of(e)}
         exchanges = [(kind.name, size * e.times) for e in kernel.equations for kind, size in sent(e)]
         if DATA in over:
             gradients += [size.xreplace({symbol(DATA): Integer(2)}) for _, size in exchanges]
+        elif over and not any(batch & {s.name for s in size.free_symbols} for _, size in exchanges):
+            shared += [size for _, size in exchanges]
         elif over:
             over_model += [OverModel(kind, size) for kind, size in exchanges]
         elif isinstance(kernel.main.params, Contraction):
@@ -192,7 +197,7 @@ def _part(kernels: list[Kernel], kept: Expr, params: Expr) -> Part:
         else:
             moved.append(kernel.bytes * kernel.times)
     count = len(products) + len(over_model) + len(moved)
-    return Part(tuple(products), tuple(over_model), total(moved), count, kept, params, total(gradients))
+    return Part(tuple(products), tuple(over_model), total(moved), count, kept, params, total(gradients), total(shared))
 
 
 def _product(kernel: Kernel) -> Product:
@@ -218,11 +223,11 @@ def _leaves(forms: Mapping[str, Part]) -> Iterator[Expr]:
         for p in part.products:
             yield from (p.count, p.m, p.n, p.k)
         yield from (s.bytes for s in part.sent)
-        yield from (part.moved, part.kept, part.params, part.gradients)
+        yield from (part.moved, part.kept, part.params, part.gradients, part.shared)
 
 
 def _with_leaves(part: Part, values: Iterator[np.ndarray]) -> Part:
     """The part with numbers for its expressions, in the order of :func:`_leaves`."""
     products = tuple(Product(next(values), next(values), next(values), next(values), p.dtype) for p in part.products)
     over_model = tuple(OverModel(s.kind, next(values)) for s in part.sent)
-    return Part(products, over_model, next(values), part.kernels, next(values), next(values), next(values))
+    return Part(products, over_model, next(values), part.kernels, next(values), next(values), next(values), next(values))

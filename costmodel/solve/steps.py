@@ -1,7 +1,8 @@
 """A step of a training plan in closed form: its seconds by what takes them, and the memory of the busiest device.
 
 The forms of :mod:`~costmodel.solve.stages`, multiplied by a stage's layers and composed by a pipeline
-(:mod:`costmodel.sharding.pipelines`); gradients are summed over ``data`` after the last micro-batch, with nothing hidden behind it.
+(:mod:`costmodel.sharding.pipelines`); gradients are summed over ``data``, and over ``model`` where each device has tokens of its
+own, after the last micro-batch, with nothing hidden behind it.
 Devices are laid out as Megatron does: tensor parallelism innermost, then data, then the pipeline.
 """
 
@@ -165,6 +166,9 @@ class Composer:
             found = over_data("reduce_scatter", plan.microbatches) + over_data("all_gather")
         else:
             found = over_data("reduce_scatter", plan.microbatches) + over_data("all_gather", 2 * plan.microbatches)
+        if plan.tensor > 1:  # at once, as what it has of each is little
+            shared = parts[plan.recompute].shared * self.layers / plan.pipeline + _ends(plan, parts, "shared")
+            found += self.rates.sending("all_reduce", shared, legs["tensor"]) if shared else 0.0
         if plan.pipeline > 1 and self.stages.stack.shared_table:  # the first and the last stage sum its gradients
             found += self.rates.sending("all_reduce", parts[LAST].gradients, legs["pipeline"])
         return found
@@ -194,7 +198,8 @@ def _ends(plan: Plan, parts: dict[str, Part], what: str) -> float:
 
 
 def _entry(part: Part, i: int) -> Part:
-    return Part((), (), float(part.moved[i]), part.kernels, float(part.kept[i]), float(part.params[i]), float(part.gradients[i]))
+    return Part((), (), float(part.moved[i]), part.kernels, float(part.kept[i]), float(part.params[i]), float(part.gradients[i]),
+                float(part.shared[i]))
 
 
 def _share(times: dict[str, dict[str, float]], what: str) -> float:
