@@ -384,7 +384,7 @@ def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
         size = _MINE.size
         if size is None:
             return original(*operands, **kwargs)
-        import opt_einsum
+        import opt_einsum  # type: ignore[import-untyped]
 
         sized = [jax.ShapeDtypeStruct(tuple(d if isinstance(d, int) else size(d) for d in x.shape), x.dtype) if hasattr(x, "shape")
                  else x for x in operands]
@@ -406,7 +406,7 @@ STAND_IN = 8  # what jax takes a symbolic dimension for where it chooses the ord
 
 def contractions(operands: Sequence[Any], shapes: Sequence[Sequence[int]], options: Mapping[str, Any]) -> tuple[Any, ...]:
     """The contractions in which jax computes an einsum whose arrays, None among the operands, have these shapes."""
-    import opt_einsum  # type: ignore[import-untyped]
+    import opt_einsum
 
     left = iter(shapes)
     given = [jax.ShapeDtypeStruct(tuple(next(left)), "float32") if x is None else x for x in operands]

@@ -190,7 +190,8 @@ class _Along:
 
     def turns(self, end: float, there: bool) -> tuple[int | None, bool]:
         """The step from which on compute binds, where it does in the end, else the memory; None where the memory does from the
-        first step on. And whether compute binds in the end: by the last step or, of a line without one, by the ratio ``end``. Raises CostModelError where that turns more than once."""
+        first step on. And whether compute binds in the end: by the last step or, of a line without one, by the ratio ``end``.
+        Raises CostModelError where that turns more than once."""
         line = self.line
         rising = (end if line.last is None else self.ratio(line.last, there)) > 1
 
