@@ -20,7 +20,7 @@ from costmodel.pricing.grown import Grown, sampled
 from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
 from costmodel.rules.types import Types, retype
-from costmodel.rules.work import CostTable, skip_masked
+from costmodel.rules.work import UNCOUNTED, CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
 from costmodel.surface import said
 from costmodel.symbolic.forms import symbol
@@ -313,7 +313,11 @@ class Cost(Face, Symbolic):
     def skip_masked(self) -> Cost:
         """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
         backward: operations at their effective length, s·(s + 1)/2 of s² scores. The program still moves whole arrays; one kernel
-        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`)."""
+        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`). Masks of positions that have no closed
+        form are counted whole, which is said on stderr."""
+        if whole := sum(e.part == UNCOUNTED for e in self.program):
+            which = "1 mask of positions has" if whole == 1 else f"{whole} masks of positions have"
+            print(f"costmodel: {which} no closed form of what is kept in {shown(self.name)}: all is counted there", file=sys.stderr)
         return self._derived(f"{self.name}, masked scores skipped", skip_masked)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:

@@ -1,4 +1,5 @@
-"""A page says where its figures are another program's, its scripts run by node where there is one: judged by analyses with integers."""
+"""A page says where its figures are another program's, its scripts run by node where there is one: judged by analyses with
+integers."""
 
 from __future__ import annotations
 
@@ -43,8 +44,9 @@ def alone(m):
 def told(cost: cm.Cost, sizes: list[int]) -> list[list[str]]:
     """What a page says at each size, and its multiply-accumulates there."""
     exported = export(cost, ["lecture"], {"m": sizes[0]}, ())
-    program = (f'globalThis.document = {{getElementById: () => ({{textContent: {json.dumps(json.dumps(exported.data))}}})}};\n{SCRIPTS}\n'
-               f"{exported.functions}\nconsole.log(JSON.stringify({json.dumps(list(map(str, sizes)))}.map((size) => {{"
+    data = json.dumps(json.dumps(exported.data))
+    program = (f"globalThis.document = {{getElementById: () => ({{textContent: {data}}})}};\n{SCRIPTS}\n{exported.functions}\n"
+               f"console.log(JSON.stringify({json.dumps(list(map(str, sizes)))}.map((size) => {{"
                "const {args} = bind({m: BigInt(size)});"
                "return [elsewhere(args), String(settled(lines(...args), D.linesBelow)[D.headline.macs])];})));")
     done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=True, timeout=60)
@@ -65,7 +67,8 @@ def test_figures_are_right_or_doubted(call, sizes, most, capsys):
 
 @node
 def test_what_is_said(capsys):
-    said = {call: told(cm.analyze(*call(cm.dims("m"))), sizes) for call, sizes in ((three, [5, 9]), (of_depth, [31, 2]), (five, [8, 9]))}
+    asked = ((three, [5, 9]), (of_depth, [31, 2]), (five, [8, 9]))
+    said = {call: told(cm.analyze(*call(cm.dims("m"))), sizes) for call, sizes in asked}
     assert "another order than that of these figures" in said[three][1][0]
     assert said[of_depth][1][0] in ("Another program holds here: these figures are of the one where m > 20.",
                                     "Another program holds here: these figures are of the one where m <= 20.", "")

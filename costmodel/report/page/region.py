@@ -13,10 +13,13 @@ from costmodel.symbolic.forms import symbol
 
 
 def region(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
-    """What a page says of a point: places of forms that are above zero where no einsum is contracted in another order (``margins``;
-    None where that cannot be told); the comparisons of a fitted cost (``tests``: place, whether for equality) with their ``outcomes``
-    where its structure is this one, none where they do not tell structures apart; ``always``: any point may be another program's.
-    ``seen`` are points at which a concrete trace was the same, in internal variables.
+    """What a page needs to tell where its figures hold.
+
+    margins:  places of forms that are above zero where no einsum is contracted in another order; None where that cannot be told.
+    tests:    the comparisons of a fitted cost (place, whether for equality), with their ``outcomes`` where its structure is this
+              one: none where they do not tell structures apart.
+    always:   any point may be another program's.
+    seen:     points at which a concrete trace was the same, in internal variables.
     """
     regions, fitted = cost.origin.compared, cost.origin.fitted
     margins = _margins(cost)
