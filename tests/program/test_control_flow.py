@@ -574,7 +574,7 @@ def test_a_reshape_that_holds_for_some_sizes_restricts_the_domain_to_them():
 
 
 def test_a_mapped_loop_has_the_cap_of_its_lanes():
-    """It runs until all lanes have stopped, and each stops at the cap: what runs is counted in a run of one that never stops early."""
+    """It runs until all lanes have stopped, and each stops at the cap: trips are counted in a run of lanes that stop there."""
     b, n = cm.dims("b n")
 
     def capped(x):
@@ -583,4 +583,4 @@ def test_a_mapped_loop_has_the_cap_of_its_lanes():
     once, twice = (cm.analyze(f, shape) for f, shape in ((jax.vmap(capped), (b, 3)), (jax.vmap(jax.vmap(capped)), (n, b, 3))))
     trips, _ = jax.vmap(capped)(jnp.ones((4, 3)))
     assert once.at(b=4).transcendentals == 4 * 3 * int(trips.max()) == 240 and once.symbols == ("b",)
-    assert twice.at(b=4, n=5).transcendentals == 1200 and once.coverage.bounded
+    assert twice.at(b=4, n=5).transcendentals == 1200 and once.coverage.count("bounded")
