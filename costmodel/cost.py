@@ -6,6 +6,7 @@ integers in place of formulas.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from costmodel.rules.branches import Branches
 from costmodel.rules.types import Types, retype
 from costmodel.rules.work import UNCOUNTED, CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
-from costmodel.surface import said
+from costmodel.surface import brief, number, said
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
@@ -90,6 +91,8 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
     from costmodel.program.fit.depth import Grows
     from costmodel.program.table import cost_table
 
+    if trace_limit is not None:
+        trace_limit = number(trace_limit, "trace_limit", "trace_limit=60, or None for no limit")
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
@@ -379,6 +382,10 @@ class Cost(Face, Symbolic):
         is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
         from costmodel.report.page import write_page
 
+        if not isinstance(path, str | os.PathLike):
+            raise CostModelError(f"{brief(path)} is no path: give the file to write, as 'page.html'")
+        if isinstance(hardware, str) or not isinstance(hardware, Sequence):
+            raise CostModelError(f"hardware={brief(hardware)} must be a list of devices, as ['h100-sxm']")
         write_page(path, self, hardware, at)
 
     def to_json(self, indent: int | None = None) -> str:
@@ -438,6 +445,10 @@ def from_json(text: str, *, limit: int | None = None) -> Cost:
     """
     from costmodel.program.serialize import MAX_TEXT, from_json
 
+    if not isinstance(text, str | bytes):
+        raise CostModelError(f"{brief(text)} is no text of a cost: give what cost.to_json() wrote")
+    if limit is not None:
+        number(limit, "limit of characters", "limit=10_000_000")
     saved = from_json(text, MAX_TEXT if limit is None else limit)
     cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
     cost.known.elsewhere.update({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)

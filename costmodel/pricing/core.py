@@ -197,7 +197,11 @@ class Symbolic(Priced):
     def price(self, metric: str, **options: Any) -> Expr:
         """A metric as an internal expression, computed once. Raises CostModelError for an unknown metric or option."""
         key = (metric, *sorted(options.items()))
-        if key not in self._prices:
+        try:
+            known = key in self._prices
+        except TypeError:  # of an option that is no text, which the check below says
+            known = False
+        if not known:
             asked = metrics.get(metric)
             asked.check(options)
             with collector.paused():

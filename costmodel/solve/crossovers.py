@@ -20,6 +20,7 @@ from costmodel.rules.work import OpKind, total
 from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.solve.region import edges, in_the_limit
+from costmodel.surface import named
 from costmodel.symbolic.asymptotics import ratio_at_infinity
 from costmodel.symbolic.forms import ZERO, evaluate
 
@@ -128,6 +129,9 @@ def crossover(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappin
     Raises MissingPeak, and CostModelError where no kernel is meant.
     """
     found = device if isinstance(device, Hardware) else load(device)
+    for what, name, such_as in (("layer", layer, "layer/mlp"), ("kind of kernel", kind, "dot")):
+        if name is not None:
+            named(what, name, such_as)
     along = _Along(line_of(cost, symbol, at or {}), found, policy_of(found, policy), layer, kind)
     line, work = along.line, along.work(cost)
     if work.operations == 0 or work.bytes == 0:

@@ -25,6 +25,7 @@ from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.fits import bytes_used, of_all
 from costmodel.solve.line import Line, first_true, line_of
 from costmodel.solve.region import in_the_limit
+from costmodel.surface import number
 from costmodel.symbolic.asymptotics import ratio_at_infinity
 from costmodel.text import apart
 
@@ -38,7 +39,7 @@ def seconds_of(text: float | str) -> float:
     (0.05, 2.0)
     """
     if not isinstance(text, str):
-        if not 0 < text < math.inf:
+        if not 0 < number(text, "time", "50ms") < math.inf:
             raise CostModelError(f"a time of {text} s is none: write 50ms, 2s or 300us")
         return float(text)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)", text.strip())
@@ -87,7 +88,7 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
 
     Raises CostModelError where the time grows faster than the symbol (throughput has no such limit) or not with it.
     """
-    if not 0 < within < 1:
+    if not 0 < number(within, "part of the limit", "0.05") < 1:
         raise CostModelError(f"within={within} is a part of the limit between 0 and 1, as 0.05")
     found = _device(device)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
