@@ -73,9 +73,10 @@ class _Same:
         return place, name or (r.primitive,), tuple(sorted(ins) if name in _COMMUTES else ins), parameters
 
     def _operand(self, value: Value) -> Hashable:
+        if value in self.integers:  # a literal, or what follows from shapes: with integers in their place that is a literal, too
+            return value.array, self.integers[value]
         if value in self.literals:
-            # As text: 0 and -0 differ, and what is no number is itself. Of large integers floats are not exact.
-            return value.array, str(self.literals[value]), self.integers.get(value)
+            return value.array, str(self.literals[value])  # as text: 0 and -0 differ, and what is no number is itself
         return self.first.get(value, value)
 
     def _number(self, key: Hashable) -> int:
