@@ -123,7 +123,12 @@ def test_what_follows_from_sizes_is_equal_to_itself():
     def sampled(x, at):
         return jax.scipy.ndimage.map_coordinates(x, [at[:, 0], at[:, 1]], order=1)
 
-    for function, shapes in ((twice, lambda n, m: ((n, 8), cm.spec((m,), "int32"), (8, 8))), (sampled, lambda n, m: ((n, n), (m, 2)))):
+    def normalised(x):
+        """The mean by itself and in the variance: of as many elements."""
+        return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    for function, shapes in ((twice, lambda n, m: ((n, 8), cm.spec((m,), "int32"), (8, 8))),
+                             (sampled, lambda n, m: ((n, n), (m, 2))), (normalised, lambda n, m: ((n, m),))):
         cost = cm.analyze(function, *shapes(n, m))
         for sizes in ((2, 3), (7, 11), (64, 33)):
             judge = cm.analyze(function, *shapes(*sizes))
