@@ -72,11 +72,12 @@ class _Known:
         self.places.update((v, Place(0, ZERO)) for v in self.program.ranges)
         self.made = {out: r for r in self.program.equations for out in r.outs}
         self.of_places = OfPlaces(self.program)
+        self.rough: set[Value] = set()  # masks of places that keep less than is known of them
 
     # -- forwards --------------------------------------------------------------------------------------------------------------
 
     def forward(self, r: Raw) -> None:
-        self.of_places.forward(r)
+        self.of_places.forward(r, self.lowest | self.highest)
         if len(r.outs) != 1 or r.effects:
             return
         out = r.outs[0]
@@ -147,7 +148,7 @@ class _Known:
             facts[out] = found
 
     def _moved(self, r: Raw, value: Value, out: Value) -> None:
-        for same in (self.zeros, self.ones, self.lowest, self.highest):
+        for same in (self.zeros, self.ones, self.lowest, self.highest, self.rough):
             if value in same:
                 same.add(out)
         axes = axes_of(r)
@@ -167,7 +168,7 @@ class _Known:
         compared = r.jax
         if not right.plain and left.plain:
             compared, left, right = _MIRRORED[r.jax], right, left
-        if left.distance and left.modulus == ONE and left.block == ONE and right.fixed and right.plain:
+        if left.distance and left.modulus == ONE and right.fixed and right.plain:
             # |i - j + s| ≤ m is s - m ≤ j - i ≤ s + m; with < one less; > and ≥ are what that leaves.
             self._distant(out, left, compared, right.shift)
         elif left.modulus != ONE and right.fixed and right.plain and compared in _OF_EQUALITY:
@@ -218,6 +219,8 @@ class _Known:
         if (place := divided(r, self.made, self.places)) is not None:
             self.places[out] = place
         inside, outside = self.zero.get(which), _outside(self.true.get(which))
+        if which in self.of_places.compared and which not in self.true:
+            self.rough.add(out)
         for fixed, region in ((no, inside), (yes, outside)):
             if region is not None and fixed in self.zeros:
                 self.zero[out] = region
@@ -285,9 +288,12 @@ class _Known:
 
 
     def uncounted(self, r: Raw) -> bool:
-        """Whether an equation applies a mask that is made of places alone and is no region."""
+        """Whether an equation applies a mask that is made of places alone and is no region, or one that is not counted."""
         mask = self.of_places.applied(r, self.zeros, self.lowest)
-        return mask is not None and mask not in self.true and mask not in self.low
+        if mask is None or mask in self.rough:
+            return mask is not None
+        region = self.low.get(mask) or self.true.get(mask)
+        return region is None or region.count(mask.array.shape) is None
 
 
 def _outside(region: Region | None) -> Region | None:

@@ -19,6 +19,7 @@ class OfPlaces:
 
     compared:   those that come from comparisons of indices.
     indicators: those of them that are 0 or 1.
+    extremes:   those of them that are very low or high somewhere, to be added to scores.
     """
 
     def __init__(self, program: RawProgram) -> None:
@@ -26,9 +27,10 @@ class OfPlaces:
         self._made: set[Value] = set(program.ranges)
         self.compared: set[Value] = set()
         self.indicators: set[Value] = set()
+        self.extremes: set[Value] = set()
 
-    def forward(self, r: Raw) -> None:
-        """Note what an equation makes of what is known."""
+    def forward(self, r: Raw, extremes: Set[Value]) -> None:
+        """Note what an equation makes of what is known; ``extremes`` are very low and high numbers."""
         if r.effects or any(v not in self._made and v not in self._fixed for v in r.ins):
             return
         if r.jax != "iota" and not any(v in self._made for v in r.ins):
@@ -37,17 +39,22 @@ class OfPlaces:
         self._made.update(r.outs)
         if r.jax in _COMPARED or any(v in self.compared for v in r.ins):
             self.compared.update(r.outs)
+        if any(v in self.extremes for v in r.ins) or (r.jax in ("select_n", "mul") and set(r.ins) & extremes
+                                                      and any(v in self.compared for v in r.ins)):
+            self.extremes.update(r.outs)
         if r.jax in _COMPARED or (r.jax in _KEEPS_INDICATORS and any(v in self.indicators for v in r.ins)
                                   and all(v in self.indicators for v in r.ins if v in self._made)):
             self.indicators.update(r.outs)
 
     def applied(self, r: Raw, zeros: Set[Value], lowest: Set[Value]) -> Value | None:
-        """The mask that an equation applies to what is no mask: it replaces by zero or by what is very low, or multiplies by 0
-        and 1."""
+        """The mask that an equation applies to what is no mask: it replaces by zero or by what is very low, adds what is very low,
+        or multiplies by 0 and 1."""
         if r.effects or any(out in self._made for out in r.outs) or len(r.outs) != 1:
             return None
         if r.jax == "select_n" and len(r.ins) == 3:
             return r.ins[0] if r.ins[0] in self.compared and set(r.ins[1:]) & (zeros | lowest) else None
+        if r.jax == "add":
+            return next((v for v in r.ins if v in self.extremes), None)
         if r.jax == "mul":
             return next((v for v in r.ins if v in self.indicators and v.array.shape == r.outs[0].array.shape), None)
         return None
