@@ -364,17 +364,19 @@ class Cost(Face, Symbolic):
         return communication(self, device.laid(topology or {}), large=large.replace(",", " ").split())
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
-        """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
+        """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows, of the program that the model
+        is there; ``"params"``: as a multiple
         of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""
+        from costmodel.solve.region import at_large
         from costmodel.symbolic.asymptotics import in_parameters, leading_term
 
-        price = self.metric(metric, **options)
         if large == "params":
-            return in_parameters(price, self.params)
+            return in_parameters(self.metric(metric, **options), self.params)
         unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
         if unknown:
             raise DomainError(f"unknown symbol {', '.join(unknown)}:{did_you_mean(unknown[0], self.symbols)} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
+        price = at_large(self, set(large.replace(",", " ").split())).metric(metric, **options)
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:

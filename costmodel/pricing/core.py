@@ -275,7 +275,7 @@ class Symbolic(Priced):
                 return self
         fixed = self.fixed_at(env)
         if fixed not in self.known.where:
-            if (ordered := self._in_other_order(env)) is not None:
+            if (ordered := self._in_other_order(env, key)) is not None:
                 self.known.elsewhere[key] = ordered._settled(env, values)
                 return self.known.elsewhere[key]
             if self.request is None or not self.request.repeatable:
@@ -338,7 +338,7 @@ class Symbolic(Priced):
             return None
         return found if found is not None and set(found.symbols) <= set(values) else None
 
-    def _in_other_order(self, env: Mapping[Any, int]) -> Symbolic | None:
+    def _in_other_order(self, env: Mapping[Any, int], key: Key) -> Symbolic | None:
         """This program in the orders of einsums that jax chooses at a point; None where they are its own, where it does not trace
         so, and where a concrete trace at the point is another program still."""
         orders = self.compared.other_orders(env)
@@ -347,19 +347,22 @@ class Symbolic(Priced):
             return None
         if orders not in self.known.ordered:
             with using(self.rules):
-                self.known.ordered[orders] = self._ordered_as_at(env)
+                self.known.ordered[orders] = self._ordered_as_at(env, key)
         return self.known.ordered[orders]
 
-    def _ordered_as_at(self, env: Mapping[Any, int]) -> Symbolic | None:
+    def _ordered_as_at(self, env: Mapping[Any, int], key: Key) -> Symbolic | None:
         assert self.request is not None
         try:
             made = ordered_as_at(self.request, env)
             found = None if made is None else self._of(self.request, made)
             if found is None or found.symbols != self.symbols or found.compared.other_orders(env):
                 return None
-            return None if any(found._differs(env, *self._concrete(env))) else found
+            if any(found._differs(env, *self._concrete(env))):
+                return None
         except CostModelError:
             return None
+        found.compared.settle(env, key)
+        return found
 
     def _of(self, request: Traceable, made: Made) -> Symbolic:
         """The cost of another request of this model, which was traced already."""

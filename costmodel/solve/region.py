@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from costmodel.errors import CostModelError
+from costmodel.pricing.core import Symbolic
 from costmodel.program.regions import Signature
-from costmodel.solve.line import Line, first_true
+from costmodel.solve.line import Line, first_true, text
+from costmodel.symbolic.forms import evaluate, symbol
 
+Told = tuple[Signature, tuple[bool, ...]]
 _FAR = 2**40  # steps from a line's first one: nothing that a model compares sizes with is as large
 _MOST = 16  # regions along a line
+_USUAL = 16  # of symbols that are not large
 
 
 def in_the_limit(line: Line) -> Line:
@@ -21,18 +27,41 @@ def in_the_limit(line: Line) -> Line:
     if line.last is not None or not line.cost.origin.looks_again:
         return line
     there = _told(line, line.first + _FAR)
-    if there in _own(line):
+    if there in _own(line.cost):
         return line
     step = first_true(lambda i: _told(line, i) == there, line.first, None)
     assert step is not None
-    point = line.point(step)
-    if line.name in point.cost.symbols:
-        return replace(line, cost=point.cost)
+    return replace(line, cost=_closed(line.cost, line.name, line.point(step).values))
+
+
+def at_large(cost: Symbolic, names: Collection[str]) -> Symbolic:
+    """The cost of the program that the model is where these symbols are large, and all others are of a usual size.
+
+    Raises CostModelError where there is no closed form of that program.
+    """
+    if not cost.origin.looks_again:
+        return cost
+    env: dict[Any, int] = {}
+    for v in cost.domain.ordered:
+        wanted = max(v.lower, _FAR if v.symbol in names else _USUAL)
+        divisor = int(evaluate(v.divisor, env))
+        env[symbol(v.name)] = -(-(wanted if v.upper is None else min(wanted, v.upper)) // divisor)
+    if _told_at(cost, env) in _own(cost):
+        return cost
+    values = {v.symbol: int(evaluate(v.divisor, env)) * env[symbol(v.name)] for v in cost.domain.variables}
+    return _closed(cost, ", ".join(sorted(names)), values)
+
+
+def _closed(cost: Symbolic, name: str, values: Mapping[str, int]) -> Symbolic:
+    """The cost in closed form of the program at a point where some symbols are large."""
+    there: Symbolic = cost.at(**values).cost
+    if set(there.symbols) == set(cost.symbols):
+        return there
     try:
-        return replace(line, cost=line.cost.region(**point.values))
+        return cost.region(**values)
     except CostModelError as refusal:
-        raise CostModelError(f"{line.cost.name} is another program where {line.name} is large, from about {line.value(step)} on, "
-                             f"without a closed form: give {line.name} an end with cm.dims(..., max=...)") from refusal
+        raise CostModelError(f"{cost.name} is another program where {name} is large, as at {text(values)}, without a closed form: "
+                             f"give {name} an end with cm.dims(..., max=...)") from refusal
 
 
 def edges(line: Line) -> tuple[int, ...]:
@@ -49,17 +78,18 @@ def edges(line: Line) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _told(line: Line, i: int) -> tuple[Signature, tuple[bool, ...]]:
+def _told(line: Line, i: int) -> Told:
     """What tells programs apart at a step, without a trace there."""
-    origin = line.cost.origin
-    env = origin.domain.bind({**line.at, line.name: line.value(i)})
-    orders = origin.compared.other_orders(env)
-    known = origin.fitted is not None and origin.fitted.told_apart
-    return orders, origin.fitted.asked.outcome(env) if known else ()
+    return _told_at(line.cost, line.cost.domain.bind({**line.at, line.name: line.value(i)}))
 
 
-def _own(line: Line) -> set[tuple[Signature, tuple[bool, ...]]]:
-    """What tells the line's own program."""
-    origin = line.cost.origin
+def _told_at(cost: Symbolic, env: Mapping[Any, int]) -> Told:
+    origin = cost.origin
     known = origin.fitted is not None and origin.fitted.told_apart
-    return {(frozenset(), outcome) for outcome in (origin.fitted.outcomes if known else {()})}
+    return origin.compared.other_orders(env), origin.fitted.asked.outcome(env) if known else ()
+
+
+def _own(cost: Symbolic) -> set[Told]:
+    """What tells the cost's own program."""
+    fitted = cost.origin.fitted
+    return {(frozenset(), outcome) for outcome in (fitted.outcomes if fitted is not None and fitted.told_apart else {()})}

@@ -59,8 +59,8 @@ def true_of(mask, rows: int, columns: int) -> int:
     return int(np.broadcast_to(kept, (rows, columns)).sum())
 
 
-@pytest.mark.parametrize("how", ["where", "less one", "added"])
-@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize(("name", "how"), [*((name, "where") for name in MASKS), *itertools.product(
+    ("prefix", "sinks", "by blocks", "dilated window", "not the prefix"), ("less one", "added"))])
 def test_a_mask_keeps_what_numpy_counts(name, how, capsys):
     s = cm.dims("s")
     cost = cm.analyze(written(MASKS[name], how), (s, 3), (s, 3), (s, 5)).skip_masked()

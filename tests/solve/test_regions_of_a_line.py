@@ -98,3 +98,13 @@ def test_orders_of_other_programs_are_not_this_ones():
         assert cost.at(m=size).macs == cm.analyze(lambda x, a, b: jnp.einsum("nd,dr,re->ne", x, a, b), (40, 64), (64, size),
                                                   (size, 64)).macs
         assert jitted.at(m=size).macs == cm.analyze(*of_three(size)).macs
+
+
+def test_a_leading_term_is_that_of_the_program_at_large_values():
+    """Of linear attention the products grow with the sequence, not with its square; of the deeper model three layers count."""
+    m, n = cm.symbols("m n")
+    attention = cm.analyze(*of_three(cm.dims("m")))
+    layers = cm.analyze(*of_rows(deeper)(cm.dims("n")))
+    for cost, name, symbol, call in ((attention, "m", m, of_three), (layers, "n", n, of_rows(deeper))):
+        far = [cm.analyze(*call(size)).macs for size in (2**20, 2**21)]
+        assert far[1] == 2 * far[0] and cost.leading_order(name, "macs") == far[0] // 2**20 * symbol
