@@ -21,8 +21,8 @@ function fitTold(line, fit) {
 function crossText(line, found) {
   if (!found.becomes) return "the ridge is not crossed once";
   const from = found.value === undefined ? "all along" : `from ${line.name} = ${found.value} on`;
-  const steps = [line.first, line.last ?? 1n << DOUBLINGS, ...(found.value === undefined ? [] : [found.value / line.step])];
-  return `${found.becomes}-bound ${from}${unsure(line, ...steps.slice(found.value === undefined ? 0 : 1))}`;
+  const steps = [line.last ?? 1n << DOUBLINGS, ...(found.value === undefined ? [] : [found.value / line.step])];
+  return `${found.becomes}-bound ${from}${unsure(line, ...steps)}`;
 }
 
 // The whole program's crossing, and that of each kind of kernel that computes.
