@@ -125,12 +125,13 @@ def is_literal(atom: Any) -> bool:
 
 class _Mine(threading.local):
     """What this thread asked for; ``equality`` and ``order`` are told what jax decides without knowing, ``answer`` decides instead;
-    ``axes`` are the sizes that axes of meshes have."""
+    ``size`` is what symbolic dimensions are taken for in orders of einsums, ``axes`` are the sizes that axes of meshes have."""
 
     symbolic_fans = False
     answer: Any = None
     equality: Callable[[Any, Any], None] | None = None
     order: Callable[[Sequence[Any], Mapping[str, Any]], None] | None = None
+    size: Callable[[Any], int] | None = None
     axes: Mapping[str, int] | None = None
 
 
@@ -329,10 +330,24 @@ def _noting_order(original: Callable[..., Any]) -> Callable[..., Any]:
     def contract_path(*operands: Any, **kwargs: Any) -> Any:
         if _MINE.order is not None and sum(hasattr(x, "shape") for x in operands) > 2:
             _MINE.order(operands, kwargs)
-        return original(*operands, **kwargs)
+        size = _MINE.size
+        if size is None:
+            return original(*operands, **kwargs)
+        import opt_einsum  # type: ignore[import-untyped]
+
+        sized = [jax.ShapeDtypeStruct(tuple(d if isinstance(d, int) else size(d) for d in x.shape), x.dtype) if hasattr(x, "shape")
+                 else x for x in operands]
+        chosen, contractions = opt_einsum.contract_path(*sized, **kwargs)
+        given = {id(x): operand for x, operand in zip(sized, operands, strict=True)}
+        return [given[id(x)] for x in chosen], contractions
 
     contract_path.noting = True  # type: ignore[attr-defined]
     return contract_path
+
+
+def einsums_ordered_by(size: Callable[[Any], int]) -> contextlib.AbstractContextManager[None]:
+    """While it lasts, in this thread, jax chooses the orders of einsums that it traces by ``size(dim)`` of symbolic dimensions."""
+    return in_this_thread(_MINE, "size", size)
 
 
 STAND_IN = 8  # what jax takes a symbolic dimension for where it chooses the order of an einsum (_einsum_contract_path)
@@ -340,7 +355,7 @@ STAND_IN = 8  # what jax takes a symbolic dimension for where it chooses the ord
 
 def contractions(operands: Sequence[Any], shapes: Sequence[Sequence[int]], options: Mapping[str, Any]) -> tuple[Any, ...]:
     """The contractions in which jax computes an einsum whose arrays, None among the operands, have these shapes."""
-    import opt_einsum  # type: ignore[import-untyped]
+    import opt_einsum
 
     left = iter(shapes)
     given = [jax.ShapeDtypeStruct(tuple(next(left)), "float32") if x is None else x for x in operands]

@@ -6,6 +6,7 @@ integers in place of formulas.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,9 @@ from costmodel.pricing.grown import Grown, sampled
 from costmodel.program.fit.limit import TRACE_LIMIT
 from costmodel.rules.branches import Branches
 from costmodel.rules.types import Types, retype
-from costmodel.rules.work import CostTable, skip_masked
+from costmodel.rules.work import UNCOUNTED, CostTable, skip_masked
 from costmodel.sharding.mesh import Mesh, mesh_of
-from costmodel.surface import said
+from costmodel.surface import brief, number, said
 from costmodel.symbolic.forms import symbol
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
@@ -90,6 +91,8 @@ def analyze_request(asked: Traceable, *, unknown: str = "error", branches: str =
     from costmodel.program.fit.depth import Grows
     from costmodel.program.table import cost_table
 
+    if trace_limit is not None:
+        trace_limit = number(trace_limit, "trace_limit", "trace_limit=60, or None for no limit")
     if unknown not in ("error", "warn"):
         raise CostModelError(f"unknown={unknown!r} must be 'error' or 'warn'")
     if branches not in tuple(Branches):
@@ -313,7 +316,11 @@ class Cost(Face, Symbolic):
     def skip_masked(self) -> Cost:
         """This cost as of kernels that skip what a causal or sliding mask throws away (flash, splash attention), forward and
         backward: operations at their effective length, s·(s + 1)/2 of s² scores. The program still moves whole arrays; one kernel
-        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`)."""
+        that does not is a rule's matter (:func:`costmodel.rules.attention.fused_attention`). Masks of positions that have no closed
+        form are counted whole, which is said on stderr."""
+        if whole := sum(e.part == UNCOUNTED for e in self.program):
+            which = "1 mask of positions has" if whole == 1 else f"{whole} masks of positions have"
+            print(f"costmodel: {which} no closed form of what is kept in {shown(self.name)}: all is counted there", file=sys.stderr)
         return self._derived(f"{self.name}, masked scores skipped", skip_masked)
 
     def _derived(self, name: str, change: Callable[[CostTable], CostTable]) -> Cost:
@@ -357,17 +364,19 @@ class Cost(Face, Symbolic):
         return communication(self, device.laid(topology or {}), large=large.replace(",", " ").split())
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
-        """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows; ``"params"``: as a multiple
+        """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows, of the program that the model
+        is there; ``"params"``: as a multiple
         of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""
+        from costmodel.solve.region import at_large
         from costmodel.symbolic.asymptotics import in_parameters, leading_term
 
-        price = self.metric(metric, **options)
         if large == "params":
-            return in_parameters(price, self.params)
+            return in_parameters(self.metric(metric, **options), self.params)
         unknown = [name for name in large.replace(",", " ").split() if name not in self.symbols]
         if unknown:
             raise DomainError(f"unknown symbol {', '.join(unknown)}:{did_you_mean(unknown[0], self.symbols)} "
                               f"the symbols here are {', '.join(self.symbols) or 'none'}")
+        price = at_large(self, set(large.replace(",", " ").split())).metric(metric, **options)
         return leading_term(price, {symbol(name) for name in large.replace(",", " ").split()})
 
     def to_html(self, path: str, hardware: Sequence[str | Hardware] = (), **at: int) -> None:
@@ -375,6 +384,10 @@ class Cost(Face, Symbolic):
         is recomputed. ``hardware`` are the devices that it offers (default: all known), ``at`` is where it starts."""
         from costmodel.report.page import write_page
 
+        if not isinstance(path, str | os.PathLike):
+            raise CostModelError(f"{brief(path)} is no path: give the file to write, as 'page.html'")
+        if isinstance(hardware, str) or not isinstance(hardware, Sequence):
+            raise CostModelError(f"hardware={brief(hardware)} must be a list of devices, as ['h100-sxm']")
         write_page(path, self, hardware, at)
 
     def to_json(self, indent: int | None = None) -> str:
@@ -434,6 +447,10 @@ def from_json(text: str, *, limit: int | None = None) -> Cost:
     """
     from costmodel.program.serialize import MAX_TEXT, from_json
 
+    if not isinstance(text, str | bytes):
+        raise CostModelError(f"{brief(text)} is no text of a cost: give what cost.to_json() wrote")
+    if limit is not None:
+        number(limit, "limit of characters", "limit=10_000_000")
     saved = from_json(text, MAX_TEXT if limit is None else limit)
     cost = Cost(saved.program, saved.domain, name=saved.name, regions=saved.regions, fitted=saved.fitted)
     cost.known.elsewhere.update({point: Cost(there.program, there.domain, name=there.name, regions=there.regions)

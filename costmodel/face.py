@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr
@@ -12,7 +12,7 @@ from costmodel.pricing.core import Priced
 from costmodel.pricing.metrics import get
 from costmodel.program.coverage import Coverage
 from costmodel.sheets import html, latex
-from costmodel.surface import levels
+from costmodel.surface import brief, levels
 
 if TYPE_CHECKING:
     from costmodel.hardware import Energies, Hardware
@@ -148,6 +148,8 @@ class Face(Priced):
 
 def _origins(donate: Sequence[str]) -> Any:
     """As a key; text is left to be refused."""
+    if not isinstance(donate, Collection) or not all(isinstance(each, str) for each in donate):
+        raise CostModelError(f"donate={brief(donate)} must name origins of inputs, as ('parameter', 'optimizer')")
     return donate if isinstance(donate, str) else tuple(sorted(donate))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from costmodel.errors import CostModelError
 from costmodel.finding import attribute, importing, installed, instance
 from costmodel.inputs import Input
+from costmodel.surface import named
 from costmodel.text import did_you_mean
 from costmodel.trace.recipe import Recipe
 
@@ -177,7 +178,7 @@ def model(name: str) -> ModelEntry:
 
     Raises CostModelError for an unknown name (with the nearest ones), a module that does not import, or an attribute it lacks.
     """
-    if ":" in name:
+    if ":" in named("model", name, "resnet50"):
         return _attribute(name)
     found = _of_one_zoo(name)
     if found is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from costmodel.errors import CostModelError
 
@@ -51,6 +54,50 @@ def levels(depth: int | None) -> int | None:
     if depth is None or (isinstance(depth, int) and not isinstance(depth, bool) and depth >= 1):
         return depth
     raise CostModelError(f"{option('depth', depth)} must be an integer of at least 1")
+
+
+def brief(value: object) -> str:
+    """A value as a message has it: on one line, and not long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def named(what: str, value: object, such_as: str) -> str:
+    """A name that was asked for. Raises CostModelError for what is no text.
+
+    >>> named("metric", "macs", "flops")
+    'macs'
+    >>> named("metric", 3, "flops")
+    Traceback (most recent call last):
+    costmodel.errors.CostModelError: 3 is no metric: give its name as text, as 'flops'
+    """
+    if isinstance(value, str):
+        return str(value)
+    raise CostModelError(f"{brief(value)} is no {what}: give its name as text, as {such_as!r}")
+
+
+def point(value: object, name: str = "at") -> dict[str, Any]:
+    """Values of symbols by name. Raises CostModelError for what is none of these.
+
+    >>> point({"n": 3}), point(None)
+    ({'n': 3}, {})
+    """
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return dict(value)
+    raise CostModelError(f"{name}={brief(value)} must give symbols by name, as {name}={{'n': 8}}")
+
+
+def number(value: object, what: str, such_as: str) -> float:
+    """A real number that is no NaN. Raises CostModelError for anything else.
+
+    >>> number(0.05, "part", "0.05")
+    0.05
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value):
+        return float(value)
+    raise CostModelError(f"{brief(value)} is no {what}: give a number, as {such_as}")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from costmodel import collector
 from costmodel.errors import CostModelError
 from costmodel.fusion.kernel import Kernel
 from costmodel.rules.work import CostTable, Equation
+from costmodel.surface import named
 from costmodel.text import did_you_mean
 
 
@@ -91,6 +92,7 @@ def scoped(policy: Policy) -> Iterator[None]:
 def policy(name: str) -> Policy:
     """The policy of that name. Raises CostModelError naming those that there are."""
     _load()
+    name = named("fusion policy", name, "xla-gpu")
     if name == "compulsory" and name not in _registry:
         raise CostModelError("compulsory is what a program must move, and no fusion policy: bytes, a roofline at a point, compare "
                              f"and a crossover have it; name one of {', '.join(policies())} here")

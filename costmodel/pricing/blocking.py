@@ -32,7 +32,7 @@ from costmodel.pricing.core import Symbolic
 from costmodel.pricing.workload import Counts
 from costmodel.rules.params import Contraction, Convolution
 from costmodel.rules.work import Equation, total
-from costmodel.surface import option
+from costmodel.surface import number, option
 from costmodel.symbolic.forms import ZERO, symbol
 
 
@@ -97,7 +97,7 @@ def _reuse(e: Equation) -> int | None:
 def near_bytes(device: Hardware, near: str | float) -> float:
     """The capacity of a device's memory by name ("SRAM"), or so many bytes. Raises CostModelError for a name that it has not."""
     if not isinstance(near, str):
-        if near <= 0:
+        if number(near, "nearer memory", "near=262144, or the name of one") <= 0:
             raise CostModelError(f"{option('near', near)} is no capacity: give the bytes of a memory, or the name of one")
         return float(near)
     found = {level.name: level.capacity.value for level in device.levels}

@@ -19,6 +19,7 @@ from costmodel.errors import CostModelError
 from costmodel.fusion import Kernel, plan
 from costmodel.memory.difference import fuses_otherwise
 from costmodel.pricing import metrics
+from costmodel.pricing.reordered import ordered_as_at
 from costmodel.program.coverage import Coverage
 from costmodel.program.deferred import Deferred
 from costmodel.program.regions import Key, Regions, Signature
@@ -66,6 +67,7 @@ class Known:
     where:     by what is fixed there (see :meth:`Symbolic.fixed_at`): the cost that holds, and whether its equations are the same.
     met:       what is fixed at a point which was priced by its own trace: closed forms there are made at the next point.
     alike:     points at which another program has the same equations.
+    ordered:   by the orders of einsums that are not the program's: the cost in that order, None where it has no closed form.
     over:      of a sharded program: the costs of what the partitioner makes in other regions, by the request as it is there.
     """
 
@@ -73,6 +75,7 @@ class Known:
     where: dict[Fixed, tuple[Symbolic, bool]] = field(default_factory=dict)
     met: set[Fixed] = field(default_factory=set)
     alike: set[Key] = field(default_factory=set)
+    ordered: dict[Signature, Symbolic | None] = field(default_factory=dict)
     over: dict[Any, Symbolic] = field(default_factory=dict)
 
 
@@ -194,7 +197,11 @@ class Symbolic(Priced):
     def price(self, metric: str, **options: Any) -> Expr:
         """A metric as an internal expression, computed once. Raises CostModelError for an unknown metric or option."""
         key = (metric, *sorted(options.items()))
-        if key not in self._prices:
+        try:
+            known = key in self._prices
+        except TypeError:  # of an option that is no text, which the check below says
+            known = False
+        if not known:
             asked = metrics.get(metric)
             asked.check(options)
             with collector.paused():
@@ -268,6 +275,9 @@ class Symbolic(Priced):
                 return self
         fixed = self.fixed_at(env)
         if fixed not in self.known.where:
+            if (ordered := self._in_other_order(env, key)) is not None:
+                self.known.elsewhere[key] = ordered._settled(env, values)
+                return self.known.elsewhere[key]
             if self.request is None or not self.request.repeatable:
                 self.compared.refuse(env, values)
                 return self
@@ -327,6 +337,32 @@ class Symbolic(Priced):
         except CostModelError:
             return None
         return found if found is not None and set(found.symbols) <= set(values) else None
+
+    def _in_other_order(self, env: Mapping[Any, int], key: Key) -> Symbolic | None:
+        """This program in the orders of einsums that jax chooses at a point; None where they are its own, where it does not trace
+        so, and where a concrete trace at the point is another program still."""
+        orders = self.compared.other_orders(env)
+        alone = self.fitted is None and self.sharded is None and self.request is not None and self.request.repeatable
+        if not (orders and alone):
+            return None
+        if orders not in self.known.ordered:
+            with using(self.rules):
+                self.known.ordered[orders] = self._ordered_as_at(env, key)
+        return self.known.ordered[orders]
+
+    def _ordered_as_at(self, env: Mapping[Any, int], key: Key) -> Symbolic | None:
+        assert self.request is not None
+        try:
+            made = ordered_as_at(self.request, env)
+            found = None if made is None else self._of(self.request, made)
+            if found is None or found.symbols != self.symbols or found.compared.other_orders(env):
+                return None
+            if any(found._differs(env, *self._concrete(env))):
+                return None
+        except CostModelError:
+            return None
+        found.compared.settle(env, key)
+        return found
 
     def _of(self, request: Traceable, made: Made) -> Symbolic:
         """The cost of another request of this model, which was traced already."""

@@ -30,7 +30,7 @@ from costmodel.pricing.workload import policy_of
 from costmodel.rules.branches import Branch, combined, told
 from costmodel.rules.work import BITS, OpKind, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import levels, said
+from costmodel.surface import levels, named, said
 from costmodel.symbolic.forms import ZERO
 from costmodel.symbolic.plain import cell
 from costmodel.text import shown, si
@@ -179,7 +179,10 @@ def energy(cost: Priced, hardware: str | Hardware | Energies, *, policy: str | N
 
     Raises MissingEnergy, naming it, where an energy is not stated that the program needs.
     """
-    found = read(hardware) if isinstance(hardware, str) else hardware
+    found = hardware if isinstance(hardware, Hardware | Energies) else read(hardware)
+    for memory in (weights, activations):
+        if memory is not None:
+            named("memory", memory, "DRAM")
     device = found if isinstance(found, Hardware) else None
     energies = found if isinstance(found, Energies) else found.energies
     if energies is None:

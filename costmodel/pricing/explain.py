@@ -9,6 +9,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Point, Priced
 from costmodel.rules.branches import told
 from costmodel.rules.work import Equation
+from costmodel.surface import named
 from costmodel.symbolic.plain import cell
 from costmodel.text import did_you_mean, shown
 
@@ -43,6 +44,7 @@ class Explanation:
 
 def explain(cost: Priced, path: str) -> Explanation:
     """Explain the module ``path`` ("layer1_0/conv2") and everything below it. Raises CostModelError for an unknown path."""
+    path = named("layer", path, "layer1_0/conv2")
     wanted = tuple(p for p in path.split("/") if p not in ("", "~"))  # Haiku's own paths have a ~, which is no level
     program = cost.formulas.program if isinstance(cost, Point) else cost.program
     equations = [e for e in program if e.path[:len(wanted)] == wanted]

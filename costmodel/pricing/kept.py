@@ -30,7 +30,7 @@ def kept(cost: Symbolic) -> Kept | None:
     for point, there in sorted(known.elsewhere.items()):
         if id(there) in regions:
             within.append(point)
-        elif there.compared.checked:
+        elif there.compared.checked and there not in known.ordered.values():
             return None
         else:
             alone.append((point, _saved(there)))

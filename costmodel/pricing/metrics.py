@@ -25,6 +25,7 @@ from costmodel.memory.saved import RULES, has_backward, saved_bytes
 from costmodel.pricing.compulsory import compulsory_bytes, handed_on
 from costmodel.rules.params import Collective
 from costmodel.rules.work import BITS, CostTable, Equation, OpKind, Work, is_floating, total, weighted
+from costmodel.surface import brief, named
 from costmodel.symbolic.forms import ONE
 from costmodel.text import did_you_mean
 
@@ -55,6 +56,8 @@ class Metric:
         """Raises CostModelError for an option that the metric does not have, or a form that its option does not have."""
         known = list(inspect.signature(self.price).parameters)[1:]
         for name, value in options.items():
+            if not isinstance(value, str | int | float | tuple | None):
+                raise CostModelError(f"{name}={brief(value)} is no option of {self.name}: give text or a number")
             if name not in known:
                 raise CostModelError(f"{self.name} has no option {name!r};{did_you_mean(name, known)} its options are "
                                      f"{', '.join(known) or 'none'}")
@@ -97,7 +100,7 @@ def scoped() -> Iterator[None]:
 def get(name: str) -> Metric:
     """The metric of that name. Raises CostModelError naming those that there are."""
     try:
-        return _registry[name]
+        return _registry[named("metric", name, "macs")]
     except KeyError:
         raise CostModelError(f"unknown metric {name!r};{did_you_mean(name, _registry)} the metrics are "
                              f"{', '.join(_registry)}") from None
@@ -105,7 +108,7 @@ def get(name: str) -> Metric:
 
 def get_form(text: str) -> tuple[Metric, dict[str, str]]:
     """A metric and its option, of ``name`` or ``name:form`` as text. Raises CostModelError for an unknown one of either."""
-    name, _, form = text.partition(":")
+    name, _, form = named("metric", text, "bytes:xla-gpu").partition(":")
     found = get(name)
     key, forms = found.option[0], found.forms
     if form and form not in forms:

@@ -22,7 +22,7 @@ def predicted(cost: Symbolic, hardware: str | Hardware, *, policy: str | None = 
     It is linear in the kernels' counts, so it is their closed form, priced. Raises CostModelError for a device without a
     calibration, and for a program of whose branches the longest counts, which only a point decides.
     """
-    device = load(hardware) if isinstance(hardware, str) else hardware
+    device = hardware if isinstance(hardware, Hardware) else load(hardware)
     stands = standing(device, policy_of(device, policy))
     if stands is None:
         raise CostModelError(f"{device.name} is not calibrated: `costmodel calibrate` measures one, or ask by the bounds")

@@ -66,10 +66,22 @@ def _condition(cost: Symbolic) -> str:
 
 
 def regions_of_trace(cost: Symbolic) -> Listed:
-    """A symbolic trace, and its model with a symbol fixed where that is another program: at 1, or where it is compared with."""
+    """A symbolic trace; its model with a symbol fixed where that is another program: at 1, or where it is compared with; and in
+    other orders of einsums, where points of them were asked for."""
     found = list(_fixed(cost, _pinned(cost)))
+    ordered = [Region(f"the order of an einsum is as at {point}", there) for point, there in _ordered(cost)]
     but = ", ".join(region.condition.replace("==", "!=") for region in found)
-    return Listed((Region(but or "no other program was met", cost), *found))
+    if ordered:
+        but = ", ".join(filter(None, (but, "the order of no einsum is another one")))
+    return Listed((Region(but or "no other program was met", cost), *found, *ordered))
+
+
+def _ordered(cost: Symbolic) -> Iterator[tuple[str, Symbolic]]:
+    """The costs in other orders of einsums that were met, each with a point of it."""
+    for there in filter(None, cost.known.ordered.values()):
+        point = next((point for point, held in cost.known.elsewhere.items() if held is there), None)
+        if point is not None:
+            yield ", ".join(f"{name}={value}" for name, value in point), there
 
 
 def _fixed(cost: Symbolic, pinned: Iterable[tuple[str, int]]) -> Iterator[Region]:

@@ -3,7 +3,7 @@ block; the result is an xarray.Dataset, lazy or not, a store on the disk, or an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from costmodel.pricing.grid.swept import Swept, Variable, xarray
 from costmodel.pricing.grown import Grown
 from costmodel.pricing.rate import batch, rate
 from costmodel.sheets import Column, Line, Sheet
-from costmodel.surface import option, said
+from costmodel.surface import brief, option, said
 
 
 def sweep(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], hardware: Any, policy: str | None,
@@ -69,7 +69,9 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
         raise CostModelError(f"{option('vary', vary)} is no mapping: give figures by name, each with its values")
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
-    metrics = _with_asked((metrics,) if isinstance(metrics, str) else metrics, wanted(best, pareto, holds), grid, figures)
+    if not isinstance(metrics, Collection) or not all(isinstance(each, str) for each in metrics):
+        raise CostModelError(f"metrics={brief(metrics)} must be names of metrics, as ('macs', 'bytes:xla-gpu')")
+    metrics = _with_asked((metrics,) if isinstance(metrics, str) else tuple(metrics), wanted(best, pareto, holds), grid, figures)
     job = prepare(cost, grid, metrics, devices, labels, policy, figures)
     check_names(job, [name for c in holds for name in c.names])
     if out is not None:

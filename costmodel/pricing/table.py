@@ -21,7 +21,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.branches import Branch, told
 from costmodel.rules.work import CostTable, Equation, Value, total
 from costmodel.sheets import Column, Line, Result, Sheet
-from costmodel.surface import levels, option, said
+from costmodel.surface import levels, named, option, said
 from costmodel.symbolic.forms import ZERO
 from costmodel.text import did_you_mean
 
@@ -101,7 +101,7 @@ _STORED = _COLUMNS[:1]  # is there whichever branch runs
 
 def build(cost: Priced, *, depth: int | None, by: str, collapse: bool, policy: str | None = None) -> Table:
     """The table of a cost; see :meth:`costmodel.Cost.table`."""
-    if by not in _BUILDERS:
+    if named("sort of rows", by, "module") not in _BUILDERS:
         raise CostModelError(f"unknown rows {by!r};{did_you_mean(by, _BUILDERS)} a table is by {', '.join(_BUILDERS)}")
     levels(depth)
     if depth is not None and by in ("op", "phase"):

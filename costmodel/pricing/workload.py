@@ -24,6 +24,7 @@ from costmodel.pricing.products import matmul_of
 from costmodel.pricing.sides import Sides
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import CostTable, Equation, OpKind, total
+from costmodel.surface import named
 from costmodel.symbolic import printers
 from costmodel.symbolic.quotients import over_common_denominator
 
@@ -171,4 +172,4 @@ def working(table: CostTable, policy: str) -> tuple[Kernel, ...]:
 
 def policy_of(device: Hardware, policy: str | None) -> str:
     """The policy asked for, else the device's own."""
-    return policy or device.fusion
+    return device.fusion if policy is None or policy == "" else named("fusion policy", policy, "xla-gpu")

@@ -1,101 +1,183 @@
-"""Bands of a matrix along its diagonal, such as causal and sliding masks keep, and the integers that tell where an element is."""
+"""Pairs of a row and a column of a matrix, such as masks keep: bands along the diagonal, ranges of rows and columns, of single
+places or of blocks of them, and diagonals at equal distances; each with its count in closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sympy import Expr, Rational
 
-from costmodel.symbolic.forms import ZERO, at_least_zero, minimum, surely_nonnegative
+from costmodel.symbolic.forms import ONE, ZERO, CeilDiv, FloorDiv, PeakMax, at_least_zero, minimum, surely_nonnegative
+
+Range = tuple[Expr | None, Expr | None]  # first and last, both included; None is no bound
+ALL: Range = (None, None)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Integers that are the index along ``axis`` minus that along ``less`` plus ``shift``, each where there is one; absolute values
-    of these for a ``distance``."""
+class Piece:
+    """Pairs (i, j) with low ≤ j - i ≤ high, i among ``rows`` and j among ``columns``.
 
-    axis: int | None
-    shift: Expr
-    less: int | None = None
-    distance: bool = False
+    block:   i and j count blocks of so many rows and columns, of which the last one may be cut off.
+    modulus: j - i leaves ``residue`` when divided by it.
+    inner:   of whole blocks on the diagonal (low = high = 0), the band of places in each.
+    """
 
-    def minus(self, other: Place) -> Place | None:
-        """The difference, where that is a place."""
-        if self.distance or other.distance or None not in (self.axis, other.less) or None not in (self.less, other.axis):
+    low: Expr | None = None
+    high: Expr | None = None
+    rows: Range = ALL
+    columns: Range = ALL
+    block: Expr = ONE
+    modulus: Expr = ONE
+    residue: Expr = ZERO
+    inner: Range = ALL
+
+    @property
+    def band(self) -> Range:
+        """The differences of a column and a row."""
+        return self.low, self.high
+
+    def transposed(self) -> Piece:
+        """The same of (j, i)."""
+        return replace(self, low=_minus(self.high), high=_minus(self.low), rows=self.columns, columns=self.rows,
+                       residue=-self.residue, inner=(_minus(self.inner[1]), _minus(self.inner[0])))
+
+    def both(self, other: Piece) -> Piece | None:
+        """What is in this piece and in the other; None where that is no piece."""
+        if self.block != other.block:
+            return self._within_blocks(other) or other._within_blocks(self)
+        if self.inner != ALL or other.inner != ALL:
+            return self if self == other else None
+        if ONE not in (self.modulus, other.modulus) and (self.modulus, self.residue) != (other.modulus, other.residue):
             return None
-        return Place(self.axis if other.less is None else other.less, (self.shift - other.shift).expand(),
-                     self.less if other.axis is None else other.axis)
+        congruent = other if self.modulus == ONE else self
+        low, high = _overlap(self.band, other.band)
+        return Piece(low, high, _overlap(self.rows, other.rows), _overlap(self.columns, other.columns), self.block,
+                     congruent.modulus, congruent.residue)
 
-    def moved(self, axes: Mapping[int, int]) -> Place | None:
-        """The place where axis a has become axis ``axes[a]``."""
-        axis, less = (None if a is None else axes.get(a) for a in (self.axis, self.less))
-        lost = (axis is None) != (self.axis is None) or (less is None) != (self.less is None)
-        return None if lost else replace(self, axis=axis, less=less)
+    def _within_blocks(self, other: Piece) -> Piece | None:
+        diagonal = self == Piece(ZERO, ZERO, block=self.block) and self.block != ONE
+        return replace(self, inner=other.band) if diagonal and other == Piece(other.low, other.high) else None
 
-    def between(self, low: Expr | None, high: Expr | None) -> Band | None:
-        """Where low ≤ index along ``less`` - index along ``axis`` - shift ≤ high; None if these are not two axes."""
-        if self.axis is None or self.less is None or self.axis == self.less:
+    def outside(self) -> tuple[Piece, ...] | None:
+        """All that is not in it; None where that is no union of pieces."""
+        if self.modulus != ONE or self.inner != ALL:
             return None
-        return in_order(Band(self.axis, self.less, None if low is None else (self.shift + low).expand(),
-                             None if high is None else (self.shift + high).expand()))
+        found = []
+        for below, above in ((Piece(high=_less(self.low)), Piece(low=_more(self.high))),
+                             (Piece(rows=(None, _less(self.rows[0]))), Piece(rows=(_more(self.rows[1]), None))),
+                             (Piece(columns=(None, _less(self.columns[0]))), Piece(columns=(_more(self.columns[1]), None)))):
+            found += [replace(side, block=self.block) for side in (below, above) if side != Piece()]
+        return tuple(found)
 
+    def empty(self) -> bool:
+        """Whether it is surely empty."""
+        return any(first is not None and last is not None and surely_nonnegative(first - last - 1)
+                   for first, last in (self.band, self.rows, self.columns))
 
-@dataclass(frozen=True)
-class Band:
-    """Elements (…, i, …, j, …) of an array, i along axis ``row`` and j along ``column``, with low ≤ j - i ≤ high."""
-
-    row: int
-    column: int
-    low: Expr | None
-    high: Expr | None
-
-    def moved(self, axes: Mapping[int, int]) -> Band | None:
-        """The band where axis a has become axis ``axes[a]``."""
-        if self.row not in axes or self.column not in axes:
-            return None
-        return in_order(Band(axes[self.row], axes[self.column], self.low, self.high))
-
-    def outside(self) -> Band | None:
-        """What is not in it, where that is a band."""
-        if self.low is None and self.high is not None:
-            return replace(self, low=self.high + 1, high=None)
-        if self.high is None and self.low is not None:
-            return replace(self, low=None, high=self.low - 1)
-        return None
-
-    def exactly_both(self, other: Band) -> Band | None:
-        """What is in this band and in the other, where that is a band whose bounds are known."""
-        pairs = ((_minus(self.low), _minus(other.low)), (self.high, other.high))
-        known = all(a is None or b is None or surely_nonnegative(a - b) or surely_nonnegative(b - a) for a, b in pairs)
-        return self.both(other) if known and (self.row, self.column) == (other.row, other.column) else None
-
-    def both(self, other: Band | None) -> Band:
-        """What is in this band and in the other; of bands along other axes, in this one."""
-        if other is None or (self.row, self.column) != (other.row, other.column):
-            return self
-        return replace(self, low=_minus(_least(_minus(self.low), _minus(other.low))), high=_least(self.high, other.high))
-
-    def count(self, rows: Expr, columns: Expr) -> Expr:
-        """How many (i, j) there are in a matrix.
+    def count(self, rows: Expr, columns: Expr) -> Expr | None:
+        """How many pairs there are in a matrix; None where there is no form.
 
         >>> from costmodel.symbolic.forms import symbol
-        >>> Band(0, 1, None, ZERO).count(symbol("s"), symbol("s"))
+        >>> Piece(high=ZERO).count(symbol("s"), symbol("s"))
         s**2/2 + s/2
         """
-        below = rows * columns if self.high is None else _up_to(self.high, rows, columns)
-        return (below - (ZERO if self.low is None else _up_to(self.low - 1, rows, columns))).expand()
+        if self.inner != ALL:
+            if rows != columns:
+                return None
+            whole = FloorDiv(rows, self.block)
+            parts = [_band(self.inner, size, size) for size in (self.block, (rows - whole * self.block).expand())]
+            return (whole * parts[0] + parts[1]).expand()
+        if self.block != ONE:
+            return self._in_blocks(rows, columns)
+        (top, height), (left, width) = _inside(self.rows, rows), _inside(self.columns, columns)
+        low, high = (None if bound is None else (bound + top - left).expand() for bound in self.band)
+        if low is not None and high is not None and not surely_nonnegative(high - low + 1):
+            high = PeakMax(high, low - 1)  # an empty band is no negative one
+        if self.modulus == ONE:
+            return _band((low, high), height, width)
+        return _congruent((low, high), self.modulus, (self.residue + top - left).expand(), height, width)
+
+    def _in_blocks(self, rows: Expr, columns: Expr) -> Expr:
+        """Blocks, less what is missing of the last ones."""
+        size, places = self.block, replace(self, block=ONE)
+        down, across = CeilDiv(rows, size), CeilDiv(columns, size)
+        missing = (size * down - rows).expand(), (size * across - columns).expand()
+        last = Piece(rows=(down - 1, None)), Piece(columns=(across - 1, None))
+
+        def blocks(*cut: Piece) -> Expr:
+            found: Piece | None = places
+            for each in cut:
+                assert found is not None
+                found = found.both(each)
+            counted = None if found is None else found.count(down, across)
+            assert counted is not None
+            return counted
+
+        total = size**2 * blocks()
+        for lost, edge in zip(missing, last, strict=True):
+            if lost != ZERO:
+                total -= size * lost * blocks(edge)
+        if ZERO not in missing:
+            total += missing[0] * missing[1] * blocks(*last)
+        return total.expand()
+
+
+def _band(band: Range, rows: Expr, columns: Expr) -> Expr:
+    low, high = band
+    below = rows * columns if high is None else _up_to(high, rows, columns)
+    return (below - (ZERO if low is None else _up_to(low - 1, rows, columns))).expand()
+
+
+def _congruent(band: Range, modulus: Expr, residue: Expr, rows: Expr, columns: Expr) -> Expr:
+    """Pairs on diagonals t = j - i that leave ``residue``. A diagonal has as many as max(0, t + rows) - max(0, t) -
+    max(0, t + rows - columns) + max(0, t - columns); these are summed over every ``modulus``-th t up to a bound."""
+    def up_to(bound: Expr) -> Expr:
+        last = residue + modulus * FloorDiv((bound - residue).expand(), modulus)
+        found = ZERO
+        for sign, shift in ((1, rows), (-1, ZERO), (-1, rows - columns), (1, -columns)):
+            most = (last + shift).expand()
+            terms = CeilDiv(at_least_zero(most), modulus)
+            found += sign * (terms * most - modulus * terms * (terms - 1) * Rational(1, 2))
+        return found
+
+    low, high = band
+    below = up_to((columns - 1).expand() if high is None else high)
+    return (below - (ZERO if low is None else up_to((low - 1).expand()))).expand()
+
+
+def _inside(within: Range, size: Expr) -> tuple[Expr, Expr]:
+    """The first index of a range, and how many it has, of an axis."""
+    first = ZERO if within[0] is None else at_least_zero(within[0])
+    if within[1] is None or surely_nonnegative(within[1] - size + 1):
+        last = size - 1
+    else:
+        last = minimum(within[1], size - 1)
+    return first, size if (first, last) == (ZERO, size - 1) else at_least_zero((last - first + 1).expand())
+
+
+def _overlap(a: Range, b: Range) -> Range:
+    return _minus(_least(_minus(a[0]), _minus(b[0]))), _least(a[1], b[1])
 
 
 def _least(bound: Expr | None, other: Expr | None) -> Expr | None:
-    """The lesser of two upper bounds, if it is known which; None is no bound."""
+    """The lesser of two upper bounds; None is no bound."""
     if bound is None or other is None:
         return other if bound is None else bound
-    return other if surely_nonnegative(bound - other) else bound
+    if surely_nonnegative(bound - other):
+        return other
+    return bound if surely_nonnegative(other - bound) else minimum(bound, other)
 
 
 def _minus(bound: Expr | None) -> Expr | None:
     return None if bound is None else -bound
+
+
+def _less(bound: Expr | None) -> Expr | None:
+    return None if bound is None else bound - 1
+
+
+def _more(bound: Expr | None) -> Expr | None:
+    return None if bound is None else bound + 1
 
 
 def _up_to(bound: Expr, rows: Expr, columns: Expr) -> Expr:
@@ -113,8 +195,3 @@ def _clipped(last: Expr, columns: Expr) -> Expr:
         return some * (some + 1) * Rational(1, 2)
     inner = minimum(some, columns)
     return inner * (inner + 1) * Rational(1, 2) + at_least_zero(last - columns) * columns
-
-
-def in_order(band: Band) -> Band:
-    """The same band, its row the earlier axis."""
-    return band if band.row < band.column else Band(band.column, band.row, _minus(band.high), _minus(band.low))

@@ -16,7 +16,7 @@ from costmodel.program.scopes import Place
 from costmodel.program.trips import trip_count
 from costmodel.rules.branches import Side
 from costmodel.rules.work import Value
-from costmodel.symbolic.forms import ZERO
+from costmodel.symbolic.forms import ZERO, Expr
 from costmodel.symbolic.translate import internal
 
 HANDLERS: dict[str, Handler] = {}
@@ -54,12 +54,13 @@ def scan(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
 @handles("while")
 def while_loop(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value]:
     """Its trip count times the body, once more the condition. The count is derived where the loop counts to a bound that shapes
-    decide (``fori_loop``), or to one and may stop before it; otherwise it is a symbol ``trips_k``."""
+    decide (``fori_loop``), or to one and may stop before it; otherwise it is a symbol ``trips_k``. A mapped loop runs until all of
+    its lanes have stopped: as often as the one of most iterations."""
     params = eqn.params
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     cond_consts, body_consts, start = ins[:n_cond], ins[n_cond:n_cond + n_body], ins[n_cond + n_body:]
     variables = getattr(params["body_jaxpr"], "jaxpr", params["body_jaxpr"]).invars[n_body:]
-    known = trip_count(params, [to.integers.get(v) for v in cond_consts], [to.integers.get(v) for v in start], assumptions(to))
+    known = trip_count(params, [to.integers.get(v) for v in cond_consts], [_everywhere(to, v) for v in start], assumptions(to))
     if known is not None and not summable(to, known.count):
         known = None
     trips, exact = known or (to.run_time_symbol("trips"), True)
@@ -72,6 +73,16 @@ def while_loop(to: Inliner, eqn: Any, ins: list[Value], at: Place) -> list[Value
                  exact=exact)
     to.carried += zip(before, after, strict=True)
     return after
+
+
+def _everywhere(to: Inliner, value: Value) -> Expr | None:
+    """The integer that a scalar is, or every element of an array, as of the counters of a mapped loop."""
+    known = to.integers.get(value)
+    if known is None and value.array.shape and value.array.dtype.startswith(("int", "uint")):
+        made = next((r for r in reversed(to.equations) if value in r.outs), None)
+        if made is not None and made.jax in ("broadcast_in_dim", "convert_element_type", "reshape"):
+            return _everywhere(to, made.ins[0])
+    return known
 
 
 def _receive(to: Inliner, variables: Sequence[Any], start: Sequence[Value], at: Place) -> list[Value]:

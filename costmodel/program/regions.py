@@ -66,6 +66,10 @@ class Regions:
         """Whether jax chooses another order of an einsum in a region than the program's."""
         return any(i > len(self.boundaries) for i in signature)
 
+    def other_orders(self, env: Mapping[Any, int]) -> Signature:
+        """The orders that jax chooses at a point in place of those that the program itself asked for, by their numbers."""
+        return frozenset(filter(None, (self.other(order, order.at(env)) for order in self.orders[:self.own_orders])))
+
     @property
     def by_order(self) -> bool:
         """Whether the program may be another one where jax chooses another order of an einsum of its own."""

@@ -7,7 +7,7 @@ parameters and the numbers of literals, which only a raw program has.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -25,10 +25,12 @@ _OF_TYPES = frozenset({"weak_type", "sharding", "out_sharding"})  # parameters t
 _IDENTITIES = (("mul", None, 1.0), ("add", None, 0.0), ("sub", 1, 0.0), ("div", 1, 1.0), ("max", None, -inf), ("min", None, inf))
 
 
-def with_same(program: RawProgram, equations: Sequence[Equation], raws: Sequence[Raw]) -> tuple[Equation, ...]:
+def with_same(program: RawProgram, equations: Sequence[Equation], raws: Sequence[Raw],
+              written: Mapping[Value, Value]) -> tuple[Equation, ...]:
     """The equations, each with the values that its results are equal to, if an earlier equation made them in the same loops and on
-    the same branch, or if they are an operand. ``raws`` are the raw equations of all."""
-    found = _Same(program)
+    the same branch, or if they are an operand. ``raws`` are the raw equations of all; ``written`` are the values that follow from
+    sizes, of the literals that equations have in their place."""
+    found = _Same(program, written)
     return tuple(found.equation(e, r) for e, r in zip(equations, raws, strict=True))
 
 
@@ -36,7 +38,8 @@ class _Same:
     """``first`` is the earliest value that is equal to a value, ``made`` are results by what makes them, ``numbers`` are arrays
     that are one number everywhere."""
 
-    def __init__(self, program: RawProgram) -> None:
+    def __init__(self, program: RawProgram, written: Mapping[Value, Value]) -> None:
+        self.written = written
         self.first: dict[Value, Value] = {}
         self.made: dict[Hashable, tuple[Value, ...]] = {}
         self.literals, self.integers = program.literals, program.integers
@@ -73,9 +76,11 @@ class _Same:
         return place, name or (r.primitive,), tuple(sorted(ins) if name in _COMMUTES else ins), parameters
 
     def _operand(self, value: Value) -> Hashable:
+        value = self.written.get(value, value)
+        if value in self.integers:  # a literal, or what follows from shapes: with integers in their place that is a literal, too
+            return value.array, self.integers[value]
         if value in self.literals:
-            # As text: 0 and -0 differ, and what is no number is itself. Of large integers floats are not exact.
-            return value.array, str(self.literals[value]), self.integers.get(value)
+            return value.array, str(self.literals[value])  # as text: 0 and -0 differ, and what is no number is itself
         return self.first.get(value, value)
 
     def _number(self, key: Hashable) -> int:

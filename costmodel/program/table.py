@@ -43,7 +43,7 @@ def with_equations(program: RawProgram, *, branches: Branches = Branches.MAX,
     written = {v: Value(v.array, Origin.LITERAL) for v in constants if not v.array.shape}
     costed = [costing.equation(i, r if r in folded else _with(r, written), folded=r in folded, constants=constants)
               for i, r in enumerate(program.equations)]
-    equations = with_same(program, costed, program.equations)
+    equations = with_same(program, costed, program.equations, {literal: v for v, literal in written.items()})
     removed = tuple(sorted(Counter(r.primitive for r in dead).items()))
     axes = tuple((v.name, v.default or 1) for v in program.axes)
     table = CostTable(equations, program.inputs, program.outputs, removed, program.carried, branches, axes)

@@ -18,6 +18,7 @@ import numpy as np
 from costmodel.errors import CostModelError
 from costmodel.rules.traits import Trait
 from costmodel.rules.work import BITS, DTYPE_ALIASES, Array, CostTable, Equation, OpKind, Value, is_floating
+from costmodel.surface import brief
 from costmodel.text import did_you_mean
 
 ROLES = ("weights", "activations")
@@ -64,8 +65,8 @@ def _name(dtype: Any) -> str:
     """What numpy calls a type, such as ``jnp.bfloat16``."""
     try:
         return np.dtype(dtype).name if dtype is not None else "None"
-    except TypeError:
-        return repr(dtype)
+    except (TypeError, ValueError):
+        return brief(dtype)
 
 
 def _type(name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
-from sympy import Add, Expr, Mul, Rational
+from sympy import Add, Expr, Integer, Mul, Rational
 
 from costmodel.rules.branches import Branch, Branches, combined
 from costmodel.rules.params import Params, Precision
@@ -136,6 +136,9 @@ class Part:
 
     kept: Expr
     all: Expr
+
+
+UNCOUNTED = Part(Integer(-1), Integer(1))  # of an equation that applies a mask of positions without a closed form
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +289,7 @@ class CostTable:
 def skip_masked(table: CostTable) -> CostTable:
     """The same program where operations on what a mask throws away are not done. It still moves whole arrays."""
     def equation(e: Equation) -> Equation:
-        if e.part is None or not e.work.ops:
+        if e.part is None or e.part == UNCOUNTED or not e.work.ops:
             return e
         return replace(e, part=None, work=replace(e.work, ops=tuple(
             (kind, _kept(e, dense), _kept(e, valid)) for kind, dense, valid in e.work.ops)))

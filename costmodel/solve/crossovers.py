@@ -18,9 +18,11 @@ from costmodel.pricing.workload import computed, metrics, policy_of
 from costmodel.rules.branches import Branch
 from costmodel.rules.work import OpKind, total
 from costmodel.sheets import Column, Drawn, Facts, heads
-from costmodel.solve.line import first_true, line_of
+from costmodel.solve.line import Line, first_true, line_of
+from costmodel.solve.region import edges, in_the_limit
+from costmodel.surface import named
 from costmodel.symbolic.asymptotics import ratio_at_infinity
-from costmodel.symbolic.forms import evaluate
+from costmodel.symbolic.forms import ZERO, evaluate
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class Crossover(Facts):
 
 def crossover(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mapping[str, int] | None = None, layer: str | None = None,
               kind: str | None = None, policy: str | None = None) -> Crossover:
-    """The value of a symbol at which the program, a layer, or the kernels of a kind turn compute-bound on a device.
+    """The value of a symbol at which the program, a layer, or the kernels of a kind turn compute-bound on a device. Where the model
+    is another program at the line's first value, at the answer or at large values, that program is asked.
 
     at:     values of all other symbols.
     layer:  a module's path, such as "layer/mlp"; kind: a kind of kernel, such as "dot".
@@ -126,43 +129,98 @@ def crossover(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappin
     Raises MissingPeak, and CostModelError where no kernel is meant.
     """
     found = device if isinstance(device, Hardware) else load(device)
-    line = line_of(cost, symbol, at or {})
-    work = load_of(cost, policy_of(found, policy), layer, kind)
-    bound = Load({op: line.along(count) for op, count in work.ops.items()}, line.along(work.operations), line.along(work.bytes))
-    bandwidth = found.bandwidth.value
-
-    def over_bytes(amount: float, here: dict[Any, int]) -> float:
-        moved = float(evaluate(bound.bytes, here))
-        return amount / moved if moved else 0.0  # where all arrays are empty, nothing is computed either
-
-    def intensity(i: int) -> float:
-        here = {line.unknown: i}
-        return over_bytes(float(evaluate(bound.operations, here)), here)
-
-    def ratio(i: int) -> float:
-        """Compute over memory."""
-        here = {line.unknown: i}
-        return over_bytes(bound.compute(found, lambda count: float(evaluate(count, here))) * bandwidth, here)
-
-    def in_the_limit(count: Expr) -> float:
-        return float(ratio_at_infinity(count, bound.bytes, line.unknown))
-
-    if bound.operations == 0 or bound.bytes == 0:
-        raise CostModelError(f"{cost.name} has no intensity here: it takes {bound.operations} operations and {bound.bytes} bytes")
-    asymptote = cancel(cost.domain.in_user_symbols(ratio_at_infinity(work.operations, work.bytes, line.unknown)))
-    limit, in_the_end = in_the_limit(bound.operations), bound.compute(found, in_the_limit) * bandwidth
+    for what, name, such_as in (("layer", layer, "layer/mlp"), ("kind of kernel", kind, "dot")):
+        if name is not None:
+            named(what, name, such_as)
+    along = _Along(line_of(cost, symbol, at or {}), found, policy_of(found, policy), layer, kind)
+    line, work = along.line, along.work(cost)
+    if work.operations == 0 or work.bytes == 0:
+        raise CostModelError(f"{cost.name} has no intensity here: it takes {work.operations} operations and {work.bytes} bytes")
+    far = in_the_limit(line)
+    end = _End(load_of(far.cost, along.policy, layer, kind), far, found)
+    there = far.cost is not cost or line.another(line.first, line.last)
+    start, rising = along.turns(end.ratio, there)
+    if not there and start is not None and line.another(start - 1, start):
+        there = True
+        start, rising = along.turns(end.ratio, there)
     last = None if line.last is None else line.value(line.last)
-    end = in_the_end if line.last is None else ratio(line.last)
-    rising = end > 1
-    start = line.first
-    if (ratio(start) > 1) != rising:
-        crossed = first_true(lambda i: (ratio(i) > 1) == rising, line.first, line.last)
-        if crossed is None or (ratio(crossed - 1) > 1) == rising:
-            raise CostModelError(f"{cost.name} does not cross the ridge once along {symbol}; bind the others to other values")
-        start = crossed
-    elif not rising:
-        here = limit if line.last is None else intensity(line.last)
-        return Crossover(symbol, None, "memory", last, here, asymptote, limit, here / end)
+    if start is None:
+        here, share = (end.intensity, end.ratio) if line.last is None else (along.intensity(line.last, there),
+                                                                            along.ratio(line.last, there))
+        return Crossover(symbol, None, "memory", last, here, end.asymptote, end.intensity, here / share)
     line.point(start)
-    return Crossover(symbol, line.value(start), "compute" if rising else "memory", last, intensity(start), asymptote, limit,
-                     intensity(start) / ratio(start))
+    intensity = along.intensity(start, there)
+    return Crossover(symbol, line.value(start), "compute" if rising else "memory", last, intensity, end.asymptote, end.intensity,
+                     intensity / along.ratio(start, there))
+
+
+class _Along:
+    """Compute over memory along a line: by the line's formulas, or by the program that the model is ``there``, verified."""
+
+    def __init__(self, line: Line, device: Hardware, policy: str, layer: str | None, kind: str | None) -> None:
+        self.line, self.device, self.policy, self.layer, self.kind = line, device, policy, layer, kind
+        self._loads: dict[Symbolic, Load] = {}
+
+    def work(self, cost: Symbolic) -> Load:
+        """What a program does, with all symbols but the line's bound; nothing where only the line's own has such kernels."""
+        if cost not in self._loads:
+            along = self.line.along
+            try:
+                load = load_of(cost, self.policy, self.layer, self.kind)
+            except CostModelError:
+                if cost is self.line.cost:
+                    raise
+                load = Load({}, ZERO, ZERO)
+            ops = {op: along(count) for op, count in load.ops.items()}
+            self._loads[cost] = Load(ops, along(load.operations), along(load.bytes))
+        return self._loads[cost]
+
+    def _at(self, i: int, there: bool) -> tuple[Load, dict[Any, int], float]:
+        """What runs at a step, the step, and the bytes there."""
+        here = {self.line.unknown: i}
+        work = self.work(self.line.point(i).cost if there else self.line.cost)
+        return work, here, float(evaluate(work.bytes, here))
+
+    def intensity(self, i: int, there: bool) -> float:
+        """Operations a byte; 0 where all arrays are empty: nothing is computed either."""
+        work, here, moved = self._at(i, there)
+        return float(evaluate(work.operations, here)) / moved if moved else 0.0
+
+    def ratio(self, i: int, there: bool) -> float:
+        """Compute over memory."""
+        work, here, moved = self._at(i, there)
+        taken = work.compute(self.device, lambda count: float(evaluate(count, here)))
+        return taken * self.device.bandwidth.value / moved if moved else 0.0
+
+    def turns(self, end: float, there: bool) -> tuple[int | None, bool]:
+        """The step from which on compute binds, where it does in the end, else the memory; None where the memory does from the
+        first step on. And whether compute binds in the end: by the last step or, of a line without one, by the ratio ``end``.
+        Raises CostModelError where that turns more than once."""
+        line = self.line
+        rising = (end if line.last is None else self.ratio(line.last, there)) > 1
+
+        def as_in_the_end(i: int) -> bool:
+            return (self.ratio(i, there) > 1) == rising
+
+        crossed = line.first if as_in_the_end(line.first) else first_true(as_in_the_end, line.first, line.last)
+        asked = {i for edge in (edges(line) if there else ()) for i in (edge - 1, edge)}
+        if crossed is not None and crossed > line.first:
+            asked |= {crossed - 1}
+        if crossed is None or any(as_in_the_end(i) != (i >= crossed) for i in asked):
+            raise CostModelError(f"{line.cost.name} does not cross the ridge once along {line.name}; bind the others to other "
+                                 "values")
+        return crossed if rising or crossed > line.first else None, rising
+
+
+class _End:
+    """Operations a byte, and compute over memory, in the limit of a line."""
+
+    def __init__(self, work: Load, line: Line, device: Hardware) -> None:
+        moved = line.along(work.bytes)
+
+        def in_the_limit(count: Expr) -> float:
+            return float(ratio_at_infinity(line.along(count), moved, line.unknown))
+
+        self.intensity = in_the_limit(work.operations)
+        self.ratio = work.compute(device, in_the_limit) * device.bandwidth.value
+        self.asymptote = cancel(line.cost.domain.in_user_symbols(ratio_at_infinity(work.operations, work.bytes, line.unknown)))

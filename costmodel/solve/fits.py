@@ -19,6 +19,7 @@ from costmodel.pricing.workload import metrics
 from costmodel.rules.work import total
 from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.line import DOUBLINGS, first_true, grows, line_of, linear
+from costmodel.surface import named
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import evaluate, floor_div
 from costmodel.symbolic.forms import symbol as internal_symbol
@@ -254,7 +255,7 @@ def bytes_used(cost: Symbolic, uses: str | Expr) -> Expr:
             near = did_you_mean(sorted(unknown)[0], cost.symbols)
             raise DomainError(f"unknown symbol {', '.join(sorted(unknown))}:{near} the symbols here are {', '.join(cost.symbols)}")
         return uses.xreplace({internal_symbol(v.symbol): _user_value(cost, v) for v in cost.domain.variables}).expand()
-    if uses in _RECEIVED:
+    if named("use of memory", uses, "live_peak") in _RECEIVED:
         return total(v.bytes for v in cost.program.inputs if v.origin in _RECEIVED[uses])
     metric, option = metrics.get_form(uses)
     expr = cost.price(metric.name, **option)

@@ -8,9 +8,9 @@ from math import gcd, lcm
 
 from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
-from costmodel.errors import DomainError
+from costmodel.errors import CostModelError, DomainError
 from costmodel.pricing.core import Point, Symbolic
-from costmodel.surface import said
+from costmodel.surface import brief, named, point, said
 from costmodel.symbolic.domain import Variable
 from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax, evaluate, surely_nonnegative, symbol
 from costmodel.text import did_you_mean
@@ -75,6 +75,10 @@ def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, in
 
 def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
+    if not isinstance(cost, Symbolic):
+        raise CostModelError(f"{brief(cost)} has no formulas: solve a cost, as cm.analyze(...) gives it, with the other symbols in "
+                             "at={...}")
+    name, at = named("symbol", name, "n"), point(at)
     if name not in cost.symbols or name in at:
         free = ", ".join(s for s in cost.symbols if s not in at)
         if name in cost.symbols:

@@ -24,6 +24,8 @@ from costmodel.rules.branches import Branch, combined
 from costmodel.sheets import Column, Drawn, Facts, heads
 from costmodel.solve.fits import bytes_used, of_all
 from costmodel.solve.line import Line, first_true, line_of
+from costmodel.solve.region import in_the_limit
+from costmodel.surface import number
 from costmodel.symbolic.asymptotics import ratio_at_infinity
 from costmodel.text import apart
 
@@ -37,7 +39,7 @@ def seconds_of(text: float | str) -> float:
     (0.05, 2.0)
     """
     if not isinstance(text, str):
-        if not 0 < text < math.inf:
+        if not 0 < number(text, "time", "50ms") < math.inf:
             raise CostModelError(f"a time of {text} s is none: write 50ms, 2s or 300us")
         return float(text)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)", text.strip())
@@ -86,11 +88,11 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
 
     Raises CostModelError where the time grows faster than the symbol (throughput has no such limit) or not with it.
     """
-    if not 0 < within < 1:
+    if not 0 < number(within, "part of the limit", "0.05") < 1:
         raise CostModelError(f"within={within} is a part of the limit between 0 and 1, as 0.05")
     found = _device(device)
     line, policy = line_of(cost, symbol, at or {}), policy_of(found, policy)
-    an_item = _seconds_an_item(line, found, policy)
+    an_item = _seconds_an_item(far := in_the_limit(line), found, policy)
     if not 0 < an_item < float("inf"):
         how = "faster than {0}: throughput tends to 0" if an_item else "less than {0}: throughput has no limit"
         raise CostModelError(f"the time of {cost.name} grows {how.format(symbol)}")
@@ -102,7 +104,7 @@ def saturation(cost: Symbolic, symbol: str, device: str | Hardware, *, at: Mappi
         return first_true(lambda i: throughput(i, there) >= (1 - within) / an_item, line.first, line.last)
 
     i = first(there=False)
-    if there := line.another(i):
+    if there := far is not line or line.another(i):
         i = first(there)
     if i is None:
         return Saturation(symbol, None, None, 1 / an_item, within)

@@ -20,6 +20,7 @@ import re
 from typing import Any
 
 from costmodel.errors import DomainError
+from costmodel.surface import brief, named
 from costmodel.symbolic.constraints import Constraints, Inequality, arithmetic, parse
 from costmodel.symbolic.domain import Domain, Relation, Variable, declare, declared, relate
 from costmodel.symbolic.forms import RUN_TIME, Expr, symbol
@@ -59,13 +60,16 @@ def symbols(names: str) -> Any:
 
     >>> n, h = symbols("n h")
     """
-    made = tuple(symbol(name) for name in names.replace(",", " ").split())
+    made = tuple(symbol(name) for name in named("text of symbols", names, "n h").replace(",", " ").split())
     return made[0] if len(made) == 1 else made
 
 
 def expression(dim: Any) -> Expr:
     """A jax dimension as sympy in the user's symbols."""
-    expr = internal(dim)
+    try:
+        expr = internal(dim)
+    except (TypeError, ValueError):
+        raise DomainError(f"{brief(dim)} is no dimension: give one of cm.dims(...), or what is computed from them") from None
     return Domain.of(expr).in_user_symbols(expr)
 
 

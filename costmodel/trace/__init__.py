@@ -2,6 +2,7 @@
 
 # What other rooms may use.
 __all__ = [
+    "contractions",
     "pure",
     "recipe",
     "requests",

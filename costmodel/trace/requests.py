@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from sympy import Expr
 from costmodel import _flax_compat as flax_compat
 from costmodel import _jax_compat as compat
 from costmodel.errors import CostModelError, IndivisibleShards, TraceError
-from costmodel.surface import option, said
+from costmodel.surface import brief, option, said
 from costmodel.symbolic.domain import Domain, variables_in
 from costmodel.symbolic.forms import evaluate, symbol
 from costmodel.symbolic.translate import internal
@@ -41,8 +41,8 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> jax.ShapeDtypeStruct:
         if dtype is None:  # which numpy takes for float64
             raise TypeError
         return jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype))
-    except TypeError:
-        raise CostModelError(f"{dtype!r} is not a dtype; use a numpy or jax name such as float32, bfloat16 or int8") from None
+    except (TypeError, ValueError):
+        raise CostModelError(f"{brief(dtype)} is not a dtype; use a numpy or jax name such as float32, bfloat16 or int8") from None
 
 
 def traced_type(dtype: Any, what: str) -> None:
@@ -58,6 +58,8 @@ def abstract(build: Callable[[], Any]) -> Any:
     """An NNX module without arrays, symbolic widths allowed: ``abstract(lambda: nnx.Linear(c_i, c_o, rngs=nnx.Rngs(0)))``."""
     from flax import nnx
 
+    if not callable(build):
+        raise CostModelError(f"{brief(build)} is no function that makes a module: give abstract(lambda: nnx.Linear(...))")
     with compat.initialisers_accept_symbolic_fans():
         return nnx.eval_shape(build)
 
@@ -259,6 +261,10 @@ def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
     if isinstance(rngs, str):
         rngs = (rngs,)
     mutable = tuple(mutable) if isinstance(mutable, list | set) else mutable
+    if params is not None and (isinstance(params, bool) or not hasattr(params, "__index__")):
+        raise CostModelError(f"params={brief(params)} must be the number of the argument that holds the parameters, as params=0")
+    if not isinstance(kwargs or {}, Mapping) or not isinstance(rngs, Sequence | Set):
+        raise CostModelError(f"kwargs={brief(kwargs)} must be keyword arguments by name, and rngs={brief(rngs)} names of streams")
     if params is not None and not 0 <= params < len(inputs):
         raise CostModelError(f"{option('params', params)} is not an argument: {len(inputs)} inputs were given")
     _refuse_uncallable(model, method)

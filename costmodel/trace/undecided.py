@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,11 +25,13 @@ from costmodel.symbolic.translate import internal
 class Order:
     """The order of an einsum of three operands or more, which jax chose by a size that stands for every symbolic dimension.
 
-    operands: as the einsum was given them, None for an array; ``shapes``: of the arrays; ``options``: of the choice.
+    operands: as the einsum was given them, None for an array; ``shapes``: of the arrays; ``options``: of the choice; ``chosen_at``:
+    the point at whose sizes it was chosen, where that was asked for (:func:`orders_as_at`).
     """
 
-    def __init__(self, operands: Sequence[Any], shapes: Sequence[Sequence[Expr]], options: Mapping[str, Any]) -> None:
-        self.operands, self.shapes, self.options = operands, shapes, options
+    def __init__(self, operands: Sequence[Any], shapes: Sequence[Sequence[Expr]], options: Mapping[str, Any],
+                 chosen_at: Mapping[Any, int] | None = None) -> None:
+        self.operands, self.shapes, self.options, self.chosen_at = operands, shapes, options, chosen_at
         self.names = frozenset(s.name for shape in shapes for d in shape for s in d.free_symbols)
         self.key = repr((operands, shapes, sorted(options.items())))
         self._known: dict[Any, Any] = {}
@@ -37,6 +40,8 @@ class Order:
         """The order that the symbolic program has."""
         from costmodel import _jax_compat as compat
 
+        if self.chosen_at is not None:
+            return self.at(self.chosen_at)
         return self._of(tuple(tuple(int(d) if d.is_Integer else compat.STAND_IN for d in shape) for shape in self.shapes))
 
     def at(self, env: Mapping[Any, int]) -> Any:
@@ -67,6 +72,7 @@ class _Asked(NamedTuple):
     names: frozenset[str]
 
 
+_chosen_at: ContextVar[Mapping[Any, int] | None] = ContextVar("_chosen_at", default=None)
 _differences: dict[Expr, _Asked] = {}  # of all traces of the process: its dimensions live as long
 _orders: dict[str, Order] = {}
 
@@ -76,6 +82,19 @@ def forget() -> None:
     a process of its own."""
     _differences.clear()
     _orders.clear()
+
+
+@contextlib.contextmanager
+def orders_as_at(env: Mapping[Any, int]) -> Iterator[None]:
+    """While it lasts, symbolic traces have the orders of einsums that jax chooses at a point."""
+    from costmodel import _jax_compat as compat
+
+    token = _chosen_at.set(env)
+    try:
+        with compat.einsums_ordered_by(lambda dim: int(evaluate(internal(dim), env))):
+            yield
+    finally:
+        _chosen_at.reset(token)
 
 
 @contextlib.contextmanager
@@ -94,7 +113,9 @@ def noted() -> Iterator[Noted]:
     def order(operands: Sequence[Any], options: Mapping[str, Any]) -> None:
         shapes = tuple(tuple(internal(d) for d in x.shape) for x in operands if hasattr(x, "shape"))
         made = Order(tuple(None if hasattr(x, "shape") else x for x in operands), shapes, options)
-        found.orders[made.key] = _orders.setdefault(made.key, made)
+        usual = _orders.setdefault(made.key, made)
+        at = _chosen_at.get()
+        found.orders[made.key] = usual if at is None else Order(made.operands, shapes, options, at)
 
     with compat.undecided_noted(equality, order):
         yield found
@@ -124,7 +145,7 @@ def orders(domain: Domain, asked: Iterable[Order]) -> tuple[tuple[Order, ...], i
     names = frozenset(v.name for v in domain.variables)
     own = {order.key: order for order in asked if order.names and order.names <= names}
     others = {order.key: order for order in list(_orders.values()) if order.names and order.names <= names}
-    return tuple((own | others).values()), len(own)
+    return tuple((own | {key: order for key, order in others.items() if key not in own}).values()), len(own)
 
 
 def _names(difference: Expr) -> frozenset[str]:

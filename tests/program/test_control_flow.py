@@ -571,3 +571,16 @@ def test_a_reshape_that_holds_for_some_sizes_restricts_the_domain_to_them():
     assert cost.at(n=6).flops == 6
     with pytest.raises(cm.DomainError, match=r"2 \| n"):
         cost.at(n=7)
+
+
+def test_a_mapped_loop_has_the_cap_of_its_lanes():
+    """It runs until all lanes have stopped, and each stops at the cap: trips are counted in a run of lanes that stop there."""
+    b, n = cm.dims("b n")
+
+    def capped(x):
+        return jax.lax.while_loop(lambda c: (c[0] < 20) & (jnp.max(c[1]) < 1e9), lambda c: (c[0] + 1, jnp.sin(c[1])), (0, x))
+
+    once, twice = (cm.analyze(f, shape) for f, shape in ((jax.vmap(capped), (b, 3)), (jax.vmap(jax.vmap(capped)), (n, b, 3))))
+    trips, _ = jax.vmap(capped)(jnp.ones((4, 3)))
+    assert once.at(b=4).transcendentals == 4 * 3 * int(trips.max()) == 240 and once.symbols == ("b",)
+    assert twice.at(b=4, n=5).transcendentals == 1200 and once.coverage.count("bounded")

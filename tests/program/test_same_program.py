@@ -111,3 +111,26 @@ def test_a_workspace_is_held_while_its_kernel_runs():
     cost = cm.analyze(lambda: jax.random.bits(jax.random.key(1), (67, 97)))
     assert abs(cost.live_peak("xla-cpu") / (25996 + 78916) - 1) < 0.01
     assert cost.live_peak("unfused") < 2 * 25996
+
+
+def test_what_follows_from_sizes_is_equal_to_itself():
+    """jnp adds the length of an axis to negative indices, anew in each lookup: with symbols XLA has it once, as with integers."""
+    n, m = cm.dims("n m")
+
+    def twice(x, i, w):
+        return (jnp.tanh(x[i]) @ w) * x[i]
+
+    def sampled(x, at):
+        return jax.scipy.ndimage.map_coordinates(x, [at[:, 0], at[:, 1]], order=1)
+
+    def normalised(x):
+        """The mean by itself and in the variance: of as many elements."""
+        return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    for function, shapes in ((twice, lambda n, m: ((n, 8), cm.spec((m,), "int32"), (8, 8))),
+                             (sampled, lambda n, m: ((n, n), (m, 2))), (normalised, lambda n, m: ((n, m),))):
+        cost = cm.analyze(function, *shapes(n, m))
+        for sizes in ((2, 3), (7, 11), (64, 33)):
+            judge = cm.analyze(function, *shapes(*sizes))
+            for policy in ("xla-cpu", "xla-gpu", "unfused"):
+                assert cost.at(n=sizes[0], m=sizes[1]).bytes(policy) == judge.bytes(policy), (policy, sizes)

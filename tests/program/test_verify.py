@@ -237,14 +237,14 @@ def test_an_order_that_cannot_be_traced_again_is_said(capsys):
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_an_order_is_another_region_only_where_it_is_another_one(verify):
-    """Q·(Kᵀ·V) is n·d·d twice, (Q·Kᵀ)·V is n·n·d twice: they meet where n is d. Sizes of the program's order are compared once,
-    but for one that jax's memory asks for by chance."""
+    """Q·(Kᵀ·V) is n·d·d twice, (Q·Kᵀ)·V is n·n·d twice: they meet where n is d. Sizes of each order are compared once, but for
+    one that jax's memory asks for by chance: the other order has forms of its own."""
     function, shapes = counted_traces(linear_attention)
     n = cm.dims(f"n_met_{verify}")
     cost = cm.analyze(function, *[cm.spec((n, 16))] * 3, verify=verify)
     for size in (5, 4, 3, 2, 12, 40, 41):
         assert cost.at(**{str(n): size}).macs == min(2 * size * size * 16, 2 * size * 16 * 16)
-    assert {(40, 16), (41, 16)} <= set(shapes) and len(shapes) <= 5
+    assert (40, 16) in shapes and (41, 16) not in shapes and len(shapes) <= 5
     swept = cost.sweep(**{str(n): range(2, 50)}, metrics=("macs",))
     assert swept.macs.values.tolist() == [min(2 * s * s * 16, 2 * s * 16 * 16) for s in range(2, 50)]
 

@@ -16,7 +16,7 @@ from sympy import Expr
 
 from costmodel.program.fit.box import CUSTOMARY, Box, Point
 from costmodel.program.fit.sample import Sample
-from costmodel.symbolic.forms import CeilDiv, FloorDiv, PeakMax
+from costmodel.symbolic.forms import CeilDiv, CeilLog2, FloorDiv, PeakMax
 
 Feature = tuple[Any, ...]
 _MODULI = (2, 3, 4, 5, 7, 8, 9)
@@ -28,6 +28,11 @@ _WORTH = {"step": 4, "kink": 4, "far": 6, "low": 2, "order": 2, "corner": 5, "cu
 def quotients_in(forms: Iterable[Expr]) -> list[Expr]:
     """The divisions with rounding that the forms hold."""
     return sorted({q for form in forms for q in form.atoms(FloorDiv, CeilDiv)}, key=str)
+
+
+def logarithms_in(forms: Iterable[Expr]) -> list[Expr]:
+    """The logarithms that the forms hold."""
+    return sorted({q for form in forms for q in form.atoms(CeilLog2)}, key=str)
 
 
 def maxima_in(forms: Iterable[Expr]) -> list[Expr]:
@@ -44,6 +49,10 @@ def features(box: Box, points: Sequence[Point], forms: Sequence[Expr]) -> list[s
             residue = (a - int(isinstance(q, CeilDiv))) % b
             if residue in (0, b - 1):
                 found[i].add(("step", q, residue == 0, min(abs(a // b).bit_length(), 8)))
+    for q in logarithms_in(forms):
+        for i, v in enumerate(sample.values(q.args[0])):
+            if (level := CeilLog2.exact(v)) != CeilLog2.exact(v - 1) or level != CeilLog2.exact(v + 1):
+                found[i].add(("step", q, level != CeilLog2.exact(v + 1), min(level, 8)))
     for maximum in maxima_in(forms):
         columns = [sample.values(arg) for arg in maximum.args]
         for i in range(len(points)):
@@ -84,11 +93,20 @@ def candidates(box: Box, rng: random.Random, forms: Sequence[Expr] = (), like: S
                 run = min(int(q.args[1]) if q.args[1].is_Integer else 32, 64)
                 for start in (rng.choice(made[:50]), rng.choice(made[50:100]), rng.choice(made[100:120])):
                     made += box.along(start, k, range(start[k], start[k] + run + 1))
+    made += _around_powers(box, forms, [rng.choice(made[:50]), rng.choice(made[50:100])])
     for maximum in maxima_in(forms)[:8]:
         for k, s in enumerate(box.symbols):
             if s in maximum.free_symbols:
                 made += _kinks(box, rng.choice(made[:100]), k, maximum)
     return list(dict.fromkeys(made))
+
+
+def _around_powers(box: Box, forms: Sequence[Expr], starts: Sequence[Point]) -> list[Point]:
+    """Points along the symbols of logarithms around powers of two, where these step."""
+    of = set().union(*(q.free_symbols for q in logarithms_in(forms)))
+    values = [2**level + near for level in range(1, 11) for near in range(-2, 3)]
+    return [p for k, s in enumerate(box.symbols) if s in of for start in starts
+            for p in box.along(start, k, [v for v in values if box.axes[k].low <= v <= box.axes[k].top(96)])]
 
 
 def _kinks(box: Box, start: Point, k: int, maximum: Expr) -> list[Point]:
@@ -149,7 +167,8 @@ def telling(box: Box, rng: random.Random, open_columns: Sequence[Sequence[Expr]]
     """The point at which hypotheses of the same column differ most; None where they agree on all that was tried."""
     draws = candidates(box, rng, like=like) if like else [
         *(box.draw(rng, 4) for _ in range(120)), *(box.far(rng) for _ in range(60)), *(box.draw(rng) for _ in range(60))]
-    pool = [p for p in draws if allowed(p)]
+    every = [e for column in open_columns for e in column]
+    pool = [p for p in (*draws, *_around_powers(box, every, draws[:2])) if allowed(p)]
     if not pool:
         return None
     sample = Sample(box.symbols, pool)

@@ -12,7 +12,7 @@ from sympy import Expr, Integer, Symbol
 from costmodel.program.fit.algebraic import Atoms, affine, affine_in_two, polynomials, products
 from costmodel.program.fit.sample import Sample, Values
 from costmodel.program.fit.separable import separable
-from costmodel.program.fit.steps import extremes, moduli, quotients, ratios
+from costmodel.program.fit.steps import extremes, logarithms, moduli, quotients, ratios
 from costmodel.symbolic.forms import ceil_div, floor_div
 
 # Earlier forms offered to a family, beside the symbols and the operands' sizes.
@@ -75,7 +75,7 @@ class Search:
         return Atoms(chosen, tuple(self.sample.values(e) for e in chosen), len(self.symbols))
 
     def _families(self, y: Values, atoms: Atoms, deep: bool = True) -> list[Expr]:
-        for family in (affine, products, affine_in_two, polynomials, quotients, moduli, ratios):
+        for family in (affine, products, affine_in_two, polynomials, quotients, moduli, ratios, logarithms):
             found = family(y, atoms)
             if found:
                 return found

@@ -13,7 +13,7 @@ from sympy import Expr, Integer
 from costmodel.program.fit.algebraic import SPARE, Atoms
 from costmodel.program.fit.linear import line
 from costmodel.program.fit.sample import Values
-from costmodel.symbolic.forms import PeakMax, ceil_div, floor_div, minimum
+from costmodel.symbolic.forms import CeilLog2, PeakMax, ceil_div, floor_div, minimum
 
 # ⌊(m·x + c) / d⌋: every divisor up to 128 and customary ones beyond, for x itself; up to 40 for multiples of x.
 _DIVISORS = (*range(2, 129), 144, 160, 192, 196, 224, 256, 320, 384, 512, 768, 1024, 2048)
@@ -133,6 +133,20 @@ def ratios(y: Values, atoms: Atoms) -> list[Expr]:
                 if found and abs(found[0]) == 1 and found[1].denominator == 1:
                     quotient = ceil_div(m * a, q * b) if up else floor_div((m * a).expand(), (q * b).expand())
                     hits.append(int(found[0]) * quotient + int(found[1]))
+    return hits[:KEPT]
+
+
+def logarithms(y: Values, atoms: Atoms) -> list[Expr]:
+    """a·⌈log₂(x + c)⌉ + b of an atom or a product of two symbols, c = -1, 0 or 1: the trips of a search that halves, the bits of a
+    number (c = 1)."""
+    hits: list[Expr] = []
+    for form, w in (*atoms.first(12), *pairs(atoms)):
+        for c in (1, 0, -1):
+            if not all(isinstance(v, int) and v + c > 0 for v in w):
+                continue
+            found = line([CeilLog2.exact(v + c) for v in w], y)
+            if found and found[0] != 0 and all(part.denominator == 1 for part in found):
+                hits.append(int(found[0]) * CeilLog2((form + c).expand()) + int(found[1]))
     return hits[:KEPT]
 
 

@@ -19,6 +19,7 @@ from costmodel.report.page.forms import Forms
 from costmodel.report.page.formulas import headline_formulas, module_formulas
 from costmodel.report.page.places import Places
 from costmodel.report.page.program import Program
+from costmodel.report.page.region import region
 from costmodel.report.page.settled import settle
 from costmodel.report.page.start import start
 from costmodel.rules.branches import Branches
@@ -97,7 +98,7 @@ def _domain(cost: Symbolic, bounds: Forms) -> dict[str, Any]:
         "relations": [[r.text, bounds.add(r.difference)] for r in cost.domain.relations],
         "multiples": [[cost.domain.text_of(m), bounds.add(m.part), bounds.add(m.whole)] for m in cost.domain.multiples],
         "boundaries": bounds.all(regions.boundaries[:regions.own]), "text": str(cost.domain),
-        "same": sorted(map(sorted, regions.own_of(regions.same))),
+        "same": sorted(map(sorted, regions.own_of(regions.same))), "region": region(cost, bounds),
     }
 
 

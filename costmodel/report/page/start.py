@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 from math import prod
+from operator import index
 from typing import Any
 
 from costmodel.errors import DomainError
@@ -22,6 +23,7 @@ def start(domain: Domain, at: Mapping[str, int]) -> dict[str, int]:
 
     Raises DomainError for values outside the domain, or where none of the sizes is inside.
     """
+    at = {name: index(value) if hasattr(value, "__index__") else value for name, value in at.items()}  # of numpy, too
     if set(at) >= set(domain.symbols) or set(at) - set(domain.symbols):
         domain.bind(at)
         return {name: at[name] for name in domain.symbols}

@@ -1,7 +1,16 @@
 // Questions, which take longer than a slider may: asked when it has come to rest.
 const inBytes = (bits) => `${grouped(times({n: 1n, d: 8n}, bits))} B`;
 
+// What is said of an answer where another program may hold at one of these steps of a line.
+const unsure = (line, ...steps) => (steps.some((k) => k !== null && elsewhere(line.args(k)))
+  ? "; another program may hold there: not verified" : "");
+
 function fitText(line, fit) {
+  const steps = [fit.value, fit.next].flatMap((value) => value ?? []).map((value) => value / line.step);
+  return fitTold(line, fit) + unsure(line, ...steps);
+}
+
+function fitTold(line, fit) {
   const at = (value) => `${line.name} = ${value}`;
   if (fit.none) return `no ${line.name} fits: ${at(fit.next)} takes ${inBytes(fit.nextUsed)}`;
   if (fit.all && fit.value === null) return "fits whatever it is";
@@ -12,7 +21,8 @@ function fitText(line, fit) {
 function crossText(line, found) {
   if (!found.becomes) return "the ridge is not crossed once";
   const from = found.value === undefined ? "all along" : `from ${line.name} = ${found.value} on`;
-  return `${found.becomes}-bound ${from}`;
+  const steps = [line.last ?? 1n << DOUBLINGS, ...(found.value === undefined ? [] : [found.value / line.step])];
+  return `${found.becomes}-bound ${from}${unsure(line, ...steps)}`;
 }
 
 // The whole program's crossing, and that of each kind of kernel that computes.
@@ -57,7 +67,8 @@ function deviceTable(line, peak) {
   const fill = (i) => {
     if (!line || later !== mine || i >= D.devices.length) return;
     const {capacity} = D.devices[i], fit = capacity && largestFit(line, peak, capacity);
-    if (fit) lines[i].lastChild.textContent = fit.none ? "none" : fit.value === null ? "any" : fit.value.toString();
+    if (fit) lines[i].lastChild.textContent = fit.none ? "none" : fit.value === null ? "any"
+      : fit.value.toString() + (unsure(line, fit.value / line.step) && " ?");
     setTimeout(fill, 0, i + 1);
   };
   fill(0);

@@ -13,10 +13,8 @@ function compute(args) {
 
 function troubleText(found) {
   if (found.error) return `${found.error}. The domain is ${D.domain.text || "constant"}.`;
-  if (unsettled(found.args)) {
-    return "Here a size decides what jax traces, and the program may be slightly another than that of these formulas: " +
-      "cost.at(…) looks.";
-  }
+  const another = elsewhere(found.args);
+  if (another) return `${another} cost.at(…) has its own.`;
   const sizes = [...axesAt(found.args).values()].join();
   return !D.partitioned.some((each) => each.join() === sizes)
     ? "Over a mesh of these sizes the partitioner was not asked what is sent: cost.at(…) asks it."

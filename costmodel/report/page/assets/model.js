@@ -45,6 +45,31 @@ function unsettled(args) {
   return on.length > 0 && !D.domain.same.some((each) => each.join() === on.join());
 }
 
+// What is said of a point at which another program than that of these forms holds, or may hold; "" at all others.
+function elsewhere(args) {
+  const region = D.domain.region;
+  if (region.seen.some((point) => point.every((value, i) => BigInt(value) === args[i]))) return "";
+  const values = boundsAt(args);
+  if (region.outcomes.length) {
+    const here = region.tests.map(([form, equal]) => (equal ? values[form] === 0n : !less(values[form], 0n)));
+    if (!region.outcomes.some((each) => each.every((outcome, i) => outcome === here[i]))) {
+      return `Another program holds here: these figures are of the one ${region.conditions ? `where ${region.conditions}` : "beside"}.`;
+    }
+  } else if (region.always) {
+    return "No concrete trace was compared here, and another program may hold: these figures are not verified.";
+  }
+  if (region.margins === null) return "Here jax may contract an einsum in another order than that of these figures: not verified.";
+  if (region.margins.some((form) => less(values[form], 0n))) {
+    return "Another program holds here: jax contracts an einsum in another order than that of these figures.";
+  }
+  if (region.margins.some((form) => values[form] === 0n)) {
+    return "Here an einsum takes as many operations in another order, which jax may choose: not verified.";
+  }
+  return unsettled(args)
+    ? "Here a size decides what jax traces, and the program may be another than that of these figures: not verified."
+    : "";
+}
+
 // What a type becomes where every floating one is priced in another.
 const typed = (dtype, wanted) => (wanted && FLOATING.has(dtype) ? wanted : dtype);
 const bitsOf = (place, wanted) => BigInt(D.bits[typed(D.dtypes[place], wanted)]);
