@@ -365,8 +365,8 @@ class Cost(Face, Symbolic):
 
     def leading_order(self, large: str, metric: str = "flops", **options: Any) -> Expr:
         """Leading term of a metric when the symbol ``large`` (or several, separated by spaces) grows, of the program that the model
-        is there; ``"params"``: as a multiple
-        of the parameter count N, when all widths and depths grow together (training a transformer: ``6*N`` per token)."""
+        is there; ``"params"``: as a multiple of the parameter count N, when all widths and depths grow together (training a
+        transformer: ``6*N`` per token)."""
         from costmodel.solve.region import at_large
         from costmodel.symbolic.asymptotics import in_parameters, leading_term
 

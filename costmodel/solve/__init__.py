@@ -66,6 +66,7 @@ __all__ = [
     "max_fit",
     "plan",
     "rates_of",
+    "region",
     "saturation",
     "seconds_of",
     "step_memory",
