@@ -40,6 +40,12 @@ def shared_path(paths: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(names[0] for names in alike)
 
 
+def added(each: np.ndarray) -> np.ndarray:
+    """The sum of (kernels, points) over the kernels, one after the other: numpy adds a single column pairwise, so that a point by
+    itself would differ from the same point of a grid by a rounding."""
+    return np.add.accumulate(each, axis=0)[-1] if each.shape[-1] == 1 and len(each) else each.sum(axis=0)
+
+
 class Sides:
     """The branches that a program's kernels are on, and what of them counts."""
 
@@ -67,7 +73,7 @@ class Sides:
             if branch:
                 sides = conds.setdefault(branch[0].cond, [[] for _ in range(branch[0].of)])
                 sides[branch[0].which].append((i, branch[1:]))
-        total = each[outside].sum(axis=0)
+        total = added(each[outside])
         for sides in conds.values():
             sums = np.stack([self._settle(side, each, taken) for side in sides])
             runs = (np.argmax if self.branches is Branches.MAX else np.argmin)(sums, axis=0)

@@ -14,7 +14,7 @@ from costmodel.hardware import Standing, standing
 from costmodel.pricing import communication
 from costmodel.pricing.overlap import Beside
 from costmodel.pricing.products import calibrated
-from costmodel.pricing.sides import Sides
+from costmodel.pricing.sides import Sides, added
 from costmodel.pricing.tiles import shaped
 from costmodel.pricing.topology import Layout
 from costmodel.pricing.workload import Counts
@@ -106,7 +106,7 @@ class Times:
         """Seconds by resource over the whole program, an array over the points: units, memory and launch. Of a branch that side
         runs which takes longest at least (or, where the least counts, shortest)."""
         busy = {**self.units, "memory": self.memory, "launch": np.full_like(self.memory, self.launch)}
-        return {name: (seconds * self.runs("lower")).sum(axis=0) for name, seconds in busy.items()}
+        return {name: added(seconds * self.runs("lower")) for name, seconds in busy.items()}
 
     def runs(self, bound: str) -> np.ndarray:
         """How often each kernel runs where of every branch the side runs whose time by this bound ("lower", "upper", "warm") is the
@@ -120,18 +120,18 @@ class Times:
         if bound in ("lower", "warm") and self.lanes:
             return np.maximum(self.computed(bound) + self.exposed(bound), self.sending)
         call = self.stands.calibration.call if bound == "predicted" and self.stands is not None else None
-        return (getattr(self, bound) * self.runs(bound)).sum(axis=0) + (call.value if call else 0.0)
+        return added(getattr(self, bound) * self.runs(bound)) + (call.value if call else 0.0)
 
     @cached_property
     def sending(self) -> np.ndarray:
         """Seconds that the busiest connection is busy."""
         runs = self.runs("lower")
-        return np.maximum.reduce([(seconds * runs).sum(axis=0) for seconds in self.lanes.values()])
+        return np.maximum.reduce([added(seconds * runs) for seconds in self.lanes.values()])
 
     def computed(self, bound: str = "lower") -> np.ndarray:
         """Seconds of what does not send."""
         works = np.array([[kind != "collective"] for kind in self.kinds])
-        return (getattr(self, bound) * self.runs(bound) * works).sum(axis=0)
+        return added(getattr(self, bound) * self.runs(bound) * works)
 
     def exposed(self, bound: str = "lower") -> np.ndarray:
         """Seconds at least that the units wait for what is sent, because nothing else is left to compute meanwhile."""
@@ -145,7 +145,7 @@ class Times:
             hidden[row] += self.beside.once[row] @ (each * (runs > 0) * often)
         for lane in self.lanes.values():
             left = np.maximum(lane[self.beside.senders] - hidden, 0)
-            waits.append((left * runs[self.beside.senders]).sum(axis=0))
+            waits.append(added(left * runs[self.beside.senders]))
         return np.maximum.reduce(waits)
 
 

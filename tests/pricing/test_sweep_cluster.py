@@ -54,7 +54,8 @@ def test_a_cluster_that_is_killed_goes_on_and_gives_the_same(tmp_path):
     os.killpg(first.pid, signal.SIGKILL)  # its workers, too
     first.wait()
     kept = blocks()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
     every = blocks()
     assert 3 <= len(kept) < len(every) == len(set(every))  # what was finished is not computed again
     found = xr.open_zarr(path, consolidated=False, chunks=None)
