@@ -61,5 +61,6 @@ def test_a_cluster_that_is_killed_goes_on_and_gives_the_same(tmp_path):
     found = xr.open_zarr(path, consolidated=False, chunks=None)
     whole = ENTRIES["resnet50"].analyze(verify=False).sweep(**GRID, hardware=DEVICES, metrics=())
     for name in ("time_lower", "time_upper", "time_predicted", "throughput"):
-        assert np.array_equal(found[name].values, whole[name].values, equal_nan=True), name
+        # But for a rounding: which points are priced by a program of their own is not the same in each process.
+        assert np.allclose(found[name].values, whole[name].values, rtol=1e-14, atol=0, equal_nan=True), name
     assert np.array_equal(np.array(found.bound.attrs["flag_meanings"].split())[found.bound.values], whole.bound.values)
