@@ -145,5 +145,6 @@ def _with_literal(e: Equation, names: frozenset[str]) -> bool:
 
 
 def _instructions(e: Equation) -> int:
-    """Instructions of XLA's program: an operand of another shape is a broadcast of its own."""
-    return 1 + (arithmetic(e) and any(v.array.size != e.outs[0].array.size for v in e.ins))
+    """Instructions of XLA's program: an operand of another shape is a broadcast of its own, but for a literal, which many share."""
+    return 1 + (arithmetic(e) and any(v.array.size != e.outs[0].array.size and elements is not ZERO
+                                      for v, elements in zip(e.ins, e.work.read, strict=True)))
