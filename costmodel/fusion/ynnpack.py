@@ -103,7 +103,8 @@ def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int], few: set[Eq
                 inside[near] = None
                 size += _instructions(near)
                 # What was left outside because of this use may come in now.
-                pending += [near, *(u for v in near.ins for u, _ in graph.uses(v) if u in inside and u is not near)]
+                again = [near, *(u for v in near.ins for u, _ in graph.uses(v) if u in inside and u is not near)]
+                pending = again + pending if not below else pending + again
     return list(inside)
 
 
