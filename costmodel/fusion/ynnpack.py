@@ -102,7 +102,7 @@ def _grown(graph: Graph, seed: Equation, taken: dict[Equation, int], few: set[Eq
             if below or (users and not graph.is_result(near) and all(user in inside for user, _ in users)):
                 inside[near] = None
                 size += _instructions(near)
-                # What was left outside because of this use may come in now.
+                # What was left outside because of this use may come in now; what is given to it comes before what uses it.
                 again = [near, *(u for v in near.ins for u, _ in graph.uses(v) if u in inside and u is not near)]
                 pending = again + pending if not below else pending + again
     return list(inside)
