@@ -95,7 +95,7 @@ def test_a_sweep_and_a_page_refuse_in_one_line(tmp_path):
     n = cm.dims("n")
     cost = cm.analyze(jnp.sin, (n,))
     for strange in (3, 2.5, True, object(), (1, 2)):
-        with pytest.raises(cm.CostModelError, match="must be names of metrics"):
+        with pytest.raises(cm.CostModelError, match="give names of metrics"):
             cost.sweep(n=[1, 2], metrics=strange)
         with pytest.raises(cm.CostModelError, match="is no path"):
             cost.to_html(strange, ["lecture"], n=2)

@@ -13,6 +13,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Number
 
 from sympy import Add, Expr, Rational
 
@@ -56,7 +57,7 @@ class Metric:
         """Raises CostModelError for an option that the metric does not have, or a form that its option does not have."""
         known = list(inspect.signature(self.price).parameters)[1:]
         for name, value in options.items():
-            if not isinstance(value, str | int | float | tuple | None):
+            if not isinstance(value, str | Number | tuple | None):
                 raise CostModelError(f"{name}={brief(value)} is no option of {self.name}: give text or a number")
             if name not in known:
                 raise CostModelError(f"{self.name} has no option {name!r};{did_you_mean(name, known)} its options are "

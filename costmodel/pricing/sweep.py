@@ -70,7 +70,7 @@ def swept(cost: Symbolic, grid: Mapping[str, Any], *, metrics: Sequence[str], ha
     figures = {name: _figures(name, values, devices) for name, values in (vary or {}).items()}
     grid = {**{k: v for k, v in cost.domain.defaults.items() if k not in grid}, **grid}  # a mesh's axes
     if not isinstance(metrics, Collection) or not all(isinstance(each, str) for each in metrics):
-        raise CostModelError(f"metrics={brief(metrics)} must be names of metrics, as ('macs', 'bytes:xla-gpu')")
+        raise CostModelError(f"{option('metrics')} {brief(metrics)}: give names of metrics, as macs or bytes:xla-gpu")
     metrics = _with_asked((metrics,) if isinstance(metrics, str) else tuple(metrics), wanted(best, pareto, holds), grid, figures)
     job = prepare(cost, grid, metrics, devices, labels, policy, figures)
     check_names(job, [name for c in holds for name in c.names])

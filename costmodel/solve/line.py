@@ -76,8 +76,8 @@ def _others(cost: Symbolic, name: str, at: Mapping[str, int]) -> dict[Symbol, in
 def line_of(cost: Symbolic, name: str, at: Mapping[str, int]) -> Line:
     """Raises DomainError for a symbol that the cost does not have or that ``at`` leaves unbound."""
     if not isinstance(cost, Symbolic):
-        raise CostModelError(f"{brief(cost)} has no formulas: solve a cost, as cm.analyze(...) gives it, with the other symbols in "
-                             "at={...}")
+        raise CostModelError(f"{brief(cost)} has no formulas: solve a cost" + said(", as cm.analyze(...) gives it, with the other "
+                                                                                   "symbols in at={...}", ""))
     name, at = named("symbol", name, "n"), point(at)
     if name not in cost.symbols or name in at:
         free = ", ".join(s for s in cost.symbols if s not in at)

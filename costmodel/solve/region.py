@@ -10,6 +10,7 @@ from costmodel.errors import CostModelError
 from costmodel.pricing.core import Symbolic
 from costmodel.program.regions import Signature
 from costmodel.solve.line import Line, first_true, text
+from costmodel.surface import said
 from costmodel.symbolic.forms import evaluate, symbol
 
 Told = tuple[Signature, tuple[bool, ...]]
@@ -61,7 +62,7 @@ def _closed(cost: Symbolic, name: str, values: Mapping[str, int]) -> Symbolic:
         return cost.region(**values)
     except CostModelError as refusal:
         raise CostModelError(f"{cost.name} is another program where {name} is large, as at {text(values)}, without a closed form: "
-                             f"give {name} an end with cm.dims(..., max=...)") from refusal
+                             f"give {name} an end" + said(" with cm.dims(..., max=...)", " in the domain")) from refusal
 
 
 def edges(line: Line) -> tuple[int, ...]:

@@ -262,9 +262,10 @@ def request(model: Any, *inputs: Any, method: Any = None, kwargs: Mapping[str, A
         rngs = (rngs,)
     mutable = tuple(mutable) if isinstance(mutable, list | set) else mutable
     if params is not None and (isinstance(params, bool) or not hasattr(params, "__index__")):
-        raise CostModelError(f"params={brief(params)} must be the number of the argument that holds the parameters, as params=0")
+        raise CostModelError(f"{option('params')} {brief(params)}: give the number of the argument that holds the parameters")
     if not isinstance(kwargs or {}, Mapping) or not isinstance(rngs, Sequence | Set):
-        raise CostModelError(f"kwargs={brief(kwargs)} must be keyword arguments by name, and rngs={brief(rngs)} names of streams")
+        raise CostModelError(f"{option('kwargs')} {brief(kwargs)} or {option('rngs')} {brief(rngs)}: give arguments by name, and "
+                             "names of streams")
     if params is not None and not 0 <= params < len(inputs):
         raise CostModelError(f"{option('params', params)} is not an argument: {len(inputs)} inputs were given")
     _refuse_uncallable(model, method)

@@ -101,7 +101,7 @@ CALLED: dict[str, tuple[Callable[[], Any], str]] = {
     "a size of no bits": (lambda: dense().model_size(bits=0), "bits=0 must be"),
     "bits as text": (lambda: dense().model_size(bits="8"), "bits='8' must be"),
     "saturation within twice": (lambda: solve.saturation(dense(), "n", "lecture", at={"d": 3}, within=2), "between 0 and 1"),
-    "a time that is none": (lambda: solve.max_batch(dense(), "n", "lecture", float("nan"), at={"d": 3}), "a time of nan s"),
+    "a time that is none": (lambda: solve.max_batch(dense(), "n", "lecture", float("nan"), at={"d": 3}), "nan is no time"),
     "elasticities of formulas": (lambda: solve.elasticities(dense(), "lecture"), "at a point"),
     "formulas compared": (lambda: compare(dense(), dense()), "at points"),
     "the largest batch at a point": (lambda: solve.largest_batch(dense().at(n=1, d=1), "1GB", {}), "asked of formulas"),
